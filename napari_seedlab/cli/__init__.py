@@ -1,0 +1,1 @@
+"""The ``seedlab`` command."""

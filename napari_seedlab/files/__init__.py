@@ -1,0 +1,1 @@
+"""Durable files, hashed arrays and where voxels lie."""

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: splitting, crops, region statistics, the phantom."""

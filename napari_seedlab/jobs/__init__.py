@@ -1,0 +1,1 @@
+"""Background computations: states, progress, cancelling, resuming."""

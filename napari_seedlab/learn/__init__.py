@@ -1,0 +1,1 @@
+"""Encoders, maps, queries and training, as generators of progress."""

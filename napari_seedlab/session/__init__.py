@@ -1,0 +1,1 @@
+"""The controller: what every button, key and command calls."""

@@ -1,0 +1,1 @@
+"""Docks, layers and shortcuts."""
