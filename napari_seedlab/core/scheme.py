@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_seedlab.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class ClassScheme:
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", c.color):
                 raise InputError(subject, f"class {c.name!r} has colour {c.color!r}", "Write #rrggbb")
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[SeedClass]:
         return iter(self.classes)
 
     def __len__(self) -> int:

@@ -1,0 +1,45 @@
+# Every target starts from a bare clone with Python 3.11 or newer and does its own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -c constraints.txt
+SCREEN := xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX"
+# A display of its own: the tests open real windows and press real keys.
+export LIBGL_ALWAYS_SOFTWARE ?= 1
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test test-slow test-qt6 check bench setup clean
+
+$(VENV)/.ready: pyproject.toml constraints.txt hatch_build.py
+	scripts/system-packages
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) -e ".[pyqt5,test,dev]"
+	$(PIP) PyQt6 PyQt6-Qt6
+	touch $@
+
+setup: $(VENV)/.ready
+
+demo: setup
+	if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then $(BIN)/seedlab demo; \
+	else $(SCREEN) $(BIN)/seedlab demo --autoplay --screenshots demo-pictures --json; fi
+
+test: setup
+	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow"
+	QT_API=pyqt6 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow" -o qt_api=pyqt6 tests/ui
+
+test-slow: setup
+	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m slow --timeout 3600 -s
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_sizes.py
+
+bench: setup
+	$(SCREEN) $(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist demo-pictures
