@@ -1,0 +1,241 @@
+"""The queue of suggestions and the answers: shown at once, ticked after the commit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from napari_seedlab.core import InputError, Label, LabelState, NotReady, ProjectError, Suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari_seedlab.core import Event
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.store import Project
+
+WORDS = {"unsure": LabelState.UNSURE, "not_whole": LabelState.NOT_WHOLE}
+
+
+class Labelling:
+    """What is asked, where the user stands in it, and what was answered.
+
+    Attributes
+    ----------
+    queue : tuple of Suggestion
+        The batch under way, in the order in which it is asked.
+    current_seed : int or None
+        Seed on the card; a suggested one, or any other that was clicked.
+    pending : int
+        Answers that are shown but not durable yet.
+    failed : str
+        Why the last commit failed; while set, nothing can be answered.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.queue: tuple[Suggestion, ...] = ()
+        self.current_seed: int | None = None
+        self.pending = 0
+        self.failed = ""
+        self._unsaved: dict[int, tuple[tuple[int, ...], LabelState, int]] = {}
+        self._n_unsaved = 0
+        self._typical: set[str] = set()  # pools whose first, typical batch was drawn
+        self._rounds: dict[str, int] = {}
+
+    # -- what is asked ------------------------------------------------------------------------
+    @property
+    def current(self) -> Suggestion | None:
+        """The suggestion on the card, or None where the user chose the seed."""
+        return next((s for s in self.queue if s.seed == self.current_seed), None)
+
+    @property
+    def n_left(self) -> int:
+        """Suggestions of the batch without an answer."""
+        return sum(not self._answered(s.seed) for s in self.queue)
+
+    def rounds_drawn(self, pool: str) -> int:
+        """Batches drawn so far in a pool."""
+        return self._rounds.get(pool, 0)
+
+    def strategy(self, pool: str) -> str:
+        """Strategy of the next batch: typical seeds first, then the default mixture."""
+        return "default" if pool in self._typical else "typiclust"
+
+    def offer(self, drawn: Sequence[Suggestion], pool: str) -> None:
+        """Take a new batch over; the seed on the card stays."""
+        fresh = tuple(s for s in drawn if not self._answered(s.seed))
+        if not drawn:
+            return
+        self._rounds[pool] = self.rounds_drawn(pool) + 1
+        self._typical.update({pool} if any(s.strategy == "typiclust" for s in drawn) else set())
+        self.queue = fresh
+        self._session.queue_changed.emit()
+        if self.current_seed is None or self._answered(self.current_seed):
+            self._show(fresh[0].seed if fresh else None)
+        self._remember()
+
+    def anomalies_found(self, pool: str) -> None:
+        """Ask about the oddest seeds first, as long as nothing was answered."""
+        if not any(label.state is not LabelState.NONE for label in self._session.labels.values()):
+            self.current_seed = None
+            self._session.draw(strategy="anomaly", pool=pool)
+
+    def look_at(self, seed: int | None) -> None:
+        """Put any seed on the card."""
+        if seed != self.current_seed:
+            self._show(seed)
+
+    def step(self, by: int) -> None:
+        """Go to the next (+1) or previous (-1) suggestion without answering."""
+        if not self.queue:
+            return
+        seeds = [s.seed for s in self.queue]
+        here = seeds.index(self.current_seed) if self.current_seed in seeds else (-1 if by > 0 else 0)
+        self._show(seeds[(here + by) % len(seeds)])
+        self._remember()
+
+    def _show(self, seed: int | None) -> None:
+        self.current_seed = seed
+        self._session.current_changed.emit(seed)
+
+    def _answered(self, seed: int) -> bool:
+        return self._session.label(seed).state is not LabelState.NONE
+
+    # -- what is answered ---------------------------------------------------------------------
+    def answer(self, said: int | str | None, seeds: Iterable[int] | None = None) -> None:
+        """Answer about seeds (default: the one on the card) and go on to the next.
+
+        Parameters
+        ----------
+        said : int, str or None
+            Class id, ``unsure``, ``not_whole``, or None to clear.
+        seeds : iterable of int, optional
+
+        Raises
+        ------
+        ProjectError
+            The project is read-only, or the last answer could not be saved.
+        InputError
+            Unknown class or seed.
+        NotReady
+            No seed is shown.
+        """
+        on_card = seeds is None
+        chosen = self._chosen(seeds)
+        state, class_id = self._parse(said)
+        self._refuse_if_blocked()
+        self._commit(chosen, state, class_id)
+        if on_card or self.current_seed in chosen:
+            self._advance()
+
+    def accept(self) -> None:
+        """Answer with the predicted class of the seed on the card."""
+        predictions = self._session.predictions
+        p = {} if predictions is None or self.current_seed is None else predictions.of(self.current_seed)
+        if not p:
+            raise NotReady("the prediction", "is not there yet for this seed", "Press a class key instead")
+        self.answer(max(p, key=lambda c: p[c]))
+
+    def _chosen(self, seeds: Iterable[int] | None) -> tuple[int, ...]:
+        if seeds is None:
+            if self.current_seed is None:
+                raise NotReady("labelling", "no seed is shown", "Click a seed or press N")
+            return (self.current_seed,)
+        chosen = tuple(dict.fromkeys(int(s) for s in seeds))
+        unknown = [s for s in chosen if s not in self._session.seeds]
+        if unknown:
+            raise InputError(f"seed {unknown[0]}", "is not in this project", "Check the seed ids")
+        return chosen
+
+    def _parse(self, said: int | str | None) -> tuple[LabelState, int]:
+        if said is None:
+            return LabelState.NONE, 0
+        if isinstance(said, str):
+            return WORDS[said], 0
+        return LabelState.LABELLED, self._session.scheme.by_id(said).id
+
+    def _refuse_if_blocked(self) -> None:
+        if self._session.read_only:
+            raise ProjectError(self._session.name, "is open read-only here", "Close the other window")
+        if self.failed:
+            raise ProjectError(self._session.name, f"not saved: {self.failed}", "Free the disk, then reopen")
+
+    def _commit(self, seeds: tuple[int, ...], state: LabelState, class_id: int) -> None:
+        session = self._session
+        asked = {s.seed: asdict(s) for s in self.queue if s.seed in seeds}
+        shown = {s: session.predictions.of(s) for s in asked} if session.predictions is not None else {}
+        self._n_unsaved += 1
+        ticket = self._n_unsaved
+        self._unsaved[ticket] = (seeds, state, class_id)
+        self.pending = len(self._unsaved)
+        session.set_labels({s: Label(s, state, class_id) for s in seeds})
+        session.pending_changed.emit(self.pending)
+
+        def save(project: Project) -> None:
+            try:
+                event = project.label(
+                    seeds, state, class_id, session.annotator, suggestion=asked, shown=shown
+                )
+            except (ProjectError, OSError) as error:
+                self._not_saved(ticket, str(error), project)
+                return
+            self._saved(ticket, event, project)
+
+        session.desk.do(save)
+
+    def _saved(self, ticket: int, event: Event, project: Project) -> None:
+        self._unsaved.pop(ticket, None)
+        self.pending = len(self._unsaved)
+        self._session.note_event(event, project)
+        self._session.pending_changed.emit(self.pending)
+        self._session.saved.emit(event)
+        self._session.refit()
+
+    def _not_saved(self, ticket: int, cause: str, project: Project) -> None:
+        self.failed = cause
+        self._unsaved.clear()
+        self.pending = 0
+        self._session.reload_labels(project)
+        self._session.pending_changed.emit(0)
+        self._session.message.emit("error", f"Not saved: {cause}")
+
+    def overlay(self, labels: dict[int, Label]) -> dict[int, Label]:
+        """Lay the answers that are not committed yet over those that are."""
+        for seeds, state, class_id in list(self._unsaved.values()):
+            labels.update({s: Label(s, state, class_id) for s in seeds})
+        return labels
+
+    def _advance(self) -> None:
+        seeds = [s.seed for s in self.queue]
+        start = seeds.index(self.current_seed) + 1 if self.current_seed in seeds else 0
+        left = [s for s in seeds[start:] + seeds[:start] if not self._answered(s)]
+        if left:
+            self._show(left[0])
+        else:
+            self._show(None)
+            self._session.draw()
+        self._remember()
+
+    # -- the same place after a restart -------------------------------------------------------
+    def _remember(self) -> None:
+        if self._session.read_only:
+            return
+        place = {
+            "queue": [asdict(s) for s in self.queue],
+            "current_seed": self.current_seed,
+            "typical": sorted(self._typical),
+            "rounds": dict(self._rounds),
+        }
+        self._session.desk.do(lambda project: project.set_state("place", place))
+
+    def restore(self, place: dict[str, Any] | None) -> None:
+        """Take up the place that was remembered."""
+        if not place:
+            return
+        known = self._session.seeds
+        self.queue = tuple(s for s in (Suggestion(**e) for e in place["queue"]) if s.seed in known)
+        self._typical = set(place["typical"])
+        self._rounds = {str(k): int(v) for k, v in place["rounds"].items()}
+        seed = place["current_seed"]
+        self.current_seed = seed if seed in known else None

@@ -1,0 +1,99 @@
+"""What the models say, as columns keyed by seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_seedlab.files import ArraySource
+
+
+class _BySeed:
+    """Lookup of rows by seed id, shared by the result tables."""
+
+    seeds: npt.NDArray[np.int64]
+
+    @cached_property
+    def row(self) -> Mapping[int, int]:
+        """Row of each seed."""
+        return {int(s): i for i, s in enumerate(self.seeds)}
+
+
+@dataclass(frozen=True)
+class Embedding(_BySeed):
+    """Vectors of seeds; `key` tells whether a region changed since (see :func:`region_keys`)."""
+
+    seeds: npt.NDArray[np.int64]
+    vectors: npt.NDArray[np.float32]
+    key: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout(_BySeed):
+    """The map: positions (n, 2) float32 and cluster numbers (n,) int32; `method` is pca or umap."""
+
+    seeds: npt.NDArray[np.int64]
+    xy: npt.NDArray[np.float32]
+    cluster: npt.NDArray[np.int32]
+    method: str
+
+
+@dataclass(frozen=True)
+class Predictions(_BySeed):
+    """Class probabilities (n, C) float32 in the order of `class_ids`, and the model they come from."""
+
+    seeds: npt.NDArray[np.int64]
+    p: npt.NDArray[np.float32]
+    class_ids: tuple[int, ...]
+    model_id: str
+
+    @cached_property
+    def best(self) -> npt.NDArray[np.int32]:
+        """Most probable class id per row."""
+        return np.asarray(self.class_ids, np.int32)[self.p.argmax(1)]
+
+    def of(self, seed: int) -> dict[int, float]:
+        """Probability per class id of one seed; empty when it was not predicted."""
+        i = self.row.get(seed)
+        return {} if i is None else dict(zip(self.class_ids, map(float, self.p[i]), strict=True))
+
+
+@dataclass(frozen=True)
+class AnomalyScores(_BySeed):
+    """Anomaly score per seed (larger = odder), the heat range shared by all seeds, heatmaps by scan."""
+
+    seeds: npt.NDArray[np.int64]
+    score: npt.NDArray[np.float32]
+    scale: tuple[float, float]
+    model_id: str
+    heat: Mapping[int, ArraySource] = field(default_factory=dict)
+
+    def of(self, seed: int) -> float | None:
+        """Score of one seed."""
+        i = self.row.get(seed)
+        return None if i is None else float(self.score[i])
+
+    @cached_property
+    def rank(self) -> npt.NDArray[np.float32]:
+        """Share of seeds that are at most as odd, per row, in (0, 1]."""
+        order = self.score.argsort().argsort()
+        return np.asarray((order + 1) / max(1, len(order)), np.float32)
+
+
+def region_keys(
+    scan: int, box: npt.NDArray[np.int32], centroid: npt.NDArray[np.float64], n_voxels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """A number per region that changes when its place, size or shape does (n,) int64."""
+    mixed = np.zeros(len(n_voxels), np.uint64)
+    centre = np.round(centroid * 1024).astype(np.int64)
+    columns = [np.full(len(n_voxels), scan, np.int64), n_voxels, *centre.T, *box.T.astype(np.int64)]
+    for column in columns:  # FNV-1a over whole words
+        mixed = (mixed ^ column.astype(np.uint64)) * np.uint64(0x100000001B3)
+    return mixed.view(np.int64)

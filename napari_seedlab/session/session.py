@@ -1,0 +1,532 @@
+"""The session: what every button, key and command calls; works with no window."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from psygnal import Signal
+
+from napari_seedlab import files
+from napari_seedlab.core import (
+    EventKind,
+    JobStatus,
+    Label,
+    LabelState,
+    Modality,
+    ModelCard,
+    NotReady,
+    RegionTable,
+    Scan,
+    Seed,
+    Settings,
+    Suggestion,
+)
+from napari_seedlab.session import steps
+from napari_seedlab.session.desk import Desk, Task
+from napari_seedlab.session.labelling import Labelling
+from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
+from napari_seedlab.session.strokes import Strokes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_seedlab.core import Event
+    from napari_seedlab.jobs import Runner
+    from napari_seedlab.store import Project
+
+
+class Session:
+    """One open project and everything that can be done with it.
+
+    Actions return at once, with a :class:`Task` where somebody may want to wait; what changed is told
+    by signals, which may come from any thread. All attributes hold values that are replaced, not
+    edited, so reading them needs no lock.
+
+    Attributes
+    ----------
+    scans : dict of int to Scan
+    current_scan : int or None
+    seeds : dict of int to Seed
+    labels : dict of int to Label
+        Answers, those not yet durable included; a seed without an entry has none.
+    embeddings, layouts, heads, anomalies : dict by pool
+        Results per pool. A pool is the modality (``ct``, ``hsi``, ``image``): its scans share vectors.
+    selection : frozenset of int
+        Selected seeds, shared by map and viewer.
+    jobs : dict of str to JobStatus
+    """
+
+    scans_changed = Signal()
+    regions_changed = Signal(int)
+    labels_changed = Signal(object)  # frozenset of seeds
+    pending_changed = Signal(int)
+    saved = Signal(object)  # Event
+    embedding_changed = Signal(str)
+    layout_changed = Signal()
+    predictions_changed = Signal()
+    anomaly_changed = Signal()
+    models_changed = Signal()
+    queue_changed = Signal()
+    current_changed = Signal(object)  # seed or None
+    current_scan_changed = Signal(object)
+    selection_changed = Signal(object, str)  # frozenset of seeds, who selected
+    strokes_changed = Signal(int, int, int)
+    slice_predicted = Signal(int, int, int, object)
+    job_changed = Signal(object)  # JobStatus
+    message = Signal(str, str)  # info | success | warning | error, one line
+
+    def __init__(self, project: Project, runner: Runner, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.path, self.read_only = Path(project.path), bool(project.read_only)
+        self.holder = project.holder
+        self.name = self.path.name.removesuffix(".seedlab")
+        self.annotator = self.settings.annotator or _os_user()
+        self.follow_up = False  # whether a split is followed by map and suggestions on its own
+        self.scans: dict[int, Scan] = {}
+        self.current_scan: int | None = None
+        self.seeds: dict[int, Seed] = {}
+        self.labels: dict[int, Label] = {}
+        self.facts: dict[int, dict[str, Any]] = {}
+        self.embeddings: dict[str, Embedding] = {}
+        self.layouts: dict[str, Layout] = {}
+        self.heads: dict[str, Predictions] = {}
+        self.head_report: dict[str, dict[str, Any]] = {}
+        self.nets: dict[str, Predictions] = {}
+        self.anomalies: dict[str, AnomalyScores] = {}
+        self.models: tuple[ModelCard, ...] = ()
+        self.selection: frozenset[int] = frozenset()
+        self.jobs: dict[str, JobStatus] = {}
+        self._tables: dict[int, RegionTable] = {}
+        self._sources: dict[int, files.ArraySource] = {}
+        self._region_sources: dict[int, files.ArraySource] = {}
+        self._interrupted: dict[str, str] = {}
+        self.labelling = Labelling(self)
+        self.strokes = Strokes(self)
+        self.desk = Desk(project, runner, self._status, self._error, self.settings.random_state)
+        self.desk.do(self._load).result()
+
+    # -- opening ------------------------------------------------------------------------------
+    @classmethod
+    def create(
+        cls, path: Path | str, runner: Runner | None = None, settings: Settings | None = None
+    ) -> Session:
+        """Make a new project folder and open it."""
+        from napari_seedlab.store import Project
+
+        return cls(Project.create(Path(path)), runner or _inline(), settings)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        runner: Runner | None = None,
+        settings: Settings | None = None,
+        read_only: bool = False,
+    ) -> Session:
+        """Open a project folder; ProjectLocked when somebody else writes it."""
+        from napari_seedlab.store import Project
+
+        return cls(Project.open(Path(path), read_only=read_only), runner or _inline(), settings)
+
+    def _load(self, project: Project) -> None:
+        self.scheme, self.tissues = project.scheme("grain"), project.scheme("tissue")
+        self.reload_scans(project)
+        for scan in self.scans:
+            self._load_regions(project, scan)
+        self.seeds, self.labels, self.facts = project.seeds(), project.labels(), project.label_facts()
+        self.models = tuple(project.models())
+        for pool in {str(s.facts.modality) for s in self.scans.values()}:
+            self._load_pool(project, pool)
+        self.labelling.restore(project.get_state("place"))
+        place = project.get_state("scan")
+        self.current_scan = place if place in self.scans else next(iter(self.scans), None)
+
+    def _load_pool(self, project: Project, pool: str) -> None:
+        if (a := project.get_arrays(f"embedding-{pool}")) is not None:
+            self.embeddings[pool] = Embedding(a["seed"], a["vector"], a["key"])
+        if (a := project.get_arrays(f"layout-{pool}")) is not None:
+            self.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
+        if (a := project.get_arrays(f"head-{pool}")) is not None:
+            self.heads[pool] = Predictions(a["seed"], a["p"], self.scheme.ids, str(a["model"]))
+        if (a := project.get_arrays(f"anomaly-{pool}")) is not None:
+            heat = {s.id: t for s in self.scans_of(pool) if (t := project.tree_source(f"heat-{s.id}"))}
+            low, high = map(float, a["scale"])
+            self.anomalies[pool] = AnomalyScores(a["seed"], a["score"], (low, high), str(a["model"]), heat)
+        self._load_net(project, pool)
+
+    def _load_net(self, project: Project, pool: str) -> None:
+        self.nets.pop(pool, None)
+        for card in self.models:
+            if card.active and card.kind == "net" and card.config.get("pool") == pool:
+                a = project.get_arrays(f"probabilities-{card.id}")
+                if a is not None:
+                    self.nets[pool] = Predictions(a["seed"], a["p"], card.class_ids, card.id)
+
+    # -- what is there ------------------------------------------------------------------------
+    @property
+    def pool(self) -> str:
+        """Pool of the current scan (``ct`` before the first)."""
+        scan = self.scans.get(self.current_scan or 0)
+        return str(scan.facts.modality) if scan else str(Modality.CT)
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """Shown predictions of the current pool: the active network's, else the live head's."""
+        return self.nets.get(self.pool) or self.heads.get(self.pool)
+
+    @property
+    def layout(self) -> Layout | None:
+        """Map of the current pool."""
+        return self.layouts.get(self.pool)
+
+    @property
+    def anomaly(self) -> AnomalyScores | None:
+        """Anomaly scores of the current pool."""
+        return self.anomalies.get(self.pool)
+
+    @property
+    def queue(self) -> tuple[Suggestion, ...]:
+        """The batch that is asked about."""
+        return self.labelling.queue
+
+    @property
+    def current(self) -> Suggestion | None:
+        """The suggestion on the card."""
+        return self.labelling.current
+
+    @property
+    def current_seed(self) -> int | None:
+        """The seed on the card."""
+        return self.labelling.current_seed
+
+    def label(self, seed: int) -> Label:
+        """The present answer about a seed."""
+        return self.labels.get(seed) or Label(seed)
+
+    def scans_of(self, pool: str) -> list[Scan]:
+        """Scans of one pool, by id."""
+        return [s for s in self.scans.values() if str(s.facts.modality) == pool]
+
+    def regions(self, scan: int) -> RegionTable | None:
+        """Region table of a scan; None before it is split."""
+        return self._tables.get(scan)
+
+    def scan_source(self, scan: int) -> files.ArraySource:
+        """Where the voxels of a scan lie."""
+        return self._sources[scan]
+
+    def regions_source(self, scan: int) -> files.ArraySource | None:
+        """Where the region raster of a scan lies; None before it is split."""
+        return self._region_sources.get(scan)
+
+    def place_of(self, seed: int) -> tuple[int, int] | None:
+        """(scan, row of its region table) where a seed is seen, the current scan first."""
+        order = sorted(self._tables, key=lambda s: s != self.current_scan)
+        for scan in order:
+            row = self._tables[scan].row_of_seed(seed)
+            if row is not None:
+                return scan, row
+        return None
+
+    def counts(self) -> dict[int, int]:
+        """Labelled seeds per class id, every class named."""
+        out = dict.fromkeys(self.scheme.ids, 0)
+        for label in self.labels.values():
+            if label.state is LabelState.LABELLED:
+                out[label.class_id] += 1
+        return out
+
+    @property
+    def blocked_because(self) -> str:
+        """What blocks training, in one line; empty when nothing does."""
+        if not self.scans:
+            return "Open a scan first."
+        if not any(len(t) for t in self._tables.values()):
+            return "Split the scan into seeds first."
+        counts = [n for n in self.counts().values() if n]
+        if len(counts) < 2:
+            return "Label seeds of at least two classes."
+        if min(counts) < 2:
+            return "Label at least two seeds of each class that you use."
+        return ""
+
+    def label_origin(self, seed: int) -> tuple[int, float, str]:
+        """(sequence, inclusion_p, strategy) of the answer about a seed; 0.0 where it was not drawn."""
+        fact = self.facts.get(seed, {})
+        drawn = fact.get("suggestion") or {}
+        return (
+            int(fact.get("sequence", 0)),
+            float(drawn.get("inclusion_p", 0.0)),
+            str(drawn.get("strategy", "")),
+        )
+
+    # -- scans and seeds ----------------------------------------------------------------------
+    def import_scan(self, path: Path | str, modality: str | None = None, name: str | None = None) -> Task:
+        """Add a file as a scan."""
+        return self.desk.start(steps.import_step(self, str(Path(path).absolute()), modality, name))
+
+    def show_scan(self, scan: int) -> None:
+        """Make a scan the current one."""
+        if scan != self.current_scan and scan in self.scans:
+            self.current_scan = scan
+            if not self.read_only:
+                self.desk.do(lambda project: project.set_state("scan", scan))
+            self.current_scan_changed.emit(scan)
+            for changed in (self.layout_changed, self.predictions_changed, self.anomaly_changed):
+                changed.emit()
+
+    def split(self, scan: int | None = None, recipe: Mapping[str, Any] | None = None) -> Task:
+        """Split a scan into seeds; the recipe of the last split is used where none is given."""
+        return self.desk.start(steps.split_step(self, self._scan(scan), dict(recipe or {})))
+
+    def _scan(self, scan: int | None) -> int:
+        chosen = scan if scan is not None else self.current_scan
+        if chosen is None or chosen not in self.scans:
+            raise NotReady(
+                "the project", f"has no scan {'' if scan is None else scan}".rstrip(), "Open one first"
+            )
+        return chosen
+
+    def after_split(self, scan: int) -> None:
+        """Map the seeds and draw the first suggestions, where the window wants it."""
+        if self.follow_up:
+            pool = str(self.scans[scan].facts.modality)
+            self.embed(pool)
+            self.make_map("pca", pool=pool)
+            self.make_map("umap", pool=pool)
+            if not self.labelling.n_left:
+                self.draw(pool=pool)
+
+    def embed(self, pool: str | None = None) -> Task:
+        """Compute vectors of new and edited seeds."""
+        return self.desk.start(steps.embed_step(self, pool or self.pool))
+
+    def make_map(self, method: str = "umap", n_clusters: int | None = None, pool: str | None = None) -> Task:
+        """Lay the seeds out in two dimensions and cluster them."""
+        return self.desk.start(steps.map_step(self, pool or self.pool, method, n_clusters))
+
+    # -- labelling ----------------------------------------------------------------------------
+    def draw(self, n: int = steps.BATCH, strategy: str | None = None, pool: str | None = None) -> Task:
+        """Draw the next batch of suggestions (and refit the head on the way)."""
+        pool = pool or self.pool
+        return self.desk.start(steps.round_step(self, pool, n, strategy or self.labelling.strategy(pool)))
+
+    def refit(self) -> Task | None:
+        """Refit the live head after an answer, where there is something to fit."""
+        if self.pool not in self.embeddings:
+            return None
+        return self.desk.start(steps.round_step(self, self.pool, 0, "default"))
+
+    def answer(self, said: int | str | None, seeds: Iterable[int] | None = None) -> None:
+        """See :meth:`Labelling.answer`."""
+        self.labelling.answer(said, seeds)
+
+    def accept(self) -> None:
+        """Answer with the predicted class."""
+        self.labelling.accept()
+
+    def skip(self) -> None:
+        """Go to the next suggestion without answering."""
+        self.labelling.step(+1)
+
+    def previous(self) -> None:
+        """Go back to the suggestion before."""
+        self.labelling.step(-1)
+
+    def look_at(self, seed: int | None) -> None:
+        """Put any seed on the card."""
+        self.labelling.look_at(seed)
+
+    def undo(self) -> Task:
+        """Take the newest own edit back."""
+        return self.desk.do_task(
+            "undo", lambda project: self._take_back(project, project.undo(self.annotator))
+        )
+
+    def redo(self) -> Task:
+        """Do the edit that was taken back last once more."""
+        return self.desk.do_task(
+            "redo", lambda project: self._take_back(project, project.redo(self.annotator))
+        )
+
+    def _take_back(self, project: Project, event: Event | None) -> dict[str, Any]:
+        if event is None:
+            self.message.emit("info", "Nothing left to take back or to do again.")
+            return {"event": None}
+        for scan in self.scans:
+            before = self._tables.get(scan)
+            self._load_regions(project, scan)
+            if self._tables.get(scan) is not before:
+                self.regions_changed.emit(scan)
+        self.seeds = project.seeds()
+        self.reload_labels(project)
+        self.saved.emit(event)
+        self.strokes_changed.emit(-1, -1, -1)
+        self.refit()
+        return {"event": event.uuid}
+
+    def select(self, seeds: Iterable[int], origin: str) -> None:
+        """Select seeds; `origin` names who did, so that it does not answer itself."""
+        chosen = frozenset(int(s) for s in seeds)
+        if chosen != self.selection:
+            self.selection = chosen
+            self.selection_changed.emit(chosen, origin)
+
+    # -- learning -----------------------------------------------------------------------------
+    def train(self, model: str = "net", settings: Mapping[str, Any] | None = None) -> Task:
+        """Train ``head`` (live, at once) or ``net`` (background); an interrupted network is resumed."""
+        if self.blocked_because:
+            raise NotReady("training", self.blocked_because.rstrip(".").lower(), "")
+        if model == "head":
+            return self.draw(n=0)
+        self._refuse_double("net")
+        return self._resume_or_start("net", steps.net_step(self, self.pool, dict(settings or {})))
+
+    def find_odd(self, settings: Mapping[str, Any] | None = None) -> Task:
+        """Score every seed by oddness, without labels, and show where."""
+        self._refuse_double("fcdd")
+        return self._resume_or_start("fcdd", steps.anomaly_step(self, self.pool, dict(settings or {})))
+
+    def _refuse_double(self, kind: str) -> None:
+        if any(request.id.startswith(f"{kind}-") for request in self.desk.active):
+            raise NotReady("this training", "is already running", "Wait or cancel it")
+
+    def _resume_or_start(self, kind: str, step: steps.Step) -> Task:
+        folder = self._interrupted.pop(kind, None)
+        if folder is None:
+            return self.desk.start(step)
+        from napari_seedlab.core import JobRequest
+
+        request = JobRequest.from_json(files.read_json(Path(folder) / "request.json"))
+        self.message.emit("info", "Taking up the training where it stopped.")
+        return self.desk.start(step, Path(folder), request)
+
+    def activate(self, model_id: str) -> Task:
+        """Show the predictions of a model."""
+
+        def work(project: Project) -> dict[str, Any]:
+            project.activate(model_id)
+            self.reload_models(project)
+            self.predictions_changed.emit()
+            return {"model": model_id}
+
+        return self.desk.do_task("activate", work)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job at its next step."""
+        self.desk.cancel(job_id)
+
+    # -- strokes ------------------------------------------------------------------------------
+    def stroke(self, scan: int, axis: int, index: int, points: Any, class_id: int) -> None:
+        """See :meth:`Strokes.add`."""
+        self.strokes.add(scan, axis, index, points, class_id)
+
+    def predict_slice(self, scan: int, axis: int, index: int) -> Task:
+        """Predict the tissues of one slice from its strokes."""
+        return self.desk.start(steps.slice_step(self, scan, axis, index))
+
+    # -- taking over what changed (desk's thread) ----------------------------------------------
+    def reload_scans(self, project: Project) -> None:
+        """Read scans and their sources again."""
+        self.scans = {s.id: s for s in project.scans()}
+        self._sources = {s: project.scan_source(s) for s in self.scans}
+        if self.current_scan is None:
+            self.current_scan = next(iter(self.scans), None)
+        self.scans_changed.emit()
+
+    def _load_regions(self, project: Project, scan: int) -> None:
+        source = project.regions_source(scan)
+        if source is None:
+            self._tables.pop(scan, None)
+            self._region_sources.pop(scan, None)
+            return
+        table = project.regions(scan)
+        known = self._tables.get(scan)
+        if known is None or not _same(known, table):
+            self._tables[scan] = table
+        self._region_sources[scan] = source
+
+    def reload_regions(self, project: Project, scan: int) -> None:
+        """Read the regions of a scan and all seeds again."""
+        self._load_regions(project, scan)
+        self.seeds = project.seeds()
+        self.reload_labels(project)
+        self.regions_changed.emit(scan)
+
+    def reload_labels(self, project: Project) -> None:
+        """Read all answers again and tell which changed."""
+        before = self.labels
+        self.labels = self.labelling.overlay(dict(project.labels()))
+        self.facts = project.label_facts()
+        changed = {s for s in before.keys() | self.labels.keys() if before.get(s) != self.labels.get(s)}
+        if changed:
+            self.labels_changed.emit(frozenset(changed))
+
+    def reload_models(self, project: Project) -> None:
+        """Read the model cards and the active predictions again."""
+        self.models = tuple(project.models())
+        for pool in {str(s.facts.modality) for s in self.scans.values()}:
+            self._load_net(project, pool)
+        self.models_changed.emit()
+        self.predictions_changed.emit()
+
+    def set_labels(self, labels: Mapping[int, Label]) -> None:
+        """Show answers at once, before they are durable."""
+        self.labels = {**self.labels, **labels}
+        self.labels_changed.emit(frozenset(labels))
+
+    def note_event(self, event: Event, project: Project) -> None:
+        """Keep what is known about the newest answer of each seed."""
+        if event.kind is EventKind.LABEL:
+            asked = event.payload.get("suggestion") or {}
+            new = {
+                int(s): {
+                    "sequence": event.sequence,
+                    "annotator": event.annotator,
+                    "utc": event.utc,
+                    "suggestion": asked.get(str(s)) or asked.get(s),
+                }
+                for s in event.payload["seeds"]
+            }
+            self.facts = {**self.facts, **new}
+
+    # -- jobs ---------------------------------------------------------------------------------
+    def _status(self, status: JobStatus) -> None:
+        self.jobs = {**self.jobs, status.id: status}
+        self.job_changed.emit(status)
+
+    def _error(self, line: str) -> None:
+        self.message.emit("error", line)
+
+    def close(self, finish_in_background: bool = False) -> None:
+        """Stop or hand over the jobs, let commits finish, close the project."""
+        keep: Sequence[str] = ()
+        if finish_in_background:
+            keep = [r.id for r in self.desk.active if r.lane == "background"]
+        self.desk.close(tuple(keep))
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _same(a: RegionTable, b: RegionTable) -> bool:
+    return all(np.array_equal(v, b.columns()[k]) for k, v in a.columns().items())
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _inline() -> Runner:
+    from napari_seedlab.jobs import InlineRunner
+
+    return InlineRunner()

@@ -1,0 +1,392 @@
+"""Each kind of job: which arrays it gets, and how its result is taken over.
+
+A function here returns a :class:`~napari_seedlab.session.desk.Step`. `prepare` and `adopt` run on the
+desk's thread; what they change on the session is replaced whole, never edited in place, so that the
+window can read it at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_seedlab import files
+from napari_seedlab.core import (
+    InputError,
+    LabelState,
+    Modality,
+    ModelCard,
+    NotReady,
+    RegionTable,
+    ScanFacts,
+    Suggestion,
+)
+from napari_seedlab.session.desk import Step
+from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions, region_keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_seedlab.core import JobRequest, JobResult
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.store import Project
+
+BATCH = 10  # suggestions drawn at a time
+
+
+def import_step(session: Session, path: str, modality: str | None, name: str | None) -> Step:
+    """Describe a file (and decode it where it is compressed), then add it as a scan."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        return {"path": path, "modality": modality, "name": name}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        raw = dict(result.values["facts"])
+        for key in ("shape", "axes", "voxel_size_um", "wavelengths_nm", "notes"):
+            raw[key] = None if raw[key] is None else tuple(raw[key])
+        facts = ScanFacts(**{**raw, "modality": Modality(raw["modality"])})
+        source = files.ArraySource.from_json(result.values["source"])
+        scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
+        session.reload_scans(project)
+        for note in facts.notes:
+            session.message.emit("info", note)
+        return {
+            "scan": scan.id,
+            "shape": list(facts.shape),
+            "axes": list(facts.axes),
+            "voxel_size_um": None if facts.voxel_size_um is None else list(facts.voxel_size_um),
+            "wavelengths_nm": None if facts.wavelengths_nm is None else list(facts.wavelengths_nm),
+        }
+
+    return Step("import", "napari_seedlab.io.importing:run", prepare, adopt, lane="background")
+
+
+def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
+    """Split the touching seeds of a scan; known seeds keep their identity by overlap."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        old = project.regions_source(scan)
+        if old is not None:
+            files.save_arrays(folder / "regions.npz", **project.regions(scan).columns())
+        return {
+            "scan": scan,
+            "image": project.scan_source(scan).to_json(),
+            "modality": str(session.scans[scan].facts.modality),
+            "voxel_size_um": session.scans[scan].facts.voxel_size_um,
+            "recipe": recipe,
+            "first_region": project.next_region_id(),
+            "old_regions": None if old is None else old.to_json(),
+        }
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        table = RegionTable.from_columns(files.load_arrays(folder / "regions-new.npz"))
+        recipe_used = dict(result.values.get("recipe", recipe))
+        project.add_split(scan, recipe_used, table, folder / "regions.zarr", session.annotator)
+        session.reload_regions(project, scan)
+        session.after_split(scan)
+        return {"n_seeds": len(table), "scan": scan, "threshold": result.values.get("threshold")}
+
+    return Step("split", "napari_seedlab.learn.splitting:run", prepare, adopt)
+
+
+def _scan_params(session: Session, project: Project, folder: Path, pool: str) -> list[dict[str, Any]]:
+    """Write the region table of every split scan of a pool; returns the job's ``scans`` list."""
+    scans = []
+    for scan in session.scans_of(pool):
+        source = project.regions_source(scan.id)
+        if source is None:
+            continue
+        table = f"regions-{scan.id}.npz"
+        files.save_arrays(folder / table, **project.regions(scan.id).columns())
+        scans.append(
+            {
+                "scan": scan.id,
+                "image": project.scan_source(scan.id).to_json(),
+                "regions": source.to_json(),
+                "modality": str(scan.facts.modality),
+                "voxel_size_um": scan.facts.voxel_size_um,
+                "wavelengths_nm": scan.facts.wavelengths_nm,
+                "table": table,
+            }
+        )
+    if not scans:
+        raise NotReady(f"the {pool} scans", "are not split into seeds yet", "Split one first")
+    return scans
+
+
+def embed_step(session: Session, pool: str) -> Step:
+    """Vectors of the seeds that are new or were edited since."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        scans = _scan_params(session, project, folder, pool)
+        known = session.embeddings.get(pool)
+        have = set() if known is None else set(zip(known.seeds.tolist(), known.key.tolist(), strict=True))
+        for entry in scans:
+            table = project.regions(entry["scan"])
+            keys = region_keys(table.scan, table.box, table.centroid, table.n_voxels)
+            new = np.asarray(
+                [(s, k) not in have for s, k in zip(table.seed.tolist(), keys.tolist(), strict=True)], bool
+            )
+            columns = {k: (v if k == "scan" else v[new]) for k, v in table.columns().items()}
+            files.save_arrays(folder / entry["table"], **columns)
+        return {"scans": scans, "encoder": "descriptors"}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        out = files.load_arrays(folder / "embedding.npz")
+        session.embeddings[pool] = merged = merge_embedding(session, project, pool, out)
+        project.put_arrays(f"embedding-{pool}", seed=merged.seeds, vector=merged.vectors, key=merged.key)
+        session.embedding_changed.emit(pool)
+        return {
+            "n_seeds": len(merged.seeds),
+            "n_new": len(out["seed"]),
+            "length": int(merged.vectors.shape[1]),
+        }
+
+    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt)
+
+
+def merge_embedding(
+    session: Session, project: Project, pool: str, new: dict[str, npt.NDArray[Any]]
+) -> Embedding:
+    """Join new vectors with the known ones, for the seeds that have a region now."""
+    vectors: dict[int, npt.NDArray[np.float32]] = {}
+    known = session.embeddings.get(pool)
+    if known is not None:
+        vectors.update(zip(known.seeds.tolist(), known.vectors, strict=True))
+    vectors.update(zip(new["seed"].tolist(), np.asarray(new["vector"], np.float32), strict=True))
+    seeds, keys = [], []
+    for scan in session.scans_of(pool):
+        if project.regions_source(scan.id) is None:
+            continue
+        table = project.regions(scan.id)
+        for seed, key in zip(
+            table.seed.tolist(),
+            region_keys(table.scan, table.box, table.centroid, table.n_voxels).tolist(),
+            strict=True,
+        ):
+            if seed in vectors:
+                seeds.append(seed)
+                keys.append(key)
+    order = np.argsort(seeds, kind="stable")
+    rows = [vectors[seeds[i]] for i in order]
+    stacked = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
+    return Embedding(np.asarray(seeds, np.int64)[order], stacked, np.asarray(keys, np.int64)[order])
+
+
+def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -> Step:
+    """The 2-D map and its clusters."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        _write_embedding(session, folder, pool)
+        previous = session.layouts.get(pool)
+        if previous is not None:
+            files.save_arrays(
+                folder / "previous.npz", seed=previous.seeds, xy=previous.xy, cluster=previous.cluster
+            )
+        return {"method": method, "n_clusters": n_clusters}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        out = files.load_arrays(folder / "layout.npz")
+        layout = Layout(out["seed"], out["xy"], out["cluster"], method)
+        session.layouts[pool] = layout
+        project.put_arrays(
+            f"layout-{pool}",
+            seed=layout.seeds,
+            xy=layout.xy,
+            cluster=layout.cluster,
+            method=np.asarray(method),
+        )
+        session.layout_changed.emit()
+        return {"n_seeds": len(layout.seeds), "n_clusters": len(np.unique(layout.cluster)), "method": method}
+
+    return Step(f"map{method}", "napari_seedlab.learn.layout:run", prepare, adopt, latest_only=True)
+
+
+def _write_embedding(session: Session, folder: Path, pool: str) -> None:
+    embedding = session.embeddings.get(pool)
+    if embedding is None or not len(embedding.seeds):
+        raise NotReady(f"the {pool} seeds", "have no embedding yet", "Split a scan first")
+    files.save_arrays(folder / "embedding.npz", seed=embedding.seeds, vector=embedding.vectors)
+
+
+def _write_labels(session: Session, folder: Path, pool: str) -> int:
+    """The labels that may be trained on; returns how many."""
+    known = set(session.embeddings[pool].seeds.tolist()) if pool in session.embeddings else set()
+    rows = [
+        (label.seed, label.class_id, *session.label_origin(label.seed))
+        for label in session.labels.values()
+        if label.state is LabelState.LABELLED and label.seed in known
+    ]
+    rows.sort(key=lambda row: row[2])
+    files.save_arrays(
+        folder / "labels.npz",
+        seed=np.asarray([r[0] for r in rows], np.int64),
+        class_id=np.asarray([r[1] for r in rows], np.int32),
+        sequence=np.asarray([r[2] for r in rows], np.int64),
+        inclusion_p=np.asarray([r[3] for r in rows], np.float64),
+        strategy=np.asarray([r[4] for r in rows], "U16"),
+    )
+    return len(rows)
+
+
+def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
+    """One labelling round: fit the live head on all answers, draw `n` new suggestions."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        _write_embedding(session, folder, pool)
+        n_labels = _write_labels(session, folder, pool)
+        anomaly = session.anomalies.get(pool)
+        if anomaly is not None:
+            files.save_arrays(folder / "anomaly.npz", seed=anomaly.seeds, score=anomaly.score)
+        skip = [s for s, label in session.labels.items() if label.state is not LabelState.NONE]
+        files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
+        return {
+            "class_ids": list(session.scheme.ids),
+            "n": n,
+            "strategy": strategy,
+            "model_id": f"head-{pool}-{n_labels}",
+            "pool": pool,
+            "round": session.labelling.rounds_drawn(pool),
+        }
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        model_id = str(request.params["model_id"])
+        if (folder / "probabilities.npz").exists():
+            _adopt_head(session, project, folder, request, result)
+        drawn = _read_suggestions(folder)
+        session.labelling.offer(drawn, pool)
+        return {"model": model_id, "suggestions": drawn, **result.values}
+
+    return Step("round", "napari_seedlab.learn.round:run", prepare, adopt, latest_only=n == 0)
+
+
+def _adopt_head(
+    session: Session, project: Project, folder: Path, request: JobRequest, result: JobResult
+) -> None:
+    pool, model_id = request.params["pool"], str(request.params["model_id"])
+    out = files.load_arrays(folder / "probabilities.npz")
+    class_ids = tuple(int(c) for c in request.params["class_ids"])
+    predictions = Predictions(out["seed"], out["p"], class_ids, model_id)
+    session.heads[pool] = predictions
+    session.head_report[pool] = dict(result.values)
+    project.put_arrays(f"head-{pool}", seed=predictions.seeds, p=predictions.p, model=np.asarray(model_id))
+    if request.params["n"] > 0:  # a model that suggested something is kept, so that it can be traced
+        card = ModelCard(
+            model_id, "head", project.now(), class_ids, str(result.values.get("data_hash", "")),
+            config={"pool": pool}, metrics=_plain_metrics(result.values),
+        )  # fmt: skip
+        project.register_model(card, {"head.safetensors": folder / "head.safetensors"})
+        session.reload_models(project)
+    session.predictions_changed.emit()
+
+
+def _plain_metrics(values: Any) -> dict[str, Any]:
+    return {k: v for k, v in dict(values).items() if isinstance(v, int | float | str | bool)}
+
+
+def _read_suggestions(folder: Path) -> list[Suggestion]:
+    path = folder / "suggestions.json"
+    return [Suggestion(**entry) for entry in files.read_json(path)] if path.exists() else []
+
+
+def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
+    """Train the 3-D network on the crops of the labelled seeds."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        scans = _scan_params(session, project, folder, pool)
+        _write_embedding(session, folder, pool)
+        _write_labels(session, folder, pool)
+        return {"scans": scans, "class_ids": list(session.scheme.ids), "settings": settings, "pool": pool}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        pool = request.params["pool"]
+        class_ids = tuple(int(c) for c in request.params["class_ids"])
+        model_id = f"net-{project.next_model_number('net')}"
+        metrics = _plain_metrics(result.values)
+        card = ModelCard(
+            model_id, "net", project.now(), class_ids, str(result.values.get("data_hash", "")),
+            config={"pool": pool, **settings}, metrics=metrics, versions=dict(result.values.get("versions", {})),
+        )  # fmt: skip
+        project.register_model(card, {"net.safetensors": folder / "net.safetensors"})
+        out = files.load_arrays(folder / "probabilities.npz")
+        project.put_arrays(f"probabilities-{model_id}", seed=out["seed"], p=out["p"])
+        if metrics.get("activate"):
+            project.activate(model_id)
+        session.reload_models(project)
+        verdict = "is now active" if metrics.get("activate") else "stays in reserve: not ahead of the head"
+        session.message.emit("success", f"Network {model_id} trained; it {verdict}.")
+        return {"model": model_id, **result.values}
+
+    return Step("net", "napari_seedlab.learn.net:run", prepare, adopt, lane="background")
+
+
+def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
+    """Train the anomaly network without labels and score every seed."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        if pool == Modality.HSI:
+            raise InputError(
+                "anomaly", "heatmaps need a CT scan; this one is hyperspectral", "Choose a CT scan"
+            )
+        scans = _scan_params(session, project, folder, pool)
+        _write_labels(session, folder, pool)
+        return {"scans": scans, "settings": settings, "pool": pool, "normal_class": session.scheme.ids[0]}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        pool = request.params["pool"]
+        model_id = f"fcdd-{project.next_model_number('fcdd')}"
+        card = ModelCard(
+            model_id, "fcdd", project.now(), (), str(result.values.get("data_hash", "")),
+            config={"pool": pool, **settings}, metrics=_plain_metrics(result.values),
+            versions=dict(result.values.get("versions", {})),
+        )  # fmt: skip
+        project.register_model(card, {"fcdd.safetensors": folder / "fcdd.safetensors"})
+        heat = {}
+        for entry in request.params["scans"]:
+            tree = folder / f"heat-{entry['scan']}.zarr"
+            if tree.exists():
+                heat[int(entry["scan"])] = project.put_tree(f"heat-{entry['scan']}", tree)
+        out = files.load_arrays(folder / "scores.npz")
+        low, high = (float(v) for v in result.values["scale"])
+        project.put_arrays(
+            f"anomaly-{pool}",
+            seed=out["seed"], score=out["score"], scale=np.asarray([low, high]), model=np.asarray(model_id),
+        )  # fmt: skip
+        session.anomalies[pool] = AnomalyScores(out["seed"], out["score"], (low, high), model_id, heat)
+        session.reload_models(project)
+        session.anomaly_changed.emit()
+        session.labelling.anomalies_found(pool)
+        return {
+            "model": model_id,
+            "scores": dict(zip(out["seed"].tolist(), out["score"].tolist(), strict=True)),
+        }
+
+    return Step("fcdd", "napari_seedlab.learn.fcdd:run", prepare, adopt, lane="background")
+
+
+def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:
+    """Predict the tissue classes of one slice from the strokes on it."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        points, classes = session.strokes.on_slice(project, scan, axis, index)
+        if len(points) == 0:
+            raise NotReady("the slice", "has no strokes", "Paint embryo, cavity or background on it")
+        files.save_arrays(folder / "strokes.npz", points=points, class_id=classes)
+        return {
+            "image": project.scan_source(scan).to_json(),
+            "scan": scan,
+            "axis": axis,
+            "index": index,
+            "class_ids": [0, *session.tissues.ids],
+        }
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        out = files.load_arrays(folder / "slice.npz")
+        session.strokes.predicted = (scan, axis, index, out["classes"])
+        session.slice_predicted.emit(scan, axis, index, out["classes"])
+        return {"scan": scan, "axis": axis, "index": index, **result.values}
+
+    return Step("slice", "napari_seedlab.learn.strokes:run", prepare, adopt, latest_only=True)
