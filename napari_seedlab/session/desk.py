@@ -11,14 +11,13 @@ import itertools
 import logging
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_seedlab.core import (
     JobCancelled,
     JobError,
     JobRequest,
-    JobState,
     JobStatus,
     SeedlabError,
     one_line,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_seedlab.core import JobResult
+    from napari_seedlab.core import JobResult, JobStatus
     from napari_seedlab.jobs import Runner
     from napari_seedlab.store import Project
 
@@ -48,6 +47,16 @@ class Task:
         """Block until done and return plain values; raises the one-line error of a failure."""
         return self.future.result(timeout)
 
+    def then(self, follow: Callable[[dict[str, Any]], object]) -> Task:
+        """Call `follow(values)` on the desk's thread when the task succeeds."""
+
+        def done(future: Future[dict[str, Any]]) -> None:
+            if future.exception() is None:
+                follow(future.result())
+
+        self.future.add_done_callback(done)
+        return self
+
 
 @dataclass(frozen=True)
 class Step:
@@ -66,9 +75,10 @@ class Step:
     lane : str
         ``live`` or ``background``.
     latest_only : bool
-        Drop the answer when a newer request of this kind was made meanwhile.
-    keep_folder : bool
-        Leave the job's folder in place (its files stay in use).
+        Keep at most one job of this kind under way and one waiting; a newer request takes the
+        place of the waiting one.
+    resumable : bool
+        Whether the folder of a job that was interrupted can be taken up again.
     """
 
     kind: str
@@ -77,6 +87,7 @@ class Step:
     adopt: Callable[[Project, Path, JobRequest, JobResult], dict[str, Any]]
     lane: str = "live"
     latest_only: bool = False
+    resumable: bool = False
 
 
 @dataclass
@@ -85,7 +96,6 @@ class _Running:
     request: JobRequest
     folder: Path
     task: Task
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Desk:
@@ -96,29 +106,30 @@ class Desk:
     project : Project
         Opened by the caller; used on the desk's thread only from now on.
     runner : Runner
-    on_status : callable
-        Gets each :class:`JobStatus`, on any thread.
-    on_error : callable
-        Gets one line for each action that failed, on the desk's thread.
     random_state : int
         Handed to every job.
+
+    Signals
+    -------
+    status : JobStatus
+        Of every job, on any thread.
+    failed : str
+        One line for each action that failed, on the desk's thread.
+    interrupted : str, str
+        Kind and folder of a job that ended too early and can be taken up again.
     """
 
-    def __init__(
-        self,
-        project: Project,
-        runner: Runner,
-        on_status: Callable[[JobStatus], None],
-        on_error: Callable[[str], None],
-        random_state: int = 0,
-    ) -> None:
+    status = Signal(object)
+    failed = Signal(str)
+    interrupted = Signal(str, str)
+
+    def __init__(self, project: Project, runner: Runner, random_state: int = 0) -> None:
         self._project, self.runner = project, runner
-        self._on_status, self._on_error = on_status, on_error
         self._random_state = random_state
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="seedlab-store")
         self._numbers = itertools.count(1)
-        self._latest: dict[str, int] = {}
         self._running: dict[str, _Running] = {}
+        self._waiting: dict[str, tuple[Step, Task]] = {}
         self._closed = False
         runner.changed.connect(self._job_changed)
 
@@ -133,27 +144,21 @@ class Desk:
         return task
 
     def start(self, step: Step, folder: Path | None = None, request: JobRequest | None = None) -> Task:
-        """Prepare and submit one job; `folder` and `request` resume one that was interrupted."""
+        """Prepare and submit one job; `folder` and `request` take up one that was interrupted."""
         task = Task(step.kind)
-        number = next(self._numbers)
-        self._latest[step.kind] = number
-        self._thread.submit(
-            self._guarded, task, lambda p: self._submit(p, step, number, task, folder, request)
-        )
+        self._thread.submit(self._guarded, task, lambda p: self._submit(p, step, task, folder, request))
         return task
 
     def _submit(
-        self,
-        project: Project,
-        step: Step,
-        number: int,
-        task: Task,
-        folder: Path | None,
-        request: JobRequest | None,
+        self, project: Project, step: Step, task: Task, folder: Path | None, request: JobRequest | None
     ) -> None:
-        if step.latest_only and self._latest[step.kind] != number:
-            task.future.set_exception(JobCancelled(step.kind, "a newer request took its place"))
+        if step.latest_only and any(r.step.kind == step.kind for r in self._running.values()):
+            _, older = self._waiting.pop(step.kind, (step, None))
+            self._waiting[step.kind] = (step, task)
+            if older is not None:
+                older.future.set_exception(JobCancelled(step.kind, "a newer request took its place"))
             return
+        number = next(self._numbers)
         if folder is None or request is None:
             job_id = f"{step.kind}-{number:06d}-{uuid.uuid4().hex[:8]}"
             folder = project.job_folder(job_id)
@@ -179,40 +184,51 @@ class Desk:
         if not task.future.done():
             task.future.set_exception(error)
         if not isinstance(error, JobCancelled):
-            self._on_error(str(error))
+            self.failed.emit(str(error))
 
     def _job_changed(self, status: JobStatus) -> None:
         if status.state.is_final and not self._closed and status.id in self._running:
             self._thread.submit(self._finish, status)
         else:
-            self._on_status(status)
+            self.status.emit(status)
 
     def _finish(self, status: JobStatus) -> None:
         run = self._running.pop(status.id, None)
         if run is None:
             return
         self._guarded(run.task, lambda project: self._adopt(project, run, status))
-        self._on_status(status)
+        self.status.emit(status)
+        waiting = self._waiting.pop(run.step.kind, None)
+        if waiting is not None:
+            step, task = waiting
+            self._guarded(task, lambda project: self._submit(project, step, task, None, None))
 
     def _adopt(self, project: Project, run: _Running, status: JobStatus) -> None:
-        result = self.runner.wait(status.id, 60)  # final already: returns or raises at once
-        if run.step.latest_only and self._latest[run.step.kind] != run.request.number:
+        try:
+            result = self.runner.wait(status.id, 60)  # final already: returns or raises at once
+        except JobCancelled:
             project.drop_job(run.request.id)
-            raise JobCancelled(run.step.kind, "a newer request took its place")
-        values = run.step.adopt(project, run.folder, run.request, result)
-        project.drop_job(run.request.id)
-        run.task.future.set_result(values)
+            raise
+        except JobError:
+            if run.step.resumable:
+                self.interrupted.emit(run.step.kind, str(run.folder))
+            raise
+        self._take_over(project, run.step, run.folder, run.request, result, run.task)
+
+    @staticmethod
+    def _take_over(
+        project: Project, step: Step, folder: Path, request: JobRequest, result: JobResult, task: Task
+    ) -> None:
+        values = step.adopt(project, folder, request, result)
+        project.drop_job(request.id)
+        task.future.set_result(values)
 
     def adopt_finished(self, step: Step, folder: Path, request: JobRequest, result: JobResult) -> Task:
         """Take over the result of a job that ended without us."""
         task = Task(step.kind)
-
-        def adopt(project: Project) -> None:
-            values = step.adopt(project, folder, request, result)
-            project.drop_job(request.id)
-            task.future.set_result(values)
-
-        self._thread.submit(self._guarded, task, adopt)
+        self._thread.submit(
+            self._guarded, task, lambda p: self._take_over(p, step, folder, request, result, task)
+        )
         return task
 
     @property
@@ -235,8 +251,3 @@ class Desk:
                 run.task.future.set_exception(JobCancelled(run.step.kind, "the project was closed"))
         self._thread.submit(self._project.close)
         self._thread.shutdown(wait=True)
-
-
-def is_running(status: JobStatus) -> bool:
-    """Whether a job may still give a result."""
-    return not status.state.is_final and status.state is not JobState.CANCELLING

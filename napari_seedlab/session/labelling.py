@@ -111,6 +111,7 @@ class Labelling:
         said : int, str or None
             Class id, ``unsure``, ``not_whole``, or None to clear.
         seeds : iterable of int, optional
+            Seeds that the answer is about, in one event.
 
         Raises
         ------

@@ -105,7 +105,10 @@ class Session:
         self._interrupted: dict[str, str] = {}
         self.labelling = Labelling(self)
         self.strokes = Strokes(self)
-        self.desk = Desk(project, runner, self._status, self._error, self.settings.random_state)
+        self.desk = Desk(project, runner, self.settings.random_state)
+        self.desk.status.connect(self._status)
+        self.desk.failed.connect(self._error)
+        self.desk.interrupted.connect(self._interrupted.__setitem__)
         self.desk.do(self._load).result()
 
     # -- opening ------------------------------------------------------------------------------
@@ -294,11 +297,12 @@ class Session:
         """Map the seeds and draw the first suggestions, where the window wants it."""
         if self.follow_up:
             pool = str(self.scans[scan].facts.modality)
-            self.embed(pool)
-            self.make_map("pca", pool=pool)
-            self.make_map("umap", pool=pool)
-            if not self.labelling.n_left:
-                self.draw(pool=pool)
+            self.embed(pool).then(lambda _: self._map_and_draw(pool))
+
+    def _map_and_draw(self, pool: str) -> None:
+        self.make_map("pca", pool=pool).then(lambda _: self.make_map("umap", pool=pool))
+        if not self.labelling.n_left:
+            self.draw(pool=pool)
 
     def embed(self, pool: str | None = None) -> Task:
         """Compute vectors of new and edited seeds."""

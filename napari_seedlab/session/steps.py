@@ -260,7 +260,8 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
         session.labelling.offer(drawn, pool)
         return {"model": model_id, "suggestions": drawn, **result.values}
 
-    return Step("round", "napari_seedlab.learn.round:run", prepare, adopt, latest_only=n == 0)
+    kind = "round" if n else "refit"
+    return Step(kind, "napari_seedlab.learn.round:run", prepare, adopt, latest_only=not n)
 
 
 def _adopt_head(
@@ -308,7 +309,8 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         metrics = _plain_metrics(result.values)
         card = ModelCard(
             model_id, "net", project.now(), class_ids, str(result.values.get("data_hash", "")),
-            config={"pool": pool, **settings}, metrics=metrics, versions=dict(result.values.get("versions", {})),
+            config={"pool": pool, **settings}, metrics=metrics,
+            versions=dict(result.values.get("versions", {})),
         )  # fmt: skip
         project.register_model(card, {"net.safetensors": folder / "net.safetensors"})
         out = files.load_arrays(folder / "probabilities.npz")
@@ -320,7 +322,7 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         session.message.emit("success", f"Network {model_id} trained; it {verdict}.")
         return {"model": model_id, **result.values}
 
-    return Step("net", "napari_seedlab.learn.net:run", prepare, adopt, lane="background")
+    return Step("net", "napari_seedlab.learn.net:run", prepare, adopt, lane="background", resumable=True)
 
 
 def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
@@ -364,7 +366,7 @@ def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
             "scores": dict(zip(out["seed"].tolist(), out["score"].tolist(), strict=True)),
         }
 
-    return Step("fcdd", "napari_seedlab.learn.fcdd:run", prepare, adopt, lane="background")
+    return Step("fcdd", "napari_seedlab.learn.fcdd:run", prepare, adopt, lane="background", resumable=True)
 
 
 def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:
