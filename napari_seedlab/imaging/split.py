@@ -1,0 +1,361 @@
+"""Find the seeds of a scan: threshold, fill, distance, flood.
+
+The markers decide, not the flood: enclosed voids are filled, the distance is smoothed in proportion to the seeds'
+radius, and a top counts as a seed only when it rises far enough above the pass to the next one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_seedlab.core import InputError, Progress
+
+Array = npt.NDArray[Any]
+BINS = 512
+SAMPLE = 1 << 22  # voxels looked at for the histogram
+MAX_VOXELS = 2**31 - 2
+
+
+class Volume(Protocol):
+    """An array in memory or on disk that gives its planes as numpy arrays."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x)."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return voxels."""
+
+
+@dataclass(frozen=True)
+class SplitRecipe:
+    """How the seeds of a scan are told apart.
+
+    Attributes
+    ----------
+    threshold : float, optional
+        Grey value that parts seed from surroundings; None = found from the histogram (Otsu 1979).
+    n_levels : int
+        Grey levels that the histogram is cut into when the threshold is found: 2 = air and seed; 3 = air, husk or
+        holder, seed, of which the outermost counts; 0 = decide by the histogram.
+    dark_objects : bool
+        The objects are darker than their surroundings.
+    clip_percentile : float
+        Grey values beyond this percentile count as equal to it when the threshold is found, so that a few stones
+        or metal parts do not shift it.
+    sigma_px : float
+        Gaussian on the image before the threshold, in voxels.
+    seed_radius : float, optional
+        Expected inner radius of a seed, in units of the shortest voxel edge; None = estimated.
+    smooth : float
+        Gaussian on the distance, as a share of the seed radius.
+    h : float
+        Least rise of a seed's centre above the pass to its neighbour, as a share of the seed radius.
+    h_share : float
+        The same as a share of the centre's own distance to the surface.
+    fill_voids_fraction : float
+        Enclosed voids up to this share of a seed's volume are filled.
+    min_voxels : int, optional
+        Smaller pieces are dropped, or join the neighbour that they touch; None = a share of the expected seed.
+    spacing : tuple of float
+        Voxel edges along z, y, x relative to the shortest.
+    """
+
+    threshold: float | None = None
+    n_levels: int = 0
+    dark_objects: bool = False
+    clip_percentile: float = 99.5
+    sigma_px: float = 0.0
+    seed_radius: float | None = None
+    smooth: float = 0.12
+    h: float = 0.06
+    h_share: float = 0.0
+    fill_voids_fraction: float = 0.6
+    min_voxels: int | None = None
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not 50 < self.clip_percentile <= 100:
+            raise InputError("split recipe", f"clip_percentile is {self.clip_percentile}", "Use over 50 to 100")
+        if self.n_levels not in (0, 2, 3):
+            raise InputError("split recipe", f"n_levels is {self.n_levels}", "Use 0, 2 or 3")
+        for name in ("sigma_px", "smooth", "h", "h_share", "fill_voids_fraction"):
+            value = getattr(self, name)
+            if not 0 <= value < 1000:
+                raise InputError("split recipe", f"{name} is {value}", "Use 0 or more")
+        if self.seed_radius is not None and not self.seed_radius > 0:
+            raise InputError("split recipe", f"seed_radius is {self.seed_radius}", "Use more than 0, or none")
+        if len(self.spacing) != 3 or not all(0 < s < 1e6 for s in self.spacing):
+            raise InputError("split recipe", f"spacing is {self.spacing}", "Use three lengths over 0")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON dict."""
+        return {**asdict(self), "spacing": list(self.spacing)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SplitRecipe:
+        """The recipe of :meth:`to_json`; what is not given keeps its default."""
+        unknown = sorted(set(value) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise InputError("split recipe", f"unknown field {unknown[0]!r}", "Remove it")
+        known = dict(value)
+        if "spacing" in known:
+            known["spacing"] = tuple(float(s) for s in known["spacing"])
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Result of :func:`split_steps`.
+
+    Attributes
+    ----------
+    labels : (z, y, x) int32
+        0 = none, 1..n by position.
+    n : int
+    threshold : float
+        Grey value that was used.
+    seed_radius : float
+        Expected seed radius that was used, in units of the shortest voxel edge.
+    """
+
+    labels: npt.NDArray[np.int32]
+    n: int
+    threshold: float
+    seed_radius: float
+
+
+def foreground_threshold(volume: Volume, recipe: SplitRecipe) -> float:
+    """Grey value that parts seeds from surroundings.
+
+    Parameters
+    ----------
+    volume : (z, y, x) array
+        Any number type, grey values in its own unit; up to 4 M voxels of it are looked at.
+    recipe : SplitRecipe
+
+    Returns
+    -------
+    float
+        ``recipe.threshold`` if given. Otherwise Otsu's threshold (two or three levels) of the clipped histogram. Seeds
+        are what lies above it (below it for dark objects).
+    """
+    if recipe.threshold is not None:
+        return float(recipe.threshold)
+    values = _sample(volume)
+    if recipe.dark_objects:
+        values = -values
+    values = np.minimum(values, np.percentile(values, recipe.clip_percentile))
+    low, high = float(values.min()), float(values.max())
+    if not low < high:
+        raise InputError("image", f"every voxel is {low:g}", "Choose another scan, or give a threshold")
+    counts, edges = np.histogram(values, BINS, (low, high))
+    t = edges[_cut(counts, recipe.n_levels) + 1]
+    return float(-t if recipe.dark_objects else t)
+
+
+def _sample(volume: Volume) -> npt.NDArray[np.float32]:
+    n_z, n_y, n_x = volume.shape
+    step = max(1, round((n_z * n_y * n_x / SAMPLE) ** (1 / 3)))
+    zs = range(0, n_z, step)
+    values = np.concatenate(
+        [np.asarray(volume[z])[::step, ::step].astype(np.float32).reshape(-1) for z in zs]
+    )
+    values = values[np.isfinite(values)]
+    if not values.size:
+        raise InputError("image", "holds no finite value", "Choose another scan")
+    return values
+
+
+def _cut(counts: Array, n_levels: int) -> int:
+    """Last bin of the surroundings: Otsu's cut, or the upper one of three levels."""
+    p = counts / counts.sum()
+    two = _otsu(p)
+    if n_levels == 2:
+        return two
+    lower, upper = _otsu_three(p)
+    if n_levels == 3:
+        return upper
+    return upper if _has_three_levels(p, lower, upper) else two
+
+
+def _otsu(p: Array) -> int:
+    # Otsu 1979: the cut with the greatest variance between the two sides.
+    w, m = np.cumsum(p), np.cumsum(p * np.arange(p.size))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = np.square(m[-1] * w - m) / (w * (1 - w))
+    between = np.nan_to_num(between[:-1], nan=0.0, posinf=0.0)
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return int(best[best.size // 2])
+
+
+def _otsu_three(p: Array) -> tuple[int, int]:
+    # Liao, Chen & Chung 2001: sum of squared first moments over masses, for all pairs of cuts.
+    w = np.concatenate([[0.0], np.cumsum(p)])
+    m = np.concatenate([[0.0], np.cumsum(p * np.arange(p.size))])
+    a, b = np.triu_indices(p.size - 1, 1)
+    score = np.zeros(a.size)
+    for lo, hi in ((np.zeros_like(a), a + 1), (a + 1, b + 1), (b + 1, np.full_like(b, p.size))):
+        mass, moment = w[hi] - w[lo], m[hi] - m[lo]
+        score += np.divide(np.square(moment), mass, out=np.zeros_like(score), where=mass > 1e-12)
+    best = int(np.argmax(score))
+    return int(a[best]), int(b[best])
+
+
+def _has_three_levels(p: Array, lower: int, upper: int) -> bool:
+    return False
+
+
+def split_steps(volume: Volume, recipe: SplitRecipe) -> Generator[Progress, None, Split]:
+    """Split `volume` into seeds; see :func:`split`. Yields between steps; closing it cancels."""
+    n_z, n_y, n_x = volume.shape
+    if n_z * n_y * n_x > MAX_VOXELS:
+        raise InputError("image", f"has {n_z * n_y * n_x:,} voxels", f"Use at most {MAX_VOXELS:,}: a coarser level")
+    if min(volume.shape) < 1:
+        raise InputError("image", f"has shape {tuple(volume.shape)}", "Choose another scan")
+    from napari_seedlab.imaging import flood
+
+    threshold = foreground_threshold(volume, recipe)
+    yield Progress(5, 100, f"threshold {threshold:g}")
+    mask = yield from _counted(_foreground(volume, threshold, recipe), 5, 20, "foreground")
+    radius = recipe.seed_radius or (yield from _counted(_coarse_radius(mask, recipe), 20, 25, "seed size"))
+    ball = _ball_voxels(radius, recipe, n_z == 1)
+    yield from _counted(flood.fill_voids(mask, recipe.fill_voids_fraction * ball), 25, 30, "voids")
+    height, found = yield from _counted(flood.distance(mask, recipe.spacing), 30, 50, "distance")
+    radius = recipe.seed_radius or found
+    ball = _ball_voxels(radius, recipe, n_z == 1)
+    s = recipe.smooth * radius
+    sigma = (s / recipe.spacing[0], s / recipe.spacing[1], s / recipe.spacing[2])
+    yield from _counted(flood.blur(height, mask, sigma), 50, 60, "smoothing")
+    del mask
+    basins = yield from _counted(flood.ascend(height), 60, 92, "flood")
+    del height
+    least = float(recipe.min_voxels) if recipe.min_voxels is not None else 0.03 * ball
+    root = flood.merge(basins, recipe.h * radius, recipe.h_share)
+    root = flood.absorb(basins, root, least)
+    n = yield from _counted(flood.number(basins, root, least), 92, 100, "numbering")
+    return Split(basins.labels, n, threshold, radius)
+
+
+def split(
+    volume: Volume, recipe: SplitRecipe | None = None, progress: Callable[[float, str], None] | None = None
+) -> npt.NDArray[np.int32]:
+    """Split a volume into seeds.
+
+    Parameters
+    ----------
+    volume : (z, y, x) array
+        Grey values of any number type; z = 1 for a plain image. Read plane by plane, so it may lie on disk.
+    recipe : SplitRecipe, optional
+    progress : callable, optional
+        Called with the share done (0-1) and a word between two steps; an exception that it raises cancels.
+
+    Returns
+    -------
+    (z, y, x) int32
+        0 = none, 1..n in raster order of the seeds' centres.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> z, y, x = np.ogrid[:20, :20, :40]
+    >>> balls = ((z - 10) ** 2 + (y - 10) ** 2 + (x % 20 - 10) ** 2 < 100).astype(np.uint8)
+    >>> int(split(balls).max())
+    2
+    """
+    steps = split_steps(volume, recipe or SplitRecipe())
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            result: Split = end.value
+            return result.labels
+        if progress is not None:
+            progress(step.done / step.total, step.message)
+
+
+def _counted(steps: Generator[None, None, Any], first: int, last: int, message: str) -> Generator[Progress, None, Any]:
+    # Number of steps is not known beforehand: approach `last` ever more slowly.
+    for k in itertools.count():
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        except BaseException:
+            raise
+        yield Progress(int(last - (last - first) * 0.95**k), 100, message)
+
+
+def _foreground(volume: Volume, threshold: float, recipe: SplitRecipe) -> Generator[None, None, Array]:
+    n_z, n_y, n_x = volume.shape
+    mask = np.empty((n_z, n_y, n_x), np.uint8)
+    step = max(1, (1 << 22) // (n_y * n_x))
+    for z in range(0, n_z, step):
+        last = min(z + step, n_z)
+        mask[z:last] = _over(_smooth_slab(volume, z, last, recipe.sigma_px), threshold, recipe.dark_objects)
+        yield
+    return mask
+
+
+def _over(values: Array, threshold: float, dark: bool) -> npt.NDArray[np.bool_]:
+    over: npt.NDArray[np.bool_] = values < threshold if dark else values > threshold
+    return over
+
+
+def _smooth_slab(volume: Volume, first: int, last: int, sigma: float) -> Array:
+    if sigma <= 0:
+        return np.asarray(volume[first:last])
+    from scipy.ndimage import gaussian_filter
+
+    halo = int(3 * sigma + 0.5) if volume.shape[0] > 1 else 0
+    lo, hi = max(0, first - halo), min(volume.shape[0], last + halo)
+    slab = np.asarray(volume[lo:hi]).astype(np.float32)
+    along_z = sigma if volume.shape[0] > 1 else 0.0
+    smooth: Array = gaussian_filter(slab, (along_z, sigma, sigma), truncate=3.0)[first - lo : last - lo]
+    return smooth
+
+
+def _coarse_radius(mask: Array, recipe: SplitRecipe) -> Generator[None, None, float]:
+    """Seed radius from every k-th voxel, or from all of them when the seeds are small."""
+    from napari_seedlab.imaging import flood
+
+    k = max(1, round((mask.size / 2e6) ** (1 / (2 if mask.shape[0] == 1 else 3))))
+    kz = 1 if mask.shape[0] == 1 else k
+    coarse = np.ascontiguousarray(mask[::kz, ::k, ::k])
+    sz, sy, sx = recipe.spacing
+    _, radius = yield from flood.distance(coarse, (sz * kz, sy * k, sx * k))
+    if k > 1 and radius < 4 * k:
+        _, radius = yield from flood.distance(mask, recipe.spacing)
+    return radius
+
+
+def _ball_voxels(radius: float, recipe: SplitRecipe, flat: bool) -> float:
+    sz, sy, sx = recipe.spacing
+    if flat:
+        return float(np.pi * radius**2 / (sy * sx))
+    return float(4 / 3 * np.pi * radius**3 / (sz * sy * sx))
+
+
+def preview(plane: Array, recipe: SplitRecipe, threshold: float | None = None) -> npt.NDArray[np.bool_]:
+    """Show which pixels of one plane the recipe takes for seed.
+
+    Parameters
+    ----------
+    plane : (y, x) array
+    recipe : SplitRecipe
+    threshold : float, optional
+        Threshold of the whole scan, where it is known; otherwise the plane's own.
+
+    Returns
+    -------
+    (y, x) bool
+    """
+    volume = np.asarray(plane)[None]
+    t = foreground_threshold(volume, replace(recipe, threshold=threshold or recipe.threshold))
+    return _over(_smooth_slab(volume, 0, 1, recipe.sigma_px), t, recipe.dark_objects)[0]
