@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from psygnal import Signal
+
 from napari_seedlab.core import (
     JobCancelled,
     JobError,
