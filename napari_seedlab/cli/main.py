@@ -1,0 +1,317 @@
+"""The ``seedlab`` command: every step without a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_seedlab.cli.frame import ensure_embedding, opened, run
+from napari_seedlab.core import InputError, LabelState, NotReady
+
+app = typer.Typer(
+    name="seedlab",
+    help="Label, train and look inside thousands of scanned seeds.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ProjectArg = Annotated[Path, typer.Argument(metavar="P", help="Project folder.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")]
+Scheduler = Annotated[str, typer.Option(help="Address of a running dask scheduler.")]
+RandomState = Annotated[int, typer.Option(help="Same number, same answer.")]
+ScanOption = Annotated[int | None, typer.Option("--scan", help="Scan id; the current scan by default.")]
+
+
+@app.command()
+def demo(
+    autoplay: Annotated[bool, typer.Option(help="Play the whole story, then exit.")] = False,
+    screenshots: Annotated[Path | None, typer.Option(help="Folder for pictures.")] = None,
+    random_state: RandomState = 0,
+    n_answers: Annotated[int, typer.Option(help="Answers that the autoplay gives.")] = 60,
+    size: Annotated[str, typer.Option(help="Window size, WIDTHxHEIGHT.")] = "1366x768",
+    as_json: Json = False,
+) -> None:
+    """Open napari with the docks and a demo project."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.ui.demo import play, show
+
+        if not autoplay:
+            return show()
+        width, height = _pixels(size)
+        return play(screenshots, random_state, n_answers, (width, height))
+
+    run(work, as_json)
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    parts = size.lower().split("x")
+    if len(parts) != 2 or not all(p.isdigit() for p in parts):
+        raise InputError(f"--size {size}", "is not WIDTHxHEIGHT", "Write for example 1366x768")
+    return int(parts[0]), int(parts[1])
+
+
+@app.command()
+def sample(
+    to: Annotated[Path, typer.Option(help="Folder to write.")],
+    kind: Annotated[str, typer.Option(help="ct, tube or hsi.")] = "ct",
+    n_seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 120,
+    random_state: RandomState = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a synthetic tray with its truth."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.io.samples import write_sample
+
+        return dict(write_sample(kind, n_seeds, random_state, to))
+
+    run(work, as_json)
+
+
+@app.command()
+def new(
+    project: ProjectArg,
+    source: Annotated[Path | None, typer.Option("--from", help="An export to rebuild from.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="JSON file with the class scheme.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a project folder."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.session import making
+
+        return making.new_project(project, source, classes)
+
+    run(work, as_json)
+
+
+@app.command(name="import")
+def import_(
+    project: ProjectArg,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TIFF, OME-TIFF, ENVI or .npy.")],
+    modality: Annotated[str | None, typer.Option(help="ct, hsi or image.")] = None,
+    name: Annotated[str | None, typer.Option(help="Shown name.")] = None,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Add a file as a scan."""
+
+    def work() -> dict[str, Any]:
+        if modality not in (None, "ct", "hsi", "image"):
+            raise InputError(f"--modality {modality}", "is not known", "Use ct, hsi or image")
+        with opened(project, scheduler) as session:
+            return session.import_scan(file, modality, name).wait()
+
+    run(work, as_json)
+
+
+@app.command()
+def split(
+    project: ProjectArg,
+    scan: ScanOption = None,
+    threshold: Annotated[float | None, typer.Option(help="Grey value; found by itself when left out.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="JSON file with settings of another split.")] = None,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Split touching seeds."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.session import making
+
+        settings = making.read_recipe(recipe) if recipe else {}
+        if threshold is not None:
+            settings["threshold"] = threshold
+        with opened(project, scheduler) as session:
+            return session.split(scan, settings).wait()
+
+    run(work, as_json)
+
+
+@app.command()
+def embed(project: ProjectArg, scheduler: Scheduler = "", as_json: Json = False) -> None:
+    """Compute the vectors of all seeds."""
+
+    def work() -> dict[str, Any]:
+        with opened(project, scheduler) as session:
+            return session.embed().wait()
+
+    run(work, as_json)
+
+
+@app.command(name="map")
+def map_(
+    project: ProjectArg,
+    method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
+    n_clusters: Annotated[int | None, typer.Option(help="Found by itself when left out.")] = None,
+    random_state: RandomState = 0,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Lay the seeds out in two dimensions and cluster them."""
+
+    def work() -> dict[str, Any]:
+        if method not in ("umap", "pca"):
+            raise InputError(f"--method {method}", "is not known", "Use umap or pca")
+        with opened(project, scheduler, random_state) as session:
+            ensure_embedding(session)
+            return session.make_map(method, n_clusters).wait()
+
+    run(work, as_json)
+
+
+@app.command()
+def suggest(
+    project: ProjectArg,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
+    strategy: Annotated[
+        str | None, typer.Option(help="default, typiclust, margin, anomaly or random.")
+    ] = None,
+    random_state: RandomState = 0,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Say which seeds to label next, and why."""
+
+    def work() -> dict[str, Any]:
+        with opened(project, scheduler, random_state) as session:
+            ensure_embedding(session)
+            drawn = session.draw(n, strategy).wait()["suggestions"]
+            rows = [{"seed": s.seed, "score": s.score, "reason": s.reason} for s in drawn]
+            return {"suggestions": rows}
+
+    run(work, as_json)
+
+
+@app.command()
+def label(
+    project: ProjectArg,
+    source: Annotated[Path, typer.Option("--from", help="CSV with columns seed,class.")],
+    as_json: Json = False,
+) -> None:
+    """Take labels over from a table; refused whole when a seed or class is unknown."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.session import making
+
+        with opened(project) as session:
+            return making.label_from_table(session, source)
+
+    run(work, as_json)
+
+
+@app.command()
+def train(
+    project: ProjectArg,
+    model: Annotated[str, typer.Option(help="head (seconds) or net (minutes).")] = "head",
+    random_state: RandomState = 0,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Train on the labels."""
+
+    def work() -> dict[str, Any]:
+        if model not in ("head", "net"):
+            raise InputError(f"--model {model}", "is not known", "Use head or net")
+        with opened(project, scheduler, random_state) as session:
+            ensure_embedding(session)
+            values = session.train(model).wait()
+            return {k: v for k, v in values.items() if k != "suggestions"}
+
+    run(work, as_json)
+
+
+@app.command()
+def anomaly(
+    project: ProjectArg,
+    random_state: RandomState = 0,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Score every seed by oddness, without labels; heatmaps go into the project."""
+
+    def work() -> dict[str, Any]:
+        with opened(project, scheduler, random_state) as session:
+            values = session.find_odd().wait()
+            return {"model": values["model"], "scores": values["scores"]}
+
+    run(work, as_json)
+
+
+@app.command()
+def predict(
+    project: ProjectArg,
+    to: Annotated[Path, typer.Option(help="CSV to write.")],
+    scheduler: Scheduler = "",
+    as_json: Json = False,
+) -> None:
+    """Write class probabilities of all seeds."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.session import making
+
+        with opened(project, scheduler) as session:
+            ensure_embedding(session)
+            if any(x.state is LabelState.LABELLED for x in session.labels.values()):
+                session.draw(n=0).wait()
+            if session.predictions is None:
+                raise NotReady("predict", "nothing is labelled yet", "Label seeds of two classes first")
+            return making.write_predictions(session, to)
+
+    run(work, as_json)
+
+
+@app.command()
+def export(
+    project: ProjectArg,
+    to: Annotated[Path, typer.Option(help="Folder to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write tables, label volumes and a manifest."""
+
+    def work() -> dict[str, Any]:
+        with opened(project) as session:
+            return session.export(to).wait()
+
+    run(work, as_json)
+
+
+@app.command()
+def check(project: ProjectArg, as_json: Json = False) -> None:
+    """Verify every hash and the journal of a project."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.session import making
+
+        return making.check_project(project)
+
+    run(work, as_json)
+
+
+@app.command()
+def doctor(
+    project: Annotated[Path | None, typer.Option(help="Project folder to look at as well.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at GPU, OpenGL, Qt, disk and memory."""
+
+    def work() -> dict[str, Any]:
+        from napari_seedlab.cli.doctor import examine
+
+        findings = examine(project)
+        return {"findings": [{"name": f.name, "ok": f.ok, "line": f.line, "remedy": f.remedy} for f in findings]}
+
+    run(work, as_json)
+
+
+def main() -> None:
+    """Entry point of the ``seedlab`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
