@@ -1,0 +1,131 @@
+"""Every setting of the phantom, in one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+NORMAL, ABNORMAL, DEAD, FOREIGN = 1, 2, 3, 4
+COAT, EMBRYO, CAVITY = 1, 2, 3
+
+Range = tuple[float, float]
+Kinds = tuple[tuple[str, float], ...]
+
+_WALL = 4  # voxels between the outermost seed and the edge of the scan
+
+
+@dataclass(frozen=True)
+class Dials:
+    """What a phantom is made from; two equal records give two equal phantoms.
+
+    Lengths are in voxels unless a name ends in ``_um``. Densities are relative to the embryo
+    of a normal seed (1.0); air is 0.0.
+    """
+
+    # the scene
+    holder: str = "tray"  # "tray" (a bed on a foam floor) or "tube" (a dense column)
+    shape: tuple[int, int, int] = (60, 256, 256)  # z, y, x
+    voxel_size_um: float = 75.0
+    n_seeds: int = 120
+    random_state: int = 0
+    overlap: float = 0.6  # how deep two seeds are pressed together at a contact
+    floor: int = 3  # thickness of the floor under a tray or tube
+    floor_density: float = 0.12
+    wall_density: float = 0.3  # of the liner of a tube
+    wall: int = 5  # its thickness
+
+    # the seeds
+    diameter: float = 23.0  # median over seeds
+    diameter_sd: float = 0.05  # of its logarithm
+    flatness: Range = (0.80, 0.97)  # shorter axes over the longest one
+    bumps: float = 0.025  # sd of the radius over the surface
+    coat: float = 1.7
+    coat_density: float = 1.10
+    cleft: Range = (0.35, 0.8)  # width of the gaps between cotyledons and radicle
+    brightness_sd: float = 0.06  # of one seed against the next
+    mottle: float = 0.015  # sd of slow changes inside an embryo
+
+    # the classes
+    shares: tuple[float, float, float, float] = (0.75, 0.15, 0.07, 0.03)
+    abnormal: Kinds = (
+        ("cavity", 1.0),
+        ("crack", 1.0),
+        ("tunnel", 1.0),
+        ("dense", 1.6),
+        ("shrunken", 0.8),
+        ("radicle", 0.6),
+    )
+    dead: Kinds = (("empty", 1.0), ("collapsed", 1.0), ("uniform", 1.0), ("mould", 1.0))
+    foreign: Kinds = (("stone", 1.0), ("stem", 1.0), ("weed", 1.0))
+    defect_fraction: Range = (0.03, 0.09)  # of the seed, log-uniform
+    dense_contrast: Range = (0.45, 0.8)  # of a dense spot over the embryo
+    shrink: Range = (0.6, 0.82)  # volume of a shrunken embryo over a full one
+
+    # the imaging chain
+    chain: str = "image"  # "image" (fast) or "projected" (radon and back)
+    n_angles: int = 360
+    blur: float = 0.7  # sd
+    cupping: float = 0.05  # loss of grey in the middle of the slice
+    noise: float = 0.028  # sd over the grey of a seed
+    rings: float = 0.006  # sd of the gain from one detector column to the next
+    streaks: float = 0.006  # sd over the grey of a seed
+    fringe: float = 0.0  # bright and dark rim at edges (phase contrast)
+    air_grey: float = 22.0  # of 255
+    seed_grey: float = 135.0  # of 255; stones saturate
+
+    def replace(self, **changes: Any) -> Dials:
+        """The same dials but for `changes`."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON dict of every dial."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Dials:
+        """The dials of :meth:`to_json`."""
+        return cls(**{f.name: _frozen(value[f.name]) for f in fields(cls)})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+DEFAULT_TRAY = Dials()
+
+TUBE = Dials(
+    holder="tube",
+    shape=(176, 170, 170),
+    voxel_size_um=65.0,
+    n_seeds=115,
+    diameter=29.0,
+    coat=1.8,
+    overlap=0.8,
+    noise=0.03,
+)
+
+
+def tray_dials(n_seeds: int, random_state: int = 0, **changes: Any) -> Dials:
+    """Dials of a tray that is as crowded as the default one, for any number of seeds.
+
+    Parameters
+    ----------
+    n_seeds : int
+    random_state : int
+    **changes
+        Other dials that differ from :data:`DEFAULT_TRAY`.
+
+    Returns
+    -------
+    Dials
+        With a square tray of the area that `n_seeds` need.
+    """
+    dials = DEFAULT_TRAY.replace(**changes)
+    depth, height, width = DEFAULT_TRAY.shape
+    room = (height - 2 * _WALL) * (width - 2 * _WALL) / DEFAULT_TRAY.n_seeds
+    grown = (dials.diameter / DEFAULT_TRAY.diameter) ** 2
+    side = round((n_seeds * room * grown) ** 0.5) + 2 * _WALL
+    side = max(side, round(3 * dials.diameter))
+    depth = round(depth * grown**0.5)
+    return dials.replace(n_seeds=n_seeds, random_state=random_state, shape=(depth, side, side))
