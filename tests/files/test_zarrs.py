@@ -46,6 +46,7 @@ def test_missing_array_is_said(tmp_path):
 
 
 def test_importing_the_room_loads_no_heavy_library():
-    code = "import sys, napari_seedlab.files; print([m for m in ('zarr','dask','torch','scipy') if m in sys.modules])"
+    heavy = ("zarr", "dask", "torch", "scipy")
+    code = f"import sys, napari_seedlab.files; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
