@@ -212,7 +212,7 @@ def ascend(height: Array) -> Generator[None, None, Basins]:
     edges, values = yield from _passes(top, height, len(peaks))
     order = np.lexsort((edges[:, 1], edges[:, 0], -values[:, 0]))
     sizes[0] = 0
-    return Basins(top, peaks, sizes, edges[order], values[order, 0], values[order, 1].astype(np.int64))
+    return Basins(top, peaks, sizes, edges[order], values[order, 0].astype(np.float32), values[order, 1].astype(np.int64))
 
 
 def _passes(top: Array, height: Array, n: int) -> Generator[None, None, tuple[Array, Array]]:
@@ -221,23 +221,23 @@ def _passes(top: Array, height: Array, n: int) -> Generator[None, None, tuple[Ar
     found: list[tuple[Array, Array]] = []
 
     def one(first: int, last: int) -> None:
-        found.append(_hashed(lambda k, v: kernels.find_passes(top, height, first, last, k, v), n // 4, 2))
+        found.append(hashed(lambda k, v: kernels.find_passes(top, height, first, last, k, v), n // 4, 2))
 
     yield from in_slabs(one, top.shape[0], top.shape[1] * top.shape[2])
     keys = np.concatenate([k for k, _ in found])
     values = np.concatenate([v for _, v in found])
     unique, inverse = np.unique(keys, return_inverse=True)
-    joined = np.zeros((len(unique), 2), np.float32)
+    joined = np.zeros((len(unique), 2))
     np.maximum.at(joined[:, 0], inverse, values[:, 0])
     joined[:, 1] = np.bincount(inverse, values[:, 1], len(unique))
     return np.stack([unique >> 32, unique & 0xFFFFFFFF], 1), joined
 
 
-def _hashed(fill: Callable[[Array, Array], int], guess: int, width: int) -> tuple[Array, Array]:
-    # Fill a table of pairs, twice as large each time that it proves too small; return the used rows.
+def hashed(fill: Callable[[Array, Array], int], guess: int, width: int) -> tuple[Array, Array]:
+    """Fill a hash table of pairs, a larger one each time that it proves too small; return the used rows."""
     size = 1 << max(10, int(guess).bit_length())
     while True:
-        keys, values = np.full(size, -1, np.int64), np.zeros((size, width), np.float32)
+        keys, values = np.full(size, -1, np.int64), np.zeros((size, width))
         if fill(keys, values) >= 0:
             used = keys >= 0
             return keys[used], values[used]

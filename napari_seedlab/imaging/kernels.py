@@ -429,7 +429,7 @@ def find_passes(top: Array, height: Array, first: int, last: int, keys: Array, v
         Planes to do; the next plane is looked at too.
     keys : (m,) int64
         Hash table of ``a << 32 | b`` with a < b; m a power of two, free = -1.
-    values : (m, 2) float32
+    values : (m, 2) float64
         Height of the pass, number of touching voxel pairs.
 
     Returns
@@ -502,7 +502,7 @@ def merge_basins(edges: Array, passes: Array, peaks: Array, depth: float, share:
 
 
 @compiled
-def region_sums(labels: Array, image: Array, first: int, last: int, sums: Array, box: Array, grey: Array) -> None:
+def region_sums(labels: Array, image: Array, plane: int, sums: Array, box: Array, grey: Array) -> None:
     """Add up the voxels of each region, run by run along x.
 
     Parameters
@@ -510,8 +510,8 @@ def region_sums(labels: Array, image: Array, first: int, last: int, sums: Array,
     labels : (z, y, x) int
         0 = none.
     image : (z, y, x) number
-    first, last : int
-        Planes to do.
+    plane : int
+        Position along z of the first plane given.
     sums : (n + 1, 12) float64
         Count; z, y, x; zz, yy, xx, zy, zx, yx; grey, grey².
     box : (n + 1, 6) int32
@@ -519,8 +519,8 @@ def region_sums(labels: Array, image: Array, first: int, last: int, sums: Array,
     grey : (n + 1, 2) float64
         Least and greatest grey; start with ±inf.
     """
-    n_y, n_x = labels.shape[1], labels.shape[2]
-    for z in range(first, last):
+    n_z, n_y, n_x = labels.shape
+    for z in range(n_z):
         for y in range(n_y):
             x = 0
             while x < n_x:
@@ -537,7 +537,7 @@ def region_sums(labels: Array, image: Array, first: int, last: int, sums: Array,
                     total += f
                     square += f * f
                     x += 1
-                _add_run(sums[k], box[k], z, y, start, x)
+                _add_run(sums[k], box[k], z + plane, y, start, x)
                 sums[k, 10] += total
                 sums[k, 11] += square
                 grey[k, 0], grey[k, 1] = min(grey[k, 0], low), max(grey[k, 1], high)
@@ -564,7 +564,7 @@ def _add_run(sums: Array, box: Array, z: int, y: int, start: int, stop: int) -> 
 
 @compiled
 def count_overlaps(old: Array, new: Array, keys: Array, counts: Array) -> int:
-    """Count the voxels of each pair (old > 0, new > 0) in a hash table as in :func:`find_passes`.
+    """Count the voxels of each pair (old, new), one of them > 0, in a hash table as in :func:`find_passes`.
 
     Returns the number of pairs, or -1 when the table got more than half full.
     """
@@ -577,7 +577,7 @@ def count_overlaps(old: Array, new: Array, keys: Array, counts: Array) -> int:
                 start = x
                 while x < old.shape[2] and old[z, y, x] == a and new[z, y, x] == b:
                     x += 1
-                if a <= 0 or b <= 0:
+                if a == 0 and b == 0:
                     continue
                 key = (a << 32) | b
                 i = _slot(keys, key)

@@ -18,6 +18,8 @@ from napari_seedlab.core import InputError, Progress
 
 Array = npt.NDArray[Any]
 BINS = 512
+BINS_THREE = 256
+TWO_LEVELS = 0.8  # share of variance from which a histogram counts as two levels
 SAMPLE = 1 << 22  # voxels looked at for the histogram
 MAX_VOXELS = 2**31 - 2
 
@@ -151,13 +153,33 @@ def foreground_threshold(volume: Volume, recipe: SplitRecipe) -> float:
     values = _sample(volume)
     if recipe.dark_objects:
         values = -values
-    values = np.minimum(values, np.percentile(values, recipe.clip_percentile))
+    t = _threshold_of(values, recipe)
+    return -t if recipe.dark_objects else t
+
+
+def _threshold_of(values: npt.NDArray[np.float32], recipe: SplitRecipe) -> float:
     low, high = float(values.min()), float(values.max())
     if not low < high:
         raise InputError("image", f"every voxel is {low:g}", "Choose another scan, or give a threshold")
-    counts, edges = np.histogram(values, BINS, (low, high))
-    t = edges[_cut(counts, recipe.n_levels) + 1]
-    return float(-t if recipe.dark_objects else t)
+    inside = values[values > low]
+    if recipe.n_levels == 0 and _is_masked(values, inside):
+        t, parted = _two_levels(np.minimum(inside, np.percentile(inside, recipe.clip_percentile)))
+        return t if parted >= TWO_LEVELS else _two_levels(values)[0]
+    clipped = np.minimum(values, np.percentile(values, recipe.clip_percentile))
+    if recipe.n_levels == 3:
+        counts, edges = np.histogram(clipped, BINS_THREE)
+        return float(edges[_otsu_three(counts / counts.sum())[1] + 1])
+    t, parted = _two_levels(clipped)
+    whole, parted_whole = _two_levels(values)
+    return t if parted >= min(TWO_LEVELS, parted_whole) else whole
+
+
+def _is_masked(values: Array, inside: Array) -> bool:
+    """Whether the background was set to one value: many voxels have it, and next to none lies just above."""
+    low, high = float(values.min()), float(np.percentile(inside, 99))
+    near = np.count_nonzero(inside < low + 0.02 * (high - low))
+    n_low = values.size - inside.size
+    return n_low > 0.05 * values.size and near < 0.001 * n_low
 
 
 def _sample(volume: Volume) -> npt.NDArray[np.float32]:
@@ -173,26 +195,19 @@ def _sample(volume: Volume) -> npt.NDArray[np.float32]:
     return values
 
 
-def _cut(counts: Array, n_levels: int) -> int:
-    """Last bin of the surroundings: Otsu's cut, or the upper one of three levels."""
-    p = counts / counts.sum()
-    two = _otsu(p)
-    if n_levels == 2:
-        return two
-    lower, upper = _otsu_three(p)
-    if n_levels == 3:
-        return upper
-    return upper if _has_three_levels(p, lower, upper) else two
-
-
-def _otsu(p: Array) -> int:
-    # Otsu 1979: the cut with the greatest variance between the two sides.
-    w, m = np.cumsum(p), np.cumsum(p * np.arange(p.size))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.square(m[-1] * w - m) / (w * (1 - w))
-    between = np.nan_to_num(between[:-1], nan=0.0, posinf=0.0)
+def _two_levels(values: Array) -> tuple[float, float]:
+    """Otsu's threshold, and the share of the variance that it explains (0.64 for one normal mode, 1 for two values)."""
+    if not float(values.min()) < float(values.max()):
+        return float(values.min()), 0.0
+    counts, edges = np.histogram(values, BINS)
+    p, bins = counts / counts.sum(), np.arange(BINS)
+    w, m = np.cumsum(p)[:-1], np.cumsum(p * bins)[:-1]
+    mean = float((p * bins).sum())
+    side = w * (1 - w)
+    between = np.divide(np.square(mean * w - m), side, out=np.zeros_like(w), where=side > 1e-12)
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
-    return int(best[best.size // 2])
+    k = int(best[best.size // 2])  # amid an empty stretch of the histogram
+    return float(edges[k + 1]), float(between[k] / (p * np.square(bins - mean)).sum())
 
 
 def _otsu_three(p: Array) -> tuple[int, int]:
@@ -206,10 +221,6 @@ def _otsu_three(p: Array) -> tuple[int, int]:
         score += np.divide(np.square(moment), mass, out=np.zeros_like(score), where=mass > 1e-12)
     best = int(np.argmax(score))
     return int(a[best]), int(b[best])
-
-
-def _has_three_levels(p: Array, lower: int, upper: int) -> bool:
-    return False
 
 
 def split_steps(volume: Volume, recipe: SplitRecipe) -> Generator[Progress, None, Split]:
