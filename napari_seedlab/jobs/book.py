@@ -6,9 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_seedlab.core import (
     InputError,
@@ -24,6 +23,10 @@ from napari_seedlab.core import (
 )
 from napari_seedlab.jobs.progress import TimeLeft
 from napari_seedlab.jobs.state import route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 _logger = logging.getLogger(__name__)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import (
     JobError,
@@ -25,6 +23,10 @@ from napari_seedlab.jobs.book import JobBook
 from napari_seedlab.jobs.link import Link, Message
 from napari_seedlab.jobs.runner import JobEvents
 from napari_seedlab.jobs.warm import WARM_UP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 class ClusterRunner:

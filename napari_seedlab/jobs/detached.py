@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_seedlab.core import (
     JobCancelled,
@@ -24,6 +24,9 @@ from napari_seedlab.jobs import folder as job_folder
 from napari_seedlab.jobs import progress as job_progress
 from napari_seedlab.jobs.execute import execute
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NOTE_PERIOD = 1.0  # seconds between two writes of progress.json
 
 # Starts the real process in a session of its own and leaves at once, so that init adopts it: no zombie,
@@ -37,7 +40,9 @@ subprocess.Popen(sys.argv[2:], stdin=null, stdout=null, stderr=null, close_fds=T
 os._exit(0)
 """
 # The import path of the caller is handed over, so that the same modules are found.
-_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from {0} import main; sys.exit(main())"
+_PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); from {0} import main; sys.exit(main())"
+)
 
 
 def program(module: str) -> list[str]:
@@ -164,4 +169,3 @@ def _failed(folder: Path, status: JobStatus) -> JobStatus:
     if isinstance(error, JobCancelled):
         return replace(status, state=JobState.CANCELLED)
     return replace(status, state=JobState.FAILED, error=str(error), log_path=failure["log_path"])
-

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_seedlab.core import JobResult, Progress
 from napari_seedlab.jobs.folder import read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:

@@ -60,6 +60,7 @@ def execute(
     Parameters
     ----------
     folder : Path
+        The job folder.
     on_progress : callable
         Receives at most ten reports a second.
     is_cancelled : callable

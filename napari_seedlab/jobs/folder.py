@@ -16,14 +16,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_seedlab import core
 from napari_seedlab.core import InputError, JobCancelled, JobError, JobRequest, JobResult
 from napari_seedlab.files import file_hash, read_json, tree_hash, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 REQUEST, RESULT, FAILURE = "request.json", "result.json", "failure.json"
 PROGRESS, CANCEL, LOG, LOCK = "progress.json", "cancel", "job.log", "running.lock"
@@ -90,6 +92,7 @@ def read_result(folder: Path, verify: bool = True) -> JobResult:
     Parameters
     ----------
     folder : Path
+        The job folder.
     verify : bool
         Compare each file with its sha256.
 
@@ -185,7 +188,9 @@ def is_running(folder: Path) -> bool:
 
 
 @contextmanager
-def running_lock(folder: Path, give_up: Callable[[], bool], patience: float = LOCK_PATIENCE) -> Iterator[None]:
+def running_lock(
+    folder: Path, give_up: Callable[[], bool], patience: float = LOCK_PATIENCE
+) -> Iterator[None]:
     """Hold a job folder; waits up to `patience` seconds for its last holder to go.
 
     Raises

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -19,11 +20,10 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import dask
 from distributed import Client, KilledWorker, Nanny, SpecCluster
@@ -42,10 +42,14 @@ from napari_seedlab.jobs import folder as job_folder
 from napari_seedlab.jobs import worker as job_worker
 from napari_seedlab.jobs.detached import adopt, run_detached
 
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 _GRACE = 1.0  # seconds that a job has to reach its next step when the app closes
 _FINISH_GRACE = 20.0  # seconds for one that shall go on in the background
 _TEARDOWN = 2.5  # seconds for the cluster to end in order, before it is simply left
+_WORKER_KILL = 0.4  # seconds for an idle worker to leave by itself
 _PARENT_POLL = 0.5
 _RETRIES = 3  # of a job that had not begun when its worker died
 
@@ -161,6 +165,7 @@ class Host:
             "memory_limit": self._config["memory_limit"],
             "local_directory": str(self._temporary),
             "worker_class": job_worker.SilentWorker,
+            "silence_logs": logging.WARNING,
             **common,
         }
         self._cluster = await SpecCluster(
@@ -168,7 +173,7 @@ class Host:
             workers={0: {"cls": Nanny, "options": worker}},
             asynchronous=True,
             security=security,
-            silence_logs=False,
+            silence_logs=logging.WARNING,
         )
         self._client = await Client(self._cluster, asynchronous=True, set_as_default=False)
 
@@ -305,6 +310,9 @@ class Host:
             await asyncio.sleep(0.01)
 
     async def _leave(self) -> None:
+        if self._cluster is not None:
+            for nanny in self._cluster.workers.values():
+                await nanny.close(timeout=_WORKER_KILL, reason="app-closed")
         if self._client is not None:
             await self._client.close()
         if self._cluster is not None:
@@ -372,4 +380,3 @@ def main() -> None:
     out.close()
     sys.stderr.flush()
     os._exit(0)  # nothing of value is left, and no thread of a library may hold the process
-

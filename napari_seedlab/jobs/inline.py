@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from napari_seedlab.core import (
     JobCancelled,
@@ -23,6 +22,10 @@ from napari_seedlab.jobs.book import JobBook
 from napari_seedlab.jobs.detached import run_detached
 from napari_seedlab.jobs.execute import execute
 from napari_seedlab.jobs.runner import JobEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 _DEVICE = "this process"
 

@@ -6,12 +6,14 @@ import json
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from napari_seedlab.jobs.detached import program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Message = dict[str, Any]
 _TAIL = 2000  # bytes of the host's stderr that are read when it ends

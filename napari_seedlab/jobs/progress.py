@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PERIOD = 0.1  # seconds between two reports of one job
 

@@ -24,7 +24,10 @@ def route(old: JobState, new: JobState) -> tuple[JobState, ...]:
 
     Parameters
     ----------
-    old, new : JobState
+    old : JobState
+        Present state.
+    new : JobState
+        State that was reported.
 
     Returns
     -------

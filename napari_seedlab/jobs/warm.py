@@ -10,10 +10,12 @@ import importlib
 import os
 import platform
 import time
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # "module" is imported; "module:function" is called with no argument (it compiles kernels).
 WARM_UP = (

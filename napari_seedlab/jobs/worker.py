@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler, Worker, WorkerPlugin, get_worker
 
@@ -16,25 +15,28 @@ from napari_seedlab.jobs import progress as job_progress
 from napari_seedlab.jobs.execute import execute
 from napari_seedlab.jobs.warm import warm_up
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 _stopped: set[str] = set()
 _facts: dict[str, Any] = {}
 
 
-class SilentScheduler(Scheduler):  # type: ignore[misc]
+class SilentScheduler(Scheduler):
     """A scheduler without the HTTP server: nobody can ask it anything without its certificate."""
 
     def start_http_server(self, *args: object, **kwargs: object) -> None:
         """Open no port."""
 
 
-class SilentWorker(Worker):  # type: ignore[misc]
+class SilentWorker(Worker):
     """A worker without the HTTP server."""
 
     def start_http_server(self, *args: object, **kwargs: object) -> None:
         """Open no port."""
 
 
-class WarmUp(WorkerPlugin):  # type: ignore[misc]
+class WarmUp(WorkerPlugin):
     """Warms each new worker in a thread of its own, so that no lane waits for it.
 
     Parameters
