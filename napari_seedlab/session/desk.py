@@ -133,7 +133,7 @@ class Desk:
         self._running: dict[str, _Running] = {}
         self._waiting: dict[str, tuple[Step, Task]] = {}
         self._closed = False
-        runner.changed.connect(self._job_changed)
+        runner.events.changed.connect(self._job_changed)
 
     def do(self, work: Callable[[Project], T]) -> Future[T]:
         """Run `work(project)` on the desk's thread, after what was asked before."""

@@ -27,6 +27,7 @@ from napari_seedlab.core import (
 from napari_seedlab.session import steps
 from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.labelling import Labelling
+from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
 from napari_seedlab.session.strokes import Strokes
 
@@ -109,6 +110,7 @@ class Session:
         self.desk.status.connect(self._status)
         self.desk.failed.connect(self._error)
         self.desk.interrupted.connect(self._interrupted.__setitem__)
+        self._leftovers = Leftovers(self)
         self.desk.do(self._load).result()
 
     # -- opening ------------------------------------------------------------------------------
@@ -146,6 +148,8 @@ class Session:
         self.labelling.restore(project.get_state("place"))
         place = project.get_state("scan")
         self.current_scan = place if place in self.scans else next(iter(self.scans), None)
+        if not self.read_only:
+            self._leftovers.look(project)
 
     def _load_pool(self, project: Project, pool: str) -> None:
         if (a := project.get_arrays(f"embedding-{pool}")) is not None:
@@ -510,6 +514,7 @@ class Session:
         keep: Sequence[str] = ()
         if finish_in_background:
             keep = [r.id for r in self.desk.active if r.lane == "background"]
+        self._leftovers.close()
         self.desk.close(tuple(keep))
 
     def __enter__(self) -> Session:
