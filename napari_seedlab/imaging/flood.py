@@ -49,17 +49,21 @@ def in_slabs(work: Callable[[int, int], object], n: int, voxels_each: int) -> St
             yield
 
 
-def fill_voids(mask: Array, largest: float) -> Generator[None, None, int]:
-    """Fill background that is enclosed by foreground, in place.
+def fill_voids(
+    shell: Array, limits: tuple[float, float], mask: Array | None = None
+) -> Generator[None, None, int]:
+    """Fill background that is enclosed by foreground.
 
     Enclosed = no path by voxel faces to the border of the volume (in a single plane: of the plane).
 
     Parameters
     ----------
-    mask : (z, y, x) uint8
-        0 or 1; written.
-    largest : float
-        Largest void to fill, in voxels.
+    shell : (z, y, x) uint8
+        0 or 1: what encloses.
+    limits : tuple of float
+        Least and greatest void to fill, in voxels.
+    mask : (z, y, x) uint8, optional
+        Where the voids are set to 1; `shell` itself if not given.
 
     Returns
     -------
@@ -68,13 +72,13 @@ def fill_voids(mask: Array, largest: float) -> Generator[None, None, int]:
     """
     from napari_seedlab.imaging import kernels
 
-    n_z, n_y, n_x = mask.shape
+    n_z, n_y, n_x = shell.shape
     counts = np.zeros((n_z, n_y), np.int64)
-    yield from in_slabs(lambda a, b: kernels.count_runs(mask, 0, a, b, counts), n_z, n_y * n_x)
+    yield from in_slabs(lambda a, b: kernels.count_runs(shell, 0, a, b, counts), n_z, n_y * n_x)
     offsets = np.zeros(n_z * n_y + 1, np.int64)
     np.cumsum(counts.reshape(-1), out=offsets[1:])
     runs = np.empty((int(offsets[-1]), 2), np.int32)
-    yield from in_slabs(lambda a, b: kernels.list_runs(mask, 0, a, b, offsets, runs), n_z, n_y * n_x)
+    yield from in_slabs(lambda a, b: kernels.list_runs(shell, 0, a, b, offsets, runs), n_z, n_y * n_x)
     parent = np.arange(len(runs), dtype=np.int64)
     for first, last in slabs(n_z, n_y * n_x):
         kernels.join_runs(runs, offsets, first, last, n_y, parent)
@@ -82,7 +86,9 @@ def fill_voids(mask: Array, largest: float) -> Generator[None, None, int]:
     sizes = np.zeros(len(runs), np.int64)
     kernels.measure_voids(runs, offsets, (n_z, n_y, n_x), parent, sizes)
     yield
-    return int(kernels.fill_runs(mask, runs, offsets, parent, sizes, float(largest)))
+    target = shell if mask is None else mask
+    least, greatest = limits
+    return int(kernels.fill_runs(target, runs, offsets, parent, sizes, (float(least), float(greatest))))
 
 
 def distance(

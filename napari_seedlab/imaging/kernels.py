@@ -117,13 +117,15 @@ def measure_voids(runs: Array, offsets: Array, shape: tuple[int, int, int], pare
 
 
 @compiled
-def fill_runs(mask: Array, runs: Array, offsets: Array, parent: Array, sizes: Array, limit: float) -> int:
-    """Set the runs whose set is at most `limit` voxels in `mask`; return the number of voxels set."""
+def fill_runs(
+    mask: Array, runs: Array, offsets: Array, parent: Array, sizes: Array, limits: tuple[float, float]
+) -> int:
+    """Set the runs whose set has a size within `limits` in `mask`; return the number of voxels set."""
     n_y, filled = mask.shape[1], 0
     for row in range(offsets.size - 1):
         z, y = row // n_y, row % n_y
         for k in range(offsets[row], offsets[row + 1]):
-            if sizes[find(parent, k)] <= limit:
+            if limits[0] <= sizes[find(parent, k)] <= limits[1]:
                 for x in range(runs[k, 0], runs[k, 1]):
                     mask[z, y, x] = 1
                 filled += runs[k, 1] - runs[k, 0]

@@ -19,6 +19,7 @@ from napari_seedlab.core import InputError, Progress
 Array = npt.NDArray[Any]
 BINS = 512
 BINS_THREE = 256
+LEAST_SHELL = 0.05  # of a seed: smaller hollows of a faint shell are gaps between seeds
 TWO_LEVELS = 0.8  # share of variance from which a histogram counts as two levels
 SAMPLE = 1 << 22  # voxels looked at for the histogram
 MAX_VOXELS = 2**31 - 2
@@ -63,6 +64,9 @@ class SplitRecipe:
         The same as a share of the centre's own distance to the surface.
     fill_voids_fraction : float
         Enclosed voids up to this share of a seed's volume are filled.
+    shell : float
+        Shells of empty seeds may be fainter than the threshold: what they enclose is looked for at this share of the
+        threshold's height above the surroundings; 1 = not looked for.
     min_voxels : int, optional
         Smaller pieces are dropped, or join the neighbour that they touch; None = a share of the expected seed.
     spacing : tuple of float
@@ -75,10 +79,11 @@ class SplitRecipe:
     clip_percentile: float = 99.5
     sigma_px: float = 0.0
     seed_radius: float | None = None
-    smooth: float = 0.12
-    h: float = 0.06
+    smooth: float = 0.1
+    h: float = 0.04
     h_share: float = 0.0
-    fill_voids_fraction: float = 0.6
+    fill_voids_fraction: float = 0.9
+    shell: float = 0.6
     min_voxels: int | None = None
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
@@ -87,7 +92,7 @@ class SplitRecipe:
             raise InputError("split recipe", f"clip_percentile is {self.clip_percentile}", "Use over 50 to 100")
         if self.n_levels not in (0, 2, 3):
             raise InputError("split recipe", f"n_levels is {self.n_levels}", "Use 0, 2 or 3")
-        for name in ("sigma_px", "smooth", "h", "h_share", "fill_voids_fraction"):
+        for name in ("sigma_px", "smooth", "h", "h_share", "fill_voids_fraction", "shell"):
             value = getattr(self, name)
             if not 0 <= value < 1000:
                 raise InputError("split recipe", f"{name} is {value}", "Use 0 or more")
@@ -237,8 +242,11 @@ def split_steps(volume: Volume, recipe: SplitRecipe) -> Generator[Progress, None
     mask = yield from _counted(_foreground(volume, threshold, recipe), 5, 20, "foreground")
     radius = recipe.seed_radius or (yield from _counted(_coarse_radius(mask, recipe), 20, 25, "seed size"))
     ball = _ball_voxels(radius, recipe, n_z == 1)
-    yield from _counted(flood.fill_voids(mask, recipe.fill_voids_fraction * ball), 25, 30, "voids")
-    height, found = yield from _counted(flood.distance(mask, recipe.spacing), 30, 50, "distance")
+    largest = recipe.fill_voids_fraction * ball
+    yield from _counted(flood.fill_voids(mask, (0, largest)), 25, 30, "voids")
+    if recipe.shell < 1:
+        yield from _counted(_fill_shells(volume, mask, threshold, recipe, (LEAST_SHELL * ball, largest)), 30, 35, "shells")
+    height, found = yield from _counted(flood.distance(mask, recipe.spacing), 35, 50, "distance")
     radius = recipe.seed_radius or found
     ball = _ball_voxels(radius, recipe, n_z == 1)
     s = recipe.smooth * radius
@@ -312,6 +320,19 @@ def _foreground(volume: Volume, threshold: float, recipe: SplitRecipe) -> Genera
         mask[z:last] = _over(_smooth_slab(volume, z, last, recipe.sigma_px), threshold, recipe.dark_objects)
         yield
     return mask
+
+
+def _fill_shells(
+    volume: Volume, mask: Array, threshold: float, recipe: SplitRecipe, limits: tuple[float, float]
+) -> Generator[None, None, int]:
+    """Fill what a lower threshold finds enclosed."""
+    from napari_seedlab.imaging import flood
+
+    values = _sample(volume)
+    outside = values > threshold if recipe.dark_objects else values <= threshold
+    around = float(np.median(values[outside])) if outside.any() else threshold
+    shell = yield from _foreground(volume, around + recipe.shell * (threshold - around), recipe)
+    return (yield from flood.fill_voids(shell, limits, mask))
 
 
 def _over(values: Array, threshold: float, dark: bool) -> npt.NDArray[np.bool_]:
