@@ -1,0 +1,411 @@
+"""Anomaly maps of seeds, learnt from normal ones with pasted defects (FCDD in 3-D).
+
+Liznerski et al., "Explainable Deep One-Class Classification", ICLR 2021, with the loss over ground-truth
+maps, whose maps are the masks of made-up defects (:mod:`napari_seedlab.learn.pasting`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_seedlab import files
+from napari_seedlab.core import JobResult, NotReady, Progress
+from napari_seedlab.imaging.crops import uncrop
+from napari_seedlab.learn import crops_io, pasting, training
+from napari_seedlab.models.fcdd3d import FCDD3D, FCDDConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    import numpy.typing as npt
+
+    Float = npt.NDArray[np.float32]
+    Mask = npt.NDArray[np.bool_]
+    Members = npt.NDArray[np.int64]
+
+MIN_NORMAL = 8  # seeds without which there is no idea of normal
+CHECKPOINT_EVERY = 50  # steps
+CHUNK = 64  # voxels per edge of a chunk of the heat raster
+LEAST_TOP = 3.0  # heat at the top of the colour scale, at least; 1 is the score of the median seed
+
+
+@dataclass(frozen=True)
+class FCDDSettings:
+    """How an anomaly map is trained."""
+
+    size: int = 28  # cells per edge of a crop
+    n_steps: int = 300  # optimiser steps of one fit
+    n_fits: int = 2  # fits whose maps are averaged; from the second on without the oddest seeds
+    batch: int = 16  # half of it with pasted defects
+    peak_rate: float = 5e-3  # largest learning rate
+    drop: float = 0.15  # share of the oddest seeds that the later fits leave out
+    top: float = 0.01  # share of a seed's hottest cells that make its score
+    normal_class: int = 1  # seeds labelled as another class are no part of the normal pool
+    width: int = 8  # channels of the first layer
+    device: str = "auto"  # or cpu, cuda
+    precision: str = "auto"  # or float32, bfloat16; auto tries both for a second
+
+
+class Pool:
+    """Seeds on cubes, in the grey units of their scan.
+
+    Parameters
+    ----------
+    crops : (n, z, y, x) float
+        0 = air, 1 = a usual seed, 0 outside the seed.
+    masks : (n, z, y, x) bool
+
+    Attributes
+    ----------
+    spread : float
+        Usual standard deviation of grey values inside a seed.
+    """
+
+    def __init__(self, crops: npt.NDArray[np.floating], masks: Mask) -> None:
+        self.crops, self.masks = crops, masks
+        inside = [float(c[m].astype(np.float32).std()) for c, m in zip(crops, masks, strict=True) if m.any()]
+        self.spread = max(float(np.median(inside)), 1e-3) if inside else 1.0
+        self._depths: dict[int, Float] = {}
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def depth(self, i: int) -> Float:
+        """The :func:`~napari_seedlab.learn.pasting.depth_map` of a seed, computed once."""
+        if i not in self._depths:
+            self._depths[i] = pasting.depth_map(self.masks[i])
+        return self._depths[i]
+
+    def draw(self, members: Members, batch: int, rng: np.random.Generator) -> tuple[Float, Mask, Mask]:
+        """Crops, masks and defect masks (batch, z, y, x); every second one has a pasted defect."""
+        n, edge = batch, self.crops.shape[1]
+        crops = np.empty((n, edge, edge, edge), np.float32)
+        masks, defects = np.zeros(crops.shape, np.bool_), np.zeros(crops.shape, np.bool_)
+        for j, i in enumerate(rng.choice(members, batch, replace=len(members) < batch).tolist()):
+            crop, mask = self.crops[i].astype(np.float32), self.masks[i]
+            defect = np.zeros(mask.shape, np.bool_)
+            if j % 2:
+                crop, defect = pasting.paste(rng, crop, mask, self.depth(i))
+            axes = tuple(rng.permutation(3).tolist())
+            flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
+            for kept, value in ((crops, crop), (masks, mask), (defects, defect)):
+                kept[j] = value.transpose(axes)[flips]
+        return crops, masks, defects
+
+
+def network_input(crops: npt.NDArray[np.floating], masks: Mask, spread: float) -> torch.Tensor:
+    """Grey values relative to each seed's median, in units of `spread`, 0 outside: (n, 1, z, y, x) float32.
+
+    The spread is one for all seeds: a defect must not shrink its own contrast.
+    """
+    out = np.zeros(crops.shape, np.float32)
+    for i, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
+        inside = crop[mask].astype(np.float32)
+        if inside.size:
+            out[i][mask] = (inside - np.median(inside)) / np.float32(spread)
+    return torch.from_numpy(out)[:, None]
+
+
+def map_loss(heat: torch.Tensor, masks: torch.Tensor, defects: torch.Tensor) -> torch.Tensor:
+    """Mean heat of normal cells, minus log(1 − exp(−mean heat)) of the pasted defects.
+
+    Equation 4 of the paper with the mean over the defect's own cells, so that small ones count.
+
+    Parameters
+    ----------
+    heat : (n, z, y, x) float
+        At least 0.
+    masks, defects : (n, z, y, x) bool
+        Cells of the seeds, and of the defects inside them.
+    """
+    normal = masks & ~defects
+    loss = (heat * normal).sum() / normal.sum().clamp(min=1)
+    counts = defects.flatten(1).sum(1)  # (n,)
+    shown = counts > 0
+    if not bool(shown.any()):
+        return loss
+    means = (heat * defects).flatten(1).sum(1)[shown] / counts[shown]
+    return loss - 0.5 * torch.log(-torch.expm1(-means) + 1e-6).mean()
+
+
+def scores(heat: npt.NDArray[np.floating], masks: Mask, top: float = 0.01) -> Float:
+    """Mean of the hottest `top` share of each seed's own cells: (n,) float32."""
+    out = np.zeros(len(heat), np.float32)
+    for i, (values, mask) in enumerate(zip(heat, masks, strict=True)):
+        inside = values[mask]
+        if inside.size:
+            n = max(1, round(top * inside.size))
+            out[i] = np.partition(inside, inside.size - n)[inside.size - n :].mean()
+    return out
+
+
+class Fit:
+    """One training of one network, a step at a time.
+
+    The draws of a step depend on `random_state`, the number of the fit and the step alone, so that
+    a resumed fit goes on exactly.
+    """
+
+    def __init__(
+        self, pool: Pool, members: Members, settings: FCDDSettings, random_state: int, number: int = 0
+    ) -> None:
+        self.pool, self.members, self.settings = pool, members, settings
+        self.device = training.pick_device(settings.device)
+        self.model = new_model(settings, random_state, number).to(self.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), settings.peak_rate)
+        self.n_done, self.batch, self.halvings = 0, settings.batch, 0
+        self.is_bfloat16 = settings.precision == "bfloat16"
+        self._key = (random_state, number)
+        self._guard = training.StepGuard("anomaly map")
+
+    def step(self) -> float:
+        """Take one optimiser step; return its loss."""
+        try:
+            loss = self._loss()
+        except RuntimeError as error:
+            self.batch = training.halved(self.batch, self.halvings, error)
+            self.halvings += 1
+            return self.step()
+        value = float(loss.detach())
+        if self._guard.is_good(value):
+            rate = training.one_cycle(self.n_done, self.settings.n_steps, self.settings.peak_rate)
+            training.set_rate(self.optimizer, rate)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        self.n_done += 1
+        return value
+
+    def _loss(self) -> torch.Tensor:
+        self.model.train()
+        rng = training.stream(*self._key, self.n_done)
+        crops, masks, defects = self.pool.draw(self.members, self.batch, rng)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
+            heat = self.model.heat(network_input(crops, masks, self.pool.spread).to(self.device))
+        return map_loss(
+            heat, torch.from_numpy(masks).to(self.device), torch.from_numpy(defects).to(self.device)
+        )
+
+
+def new_model(settings: FCDDSettings, random_state: int, number: int = 0) -> FCDD3D:
+    """An untrained network with weights drawn from the random state and the number of the fit."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state * 1000 + number)
+        return FCDD3D(FCDDConfig(width=settings.width))
+
+
+@torch.inference_mode()
+def heat_maps(model: FCDD3D, pool: Pool, batch: int = 32) -> Iterator[tuple[slice, Float]]:
+    """Heat of the pool's seeds in batches: rows and (rows, z, y, x) float32, 0 outside the seed."""
+    model.eval()
+    device = next(model.parameters()).device
+    for first in range(0, len(pool), batch):
+        part = slice(first, min(first + batch, len(pool)))
+        heat = model.heat(network_input(pool.crops[part], pool.masks[part], pool.spread).to(device))
+        yield part, heat.float().cpu().numpy() * pool.masks[part]
+
+
+@dataclass
+class _Averages:
+    """Heat of the fits so far, summed in units of each fit's median score."""
+
+    pool: Pool
+    settings: FCDDSettings
+
+    def __post_init__(self) -> None:
+        self.heat = np.zeros(self.pool.crops.shape, np.float16)
+        self.n = 0
+
+    def add(self, model: FCDD3D, members: Members) -> Generator[Progress, None, None]:
+        """Add the heat of one fit."""
+        heat = np.empty(self.pool.crops.shape, np.float16)
+        pace = training.Pace()
+        for part, values in heat_maps(model, self.pool):
+            heat[part] = np.minimum(values, 6e4)
+            if pace.is_due():
+                yield Progress(part.stop, len(self.pool), "Scoring seeds")
+        unit = float(np.median(scores(heat[members], self.pool.masks[members], self.settings.top)))
+        for i in range(len(heat)):  # row by row: no third copy of all crops
+            scaled = heat[i].astype(np.float32) / max(unit, 1e-6)
+            self.heat[i] = np.minimum((self.heat[i].astype(np.float32) * self.n + scaled) / (self.n + 1), 6e4)
+        self.n += 1
+
+    def scores(self) -> Float:
+        """Score of every seed, 1 for the usual one."""
+        return scores(self.heat, self.pool.masks, self.settings.top)
+
+
+def run(folder: Path) -> Generator[Progress, None, JobResult]:
+    """Job: learn what is normal, score every seed and write the heat of every scan.
+
+    Reads ``request.json`` (params ``scans``, ``settings`` = fields of :class:`FCDDSettings`), region
+    tables and optional ``labels.npz``; writes ``fcdd.safetensors``, ``scores.npz`` (seed int64, score
+    float32; the larger the odder, 1 = the median seed) and ``heat-<scan>.zarr`` (uint8 of the region
+    raster's shape, one colour scale for all seeds and scans, 0 outside seeds).
+
+    Raises
+    ------
+    NotReady
+        No CT scan has seeds, or fewer than 8 of them may be normal.
+    """
+    folder = Path(folder)
+    request = crops_io.read_request(folder)
+    settings = FCDDSettings(**request.params.get("settings", {}))
+    training.use_threads()
+    scans = crops_io.read_scans(folder, request.params, ("ct", "image"))
+    seeds = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)
+    pool = Pool(seeds.crops, seeds.masks)
+    members = _normal_members(seeds, crops_io.read_labels(folder), settings)
+    averages = _Averages(pool, settings)
+    fits = []
+    for number in range(settings.n_fits):
+        kept = members if number == 0 else _without_oddest(members, averages.scores(), settings.drop)
+        fit = Fit(pool, kept, settings, request.random_state, number)
+        yield from _train(fit, folder, number)
+        yield from averages.add(fit.model, kept)
+        fits.append(fit)
+    return (yield from _publish(folder, scans, seeds, averages, fits))
+
+
+def _normal_members(seeds: crops_io.SeedCrops, labels: dict[int, int], settings: FCDDSettings) -> Members:
+    """Rows that may be normal: not labelled as anything else, and with cells to learn from."""
+    may = [labels.get(s, settings.normal_class) == settings.normal_class for s in seeds.seeds.tolist()]
+    filled = seeds.masks.reshape(len(seeds), -1).sum(1) >= 27
+    members = np.flatnonzero(np.asarray(may, np.bool_) & filled)
+    if len(members) < MIN_NORMAL:
+        raise NotReady(
+            "anomaly map",
+            f"{len(members)} seeds may be normal, {MIN_NORMAL} are needed",
+            "Split or import more seeds",
+        )
+    return members
+
+
+def _without_oddest(members: Members, score: Float, drop: float) -> Members:
+    """The members less the share `drop` with the highest scores, but never fewer than the least number."""
+    n_kept = max(MIN_NORMAL, round(len(members) * (1 - drop)))
+    return np.sort(members[np.argsort(score[members], kind="stable")[:n_kept]])
+
+
+def _train(fit: Fit, folder: Path, number: int) -> Generator[Progress, None, None]:
+    """Run a fit to its end, from its checkpoint where there is one, leaving one when it is stopped."""
+    path = folder / f"checkpoint-{number}.safetensors"
+    n_steps, pace = fit.settings.n_steps, training.Pace()
+    if path.is_file():
+        facts = training.load_checkpoint(path, fit.model, fit.optimizer)
+        fit.n_done, fit.is_bfloat16, fit.batch = facts["n_done"], facts["bfloat16"], facts["batch"]
+    elif fit.settings.precision == "auto":
+        fit.is_bfloat16 = _is_bfloat16_faster(fit)
+    try:
+        while fit.n_done < n_steps:
+            loss = fit.step()
+            if fit.n_done % CHECKPOINT_EVERY == 0:
+                _save_checkpoint(fit, path)
+            if pace.is_due():
+                done, total = number * n_steps + fit.n_done, fit.settings.n_fits * n_steps
+                line = (
+                    f"Learning what is normal ({fit.device.type}, fit {number + 1} of {fit.settings.n_fits})"
+                )
+                yield Progress(done, total, line, {"loss": loss})
+    except GeneratorExit:
+        _save_checkpoint(fit, path)
+        raise
+    _save_checkpoint(fit, path)
+
+
+def _save_checkpoint(fit: Fit, path: Path) -> None:
+    facts = {"n_done": fit.n_done, "bfloat16": fit.is_bfloat16, "batch": fit.batch}
+    training.save_checkpoint(path, fit.model, fit.optimizer, facts)
+
+
+def _is_bfloat16_faster(fit: Fit) -> bool:
+    """Probe one training step of a copy, without changing the fit."""
+    settings = fit.settings
+    probe = FCDD3D(fit.model.config).to(fit.device)
+    crops = torch.zeros((settings.batch, 1, *(settings.size,) * 3), device=fit.device)
+    return training.is_bfloat16_faster(lambda: probe.heat(crops).mean().backward(), fit.device)
+
+
+def _publish(
+    folder: Path,
+    scans: list[crops_io.ScanInput],
+    seeds: crops_io.SeedCrops,
+    averages: _Averages,
+    fits: list[Fit],
+) -> Generator[Progress, None, JobResult]:
+    """Write weights, scores and heat; return what was written."""
+    settings, score = averages.settings, averages.scores()
+    tensors = {f"{i}.{k}": v for i, fit in enumerate(fits) for k, v in fit.model.state_dict().items()}
+    if not all(training.is_finite(fit.model) for fit in fits) or not np.isfinite(score).all():
+        raise training.not_finite("anomaly map")
+    facts = {"settings": asdict(settings), "kind": "fcdd", "spread": averages.pool.spread}
+    training.save_tensors(folder / "fcdd.safetensors", tensors, facts)
+    ids = np.unique(seeds.seeds)
+    best = np.zeros(len(ids), np.float32)
+    np.maximum.at(best, np.searchsorted(ids, seeds.seeds), score)
+    files.save_arrays(folder / "scores.npz", seed=ids, score=best)
+    top = max(LEAST_TOP, float(np.quantile(score, 0.98)))
+    names = ["fcdd.safetensors", "scores.npz"]
+    for scan in scans:
+        names.append(f"heat-{scan.scan}.zarr")
+        yield from _write_heat(folder / names[-1], scan, seeds, averages.heat, top)
+    values: dict[str, Any] = {
+        "scores_min": float(best.min()),
+        "scores_max": float(best.max()),
+        "scale": [0.0, top],
+        "n_normal": len(fits[-1].members),
+        "device": fits[0].device.type,
+        "bfloat16": fits[0].is_bfloat16,
+        "threads": torch.get_num_threads(),
+    }
+    return JobResult(values, tuple(names))
+
+
+def _write_heat(
+    path: Path,
+    scan: crops_io.ScanInput,
+    seeds: crops_io.SeedCrops,
+    heat: npt.NDArray[np.float16],
+    top: float,
+) -> Generator[Progress, None, None]:
+    """Write the heat of one scan in slabs of chunks; 255 stands for `top` and above."""
+    shape = scan.regions.shape
+    temporary = path.with_name(path.name + ".tmp")
+    facts = {"scale": [0.0, top]}
+    target = files.create_zarr(temporary, shape, (CHUNK,) * 3, np.uint8, 0, facts)
+    mine = np.flatnonzero(seeds.scans == scan.scan)
+    pace, n_slabs = training.Pace(), -(-shape[0] // CHUNK)
+    for slab in range(n_slabs):
+        first, last = slab * CHUNK, min((slab + 1) * CHUNK, shape[0])
+        planes = np.zeros((last - first, *shape[1:]), np.uint8)
+        for i in mine[(seeds.boxes[mine, 0] < last) & (seeds.boxes[mine, 3] > first)].tolist():
+            _paint(planes, first, scan, seeds, i, heat[i], top)
+            if pace.is_due():
+                yield Progress(slab, n_slabs, "Writing heat")
+        if planes.any():
+            target[first:last] = planes
+    files.publish_tree(temporary, path)
+
+
+def _paint(
+    planes: npt.NDArray[np.uint8],
+    first: int,
+    scan: crops_io.ScanInput,
+    seeds: crops_io.SeedCrops,
+    i: int,
+    heat: npt.NDArray[np.float16],
+    top: float,
+) -> None:
+    """Put the heat of row `i` into the slab `planes` that starts at plane `first`."""
+    z0, y0, x0, z1, y1, x1 = seeds.boxes[i].tolist()
+    low, high = max(z0, first), min(z1, first + len(planes))
+    inside = np.asarray(scan.regions[low:high, y0:y1, x0:x1]) == seeds.regions[i]
+    full = uncrop(heat.astype(np.float32), seeds.boxes[i], crops_io.MARGIN, scan.voxel_size_um)
+    grey = np.clip(full[low - z0 : high - z0] * (255 / top), 1, 255).astype(np.uint8)
+    view = planes[low - first : high - first, y0:y1, x0:x1]
+    view[inside] = grey[inside]

@@ -1,0 +1,202 @@
+"""What all background trainings share: device, precision, pace, checkpoints, guards."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from napari_seedlab import files
+from napari_seedlab.core import InputError, JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+PAUSE = 0.3  # seconds between two reports of a job
+MAX_BAD_STEPS = 3  # steps with a loss that is not a number, before a training stops
+MAX_HALVINGS = 3  # of the batch when the device runs out of memory
+
+
+def pick_device(wish: str = "auto") -> torch.device:
+    """The device to train on: ``auto`` takes a GPU where there is one."""
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wish.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError("device", f"{wish!r} is not on this machine", "Use 'auto' or 'cpu'")
+    return torch.device(wish)
+
+
+def use_threads(n: int | None = None) -> int:
+    """Let torch use `n` threads, by default all cores of this process but one; return the number."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = n or int(os.environ.get("OMP_NUM_THREADS") or max(1, cores - 1))
+    torch.set_num_threads(max(1, wanted))
+    return int(torch.get_num_threads())
+
+
+def is_bfloat16_faster(step: Callable[[], object], device: torch.device, seconds: float = 1.0) -> bool:
+    """Try `step` with and without bfloat16 autocast for about a second; True when it gains 15 %."""
+    best = {False: math.inf, True: math.inf}
+    end = time.perf_counter() + seconds
+    for turn in range(12):
+        enabled = turn % 2 == 1
+        start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if turn > 1:  # the first of each kind warms up
+            best[enabled] = min(best[enabled], time.perf_counter() - start)
+        if turn >= 3 and enabled and time.perf_counter() > end:
+            break
+    return best[True] < 0.85 * best[False]
+
+
+def one_cycle(step: int, n_steps: int, peak: float) -> float:
+    """Learning rate of a step: up by cosine in the first 30 %, down to nearly nothing.
+
+    Smith & Topin 2018 with the constants of ``torch.optim.lr_scheduler.OneCycleLR``, as a function of
+    the step so that a resumed training goes on exactly.
+    """
+    low, last, top = peak / 25, peak / 25e4, 0.3 * n_steps - 1
+    if step <= top:
+        return low + (peak - low) * (1 - math.cos(math.pi * step / max(top, 1))) / 2
+    share = (step - top) / max(n_steps - 1 - top, 1)
+    return last + (peak - last) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+class Pace:
+    """Says when the next report is due, so that reports come often and cost nothing."""
+
+    def __init__(self, pause: float = PAUSE) -> None:
+        self._pause, self._next = pause, 0.0
+
+    def is_due(self) -> bool:
+        """True at most once per pause, and at once the first time."""
+        now = time.perf_counter()
+        if now < self._next:
+            return False
+        self._next = now + self._pause
+        return True
+
+
+class StepGuard:
+    """Counts steps whose loss is not finite; the fourth in a row ends the training in one line."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject, self._bad = subject, 0
+
+    def is_good(self, loss: float) -> bool:
+        """Whether to take the step of this loss."""
+        if math.isfinite(loss):
+            self._bad = 0
+            return True
+        self._bad += 1
+        if self._bad > MAX_BAD_STEPS:
+            raise JobError(
+                self._subject,
+                f"the loss was {loss} in {self._bad} steps in a row",
+                "Check the scan for values that are not numbers, then train again",
+            )
+        return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
+def is_finite(model: torch.nn.Module) -> bool:
+    """Whether all weights and running statistics are finite numbers."""
+    return all(bool(torch.isfinite(t).all()) for t in model.state_dict().values())
+
+
+def not_finite(subject: str) -> JobError:
+    """The line that refuses a model whose numbers went astray."""
+    return JobError(subject, "has weights that are not numbers", "Train again with another random state")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    """Publish tensors with plain JSON facts as one safetensors file, whole or not at all."""
+    plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    files.atomic_write(path, safetensors.torch.save(plain, {"facts": json.dumps(dict(facts))}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and facts of :func:`save_tensors`."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as stored:
+            tensors = {k: stored.get_tensor(k) for k in stored.keys()}
+            facts = json.loads((stored.metadata() or {}).get("facts", "{}"))
+    except Exception as error:
+        raise InputError(path.name, f"is not a model file ({error})", "Train the model again") from error
+    return tensors, facts
+
+
+def save_model(path: Path, model: torch.nn.Module, facts: Mapping[str, Any]) -> None:
+    """Publish the weights of a model; a model with a weight that is not finite is refused."""
+    if not is_finite(model):
+        raise not_finite(path.stem)
+    save_tensors(path, model.state_dict(), facts)
+
+
+def save_checkpoint(
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
+) -> None:
+    """Publish what is needed to go on with a training: weights, optimiser state and facts."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for i, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    save_tensors(path, tensors, facts)
+
+
+def load_checkpoint(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put a checkpoint into `model` and `optimizer`; return its facts."""
+    tensors, facts = load_tensors(path)
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, i, name = key.split(".")
+            states.setdefault(int(i), {})[name] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return facts
+
+
+def stream(*numbers: int) -> np.random.Generator:
+    """A random stream for a step: the same numbers give the same draws, whatever was drawn before."""
+    return np.random.default_rng([abs(int(n)) for n in numbers])
+
+
+def halved(batch: int, halvings: int, error: RuntimeError) -> int:
+    """Half the batch after `error`, when that means that memory ran out; else the error goes on.
+
+    Raises
+    ------
+    RuntimeError
+        `error`, when it has another cause.
+    JobError
+        After three halvings, or when one item does not fit.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    if halvings >= MAX_HALVINGS or batch < 4:
+        raise JobError(
+            "training", f"a batch of {batch} does not fit into memory", "Close other programs or use the CPU"
+        ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return batch // 2
