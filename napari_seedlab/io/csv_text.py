@@ -1,0 +1,53 @@
+"""CSV that a spreadsheet cannot run as formulas, and that reads back as it was written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Cell = str | int | float | None
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "␀", "＝", "＋", "－", "＠")
+ESCAPED = (*FORMULA, "'")
+
+
+def safe_text(text: str) -> str:
+    """`text` with an apostrophe in front where a spreadsheet would take it for a formula.
+
+    NUL, which no CSV reader takes, becomes its picture ``␀``.
+
+    Examples
+    --------
+    >>> safe_text("=1+1"), safe_text("normal")
+    ("'=1+1", 'normal')
+    """
+    shown = text.replace("\0", "␀")
+    return f"'{shown}" if shown.startswith(ESCAPED) else shown
+
+
+def plain_text(cell: str) -> str:
+    """The text behind :func:`safe_text`; what others wrote stays as it is."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(ESCAPED) else cell
+
+
+def cell_text(value: Cell) -> str:
+    """One cell: numbers as numbers (shortest form that reads back), NaN and None empty, text safe."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return safe_text(value) if isinstance(value, str) else repr(value)
+
+
+def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
+    r"""A table as UTF-8 with ``\n`` line ends; equal tables give equal bytes."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([safe_text(name) for name in header])
+    writer.writerows([cell_text(value) for value in row] for row in rows)
+    return stream.getvalue().encode("utf-8", "backslashreplace")

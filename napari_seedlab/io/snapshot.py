@@ -1,0 +1,181 @@
+"""Everything that an export needs, frozen, so that another process can write it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_seedlab.core import (
+    ClassScheme,
+    Event,
+    EventKind,
+    Label,
+    LabelState,
+    RegionTable,
+    Scan,
+    Seed,
+    SeedClass,
+)
+from napari_seedlab.files import ArraySource, load_arrays, read_json, save_arrays, write_json
+from napari_seedlab.io.facts import facts_from_json, facts_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+JSON, ARRAYS = "snapshot.json", "snapshot.npz"
+
+
+@dataclass(frozen=True)
+class ClassProbabilities:
+    """Predictions: `seeds` (n,) int64, `p` (n, C) float32 in the order of `class_ids`, and their model."""
+
+    seeds: npt.NDArray[np.int64]
+    p: npt.NDArray[np.float32]
+    class_ids: tuple[int, ...]
+    model_id: str
+
+
+@dataclass(frozen=True)
+class AnomalyTable:
+    """Anomaly scores: `seeds` (n,) int64, `scores` (n,) float64, larger is odder, and their model."""
+
+    seeds: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+    model_id: str = ""
+
+
+@dataclass(frozen=True)
+class ExportSnapshot:
+    """The state of a project at one event.
+
+    Attributes
+    ----------
+    project_uuid : str
+        Of the project.
+    scheme, tissue_scheme : ClassScheme
+        Grain classes and tissues.
+    scans : tuple of Scan
+        With voxel sizes in their facts.
+    image_sources, regions_sources : mapping of int to ArraySource
+        Voxels and region raster of each scan; a scan without regions is missing in the second.
+    regions : mapping of int to RegionTable
+        By scan.
+    seeds : mapping of int to Seed
+        Archived ones and aliases included.
+    labels : mapping of int to Label
+        By seed.
+    label_facts : mapping
+        By seed: ``annotator``, ``utc``, ``suggestion`` (strategy, reason, inclusion_p, model_id) or None.
+    events : tuple of Event
+        The whole journal.
+    probabilities, anomaly : optional
+        Predictions of the active models.
+    suggestions : mapping
+        By seed: what is asked next, same keys as ``suggestion`` above.
+    attachments : mapping of str to str
+        Name in the export → path of a file or folder that is copied as it is (archives that
+        events refer to).
+    """
+
+    project_uuid: str
+    scheme: ClassScheme
+    tissue_scheme: ClassScheme
+    scans: tuple[Scan, ...] = ()
+    image_sources: Mapping[int, ArraySource] = field(default_factory=dict)
+    regions_sources: Mapping[int, ArraySource] = field(default_factory=dict)
+    regions: Mapping[int, RegionTable] = field(default_factory=dict)
+    seeds: Mapping[int, Seed] = field(default_factory=dict)
+    labels: Mapping[int, Label] = field(default_factory=dict)
+    label_facts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    probabilities: ClassProbabilities | None = None
+    anomaly: AnomalyTable | None = None
+    suggestions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    attachments: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
+    """Write `snapshot` into a job folder as ``snapshot.json`` and ``snapshot.npz``."""
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for scan, table in snapshot.regions.items():
+        arrays.update({f"regions/{scan}/{key}": value for key, value in table.columns().items()})
+    value: dict[str, Any] = {
+        "project_uuid": snapshot.project_uuid,
+        "schemes": [scheme_to_json(s) for s in (snapshot.scheme, snapshot.tissue_scheme)],
+        "scans": [{"id": s.id, "facts": facts_to_json(s.facts)} for s in snapshot.scans],
+        "image_sources": {k: s.to_json() for k, s in snapshot.image_sources.items()},
+        "regions_sources": {k: s.to_json() for k, s in snapshot.regions_sources.items()},
+        "seeds": [asdict(seed) for seed in snapshot.seeds.values()],
+        "labels": [[x.seed, str(x.state), x.class_id] for x in snapshot.labels.values()],
+        "label_facts": {k: dict(v) for k, v in snapshot.label_facts.items()},
+        "events": [event_to_json(event) for event in snapshot.events],
+        "suggestions": {k: dict(v) for k, v in snapshot.suggestions.items()},
+        "attachments": dict(snapshot.attachments),
+        "probabilities": None,
+        "anomaly": None,
+    }
+    if (p := snapshot.probabilities) is not None:
+        arrays.update({"probabilities/seeds": p.seeds, "probabilities/p": p.p})
+        value["probabilities"] = {"class_ids": list(p.class_ids), "model_id": p.model_id}
+    if (a := snapshot.anomaly) is not None:
+        arrays.update({"anomaly/seeds": a.seeds, "anomaly/scores": a.scores})
+        value["anomaly"] = {"model_id": a.model_id}
+    save_arrays(folder / ARRAYS, **arrays)
+    write_json(folder / JSON, value)
+
+
+def read_snapshot(folder: Path) -> ExportSnapshot:
+    """The snapshot of :func:`write_snapshot`."""
+    value, arrays = read_json(folder / JSON), load_arrays(folder / ARRAYS)
+    p, a = value["probabilities"], value["anomaly"]
+    grain, tissue = (scheme_from_json(s) for s in value["schemes"])
+    regions: dict[int, dict[str, npt.NDArray[Any]]] = {}
+    for key, column in arrays.items():
+        room, _, rest = key.partition("/")
+        if room == "regions":
+            scan, _, name = rest.partition("/")
+            regions.setdefault(int(scan), {})[name] = column
+    return ExportSnapshot(
+        project_uuid=value["project_uuid"],
+        scheme=grain,
+        tissue_scheme=tissue,
+        scans=tuple(Scan(s["id"], facts_from_json(s["facts"])) for s in value["scans"]),
+        image_sources={int(k): ArraySource.from_json(s) for k, s in value["image_sources"].items()},
+        regions_sources={int(k): ArraySource.from_json(s) for k, s in value["regions_sources"].items()},
+        regions={scan: RegionTable.from_columns(columns) for scan, columns in regions.items()},
+        seeds={s["id"]: Seed(**s) for s in value["seeds"]},
+        labels={seed: Label(seed, LabelState(state), c) for seed, state, c in value["labels"]},
+        label_facts={int(k): v for k, v in value["label_facts"].items()},
+        events=tuple(event_from_json(e) for e in value["events"]),
+        probabilities=p
+        and ClassProbabilities(
+            arrays["probabilities/seeds"], arrays["probabilities/p"], tuple(p["class_ids"]), p["model_id"]
+        ),
+        anomaly=a and AnomalyTable(arrays["anomaly/seeds"], arrays["anomaly/scores"], a["model_id"]),
+        suggestions={int(k): v for k, v in value["suggestions"].items()},
+        attachments=value["attachments"],
+    )
+
+
+def scheme_to_json(scheme: ClassScheme) -> dict[str, Any]:
+    """Plain dict of a class scheme."""
+    return {"kind": scheme.kind, "classes": [asdict(c) for c in scheme.classes]}
+
+
+def scheme_from_json(value: Mapping[str, Any]) -> ClassScheme:
+    """The scheme of :func:`scheme_to_json`."""
+    return ClassScheme(value["kind"], tuple(SeedClass(**c) for c in value["classes"]))
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """Plain dict of an event."""
+    return {**asdict(event), "kind": str(event.kind), "payload": dict(event.payload)}
+
+
+def event_from_json(value: Mapping[str, Any]) -> Event:
+    """The event of :func:`event_to_json`."""
+    return Event(**{**value, "kind": EventKind(value["kind"])})
