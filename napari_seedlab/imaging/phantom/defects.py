@@ -39,11 +39,11 @@ def embryo(seed: Anatomy, body: Floats, has_radicle: bool = True, unit: Floats |
     gap, rod = _gaps(unit, seed.radius, width, rng)
     if not has_radicle:
         gap = np.where(rod < 0, 0, gap)
-    seed.solid = np.minimum(seed.lumen, body) * (1 - gap)
+    seed.solid = np.minimum(seed.lumen, body)  # gaps thinner than a voxel are no cavity
     mottle = 1 + dials.mottle * _waves(seed.own / seed.radius, 4.0, rng)
     mottle += np.where(rod < 0, np.float32(0.03), np.float32(0)) if has_radicle else np.float32(0)
-    rind = 1 + np.float32(0.03) * _waves(seed.own / seed.radius, 14.0, rng)
-    seed.density = seed.coat * np.float32(dials.coat_density) * rind + seed.solid * mottle
+    rind = _shell(seed) * (1 + np.float32(0.03) * _waves(seed.own / seed.radius, 14.0, rng))
+    seed.density = seed.coat * rind + seed.solid * (1 - gap) * mottle
     if not has_radicle:
         _replace(seed, fill(rod) * (unit[:, 2] < 0.75), 0.0)
 
@@ -63,6 +63,12 @@ def _gaps(unit: Floats, radius: float, width: float, rng: np.random.Generator) -
     gap = np.maximum(gap, sheet(rod * np.float32(radius), width))
     fold = sheet(z * np.float32(radius), 0.55 * width) * (slab < 0) * (y > np.float32(-0.1))
     return np.maximum(gap, fold) * joined, rod * np.float32(radius)
+
+
+def _shell(seed: Anatomy) -> np.float32:
+    """Density of the coat."""
+    is_dead = seed.plan.class_id == DEAD
+    return np.float32(seed.dials.dead_coat_density if is_dead else seed.dials.coat_density)
 
 
 def _waves(points: Floats, frequency: float, rng: np.random.Generator) -> Floats:
@@ -129,7 +135,7 @@ def _crack(seed: Anatomy) -> None:
     plane += np.float32(0.8) * np.sin(along * np.float32(4 / seed.radius))
     depth = 0.5 * seed.radius
     area = np.pi * seed.radius**2 * 0.8
-    width = float(np.clip(seed.fraction * _volume(seed) / area, 1.0, 3.2))
+    width = float(np.clip(seed.fraction * _volume(seed) / area, 1.3, 3.2))
     closing = np.clip((along + np.float32(depth)) / np.float32(0.3 * seed.radius), 0, 1)
     _replace(seed, sheet(plane, width) * closing, 0.0)
 
@@ -168,7 +174,7 @@ def _shrunken(seed: Anatomy) -> None:
     level = np.linalg.norm(unit, axis=1)
     body = fill(((level - 1) * np.float32(scale * seed.radius)).astype(np.float32))
     embryo(seed, body, unit=unit)
-    flesh = seed.density - seed.coat * np.float32(seed.dials.coat_density)
+    flesh = seed.density - seed.coat * _shell(seed)
     seed.density = seed.density + flesh * np.float32(volume**-0.75 - 1)
     seed.defect = np.maximum(seed.defect, seed.lumen * (1 - body))
 
@@ -179,7 +185,7 @@ def _empty(seed: Anatomy) -> None:
     level = np.linalg.norm(unit, axis=1) * (1 + np.float32(0.15) * _waves(unit, 3.0, seed.rng))
     body = fill(((level - 1) * np.float32(0.45 * seed.radius)).astype(np.float32))
     seed.solid = np.minimum(seed.lumen, body)
-    seed.density = seed.coat * np.float32(seed.dials.coat_density) + seed.solid
+    seed.density = seed.coat * _shell(seed) + seed.solid
     seed.defect = seed.lumen.copy()
 
 
@@ -187,22 +193,22 @@ def _collapsed(seed: Anatomy) -> None:
     """A dented coat around shrivelled flesh with wide gaps."""
     flakes = _waves(seed.own / seed.radius, 5.0, seed.rng) + np.float32(0.7)
     seed.solid = seed.lumen * np.clip(flakes * 2 + np.float32(0.5), 0, 1)
-    seed.density = seed.coat * np.float32(seed.dials.coat_density) + seed.solid * np.float32(1.1)
+    seed.density = seed.coat * _shell(seed) + seed.solid * np.float32(1.1)
     seed.defect = seed.lumen.copy()
 
 
 def _uniform(seed: Anatomy) -> None:
     """Flesh without gaps or radicle, as dense as the coat."""
-    density = seed.dials.coat_density * seed.rng.uniform(1.0, 1.12)
-    seed.density = (seed.coat + seed.lumen) * np.float32(density)
+    flesh = np.float32(seed.dials.coat_density * seed.rng.uniform(1.0, 1.12))
+    seed.density = seed.coat * _shell(seed) + seed.lumen * flesh
     seed.defect = seed.lumen.copy()
 
 
 def _mould(seed: Anatomy) -> None:
     """Fluffy matter instead of the rim, and mottled flesh below."""
-    depth = np.float32(seed.rng.uniform(0.22, 0.34) * seed.radius)
+    depth = np.float32(seed.rng.uniform(0.25, 0.36) * seed.radius)
     embryo(seed, np.ones_like(seed.outer))
-    fluff = np.float32(0.62) + np.float32(0.22) * _waves(seed.own / seed.radius, 13.0, seed.rng)
+    fluff = np.float32(0.5) + np.float32(0.22) * _waves(seed.own / seed.radius, 13.0, seed.rng)
     rim = fill(-(seed.outer + depth + _waves(seed.own / seed.radius, 5.0, seed.rng))) * seed.lumen
     seed.density = seed.density * (1 - rim) + rim * np.clip(fluff, 0.1, 1.2)
     seed.density *= 1 + np.float32(0.06) * _waves(seed.own / seed.radius, 8.0, seed.rng)

@@ -25,24 +25,27 @@ class Dials:
 
     # the scene
     holder: str = "tray"  # "tray" (a bed on a foam floor) or "tube" (a dense column)
-    shape: tuple[int, int, int] = (60, 256, 256)  # z, y, x
+    shape: tuple[int, int, int] = (48, 256, 256)  # z, y, x
     voxel_size_um: float = 75.0
     n_seeds: int = 120
     random_state: int = 0
-    overlap: float = 0.6  # how deep two seeds are pressed together at a contact
+    overlap: float = 0.8  # how deep two seeds are pressed together at a contact
+    loose: float = 0.35  # share of seeds that touch no other one
+    gap: float = 2.5  # air that these keep
     floor: int = 3  # thickness of the floor under a tray or tube
     floor_density: float = 0.12
     wall_density: float = 0.3  # of the liner of a tube
     wall: int = 5  # its thickness
 
     # the seeds
-    diameter: float = 23.0  # median over seeds
+    diameter: float = 21.5  # median over seeds
     diameter_sd: float = 0.05  # of its logarithm
     flatness: Range = (0.80, 0.97)  # shorter axes over the longest one
     bumps: float = 0.025  # sd of the radius over the surface
     coat: float = 1.7
     coat_density: float = 1.10
-    cleft: Range = (0.35, 0.8)  # width of the gaps between cotyledons and radicle
+    dead_coat_density: float = 1.5  # dried and pressed together
+    cleft: Range = (0.2, 0.5)  # width of the gaps between cotyledons and radicle
     brightness_sd: float = 0.06  # of one seed against the next
     mottle: float = 0.015  # sd of slow changes inside an embryo
 
@@ -56,7 +59,7 @@ class Dials:
         ("shrunken", 0.8),
         ("radicle", 0.6),
     )
-    dead: Kinds = (("empty", 1.0), ("collapsed", 1.0), ("uniform", 1.0), ("mould", 1.0))
+    dead: Kinds = (("empty", 1.0), ("collapsed", 1.0), ("uniform", 0.6), ("mould", 0.6))
     foreign: Kinds = (("stone", 1.0), ("stem", 1.0), ("weed", 1.0))
     defect_fraction: Range = (0.03, 0.09)  # of the seed, log-uniform
     dense_contrast: Range = (0.45, 0.8)  # of a dense spot over the embryo
@@ -101,31 +104,29 @@ TUBE = Dials(
     n_seeds=115,
     diameter=29.0,
     coat=1.8,
-    overlap=0.8,
+    loose=0.0,
     noise=0.03,
 )
 
 
-def tray_dials(n_seeds: int, random_state: int = 0, **changes: Any) -> Dials:
+def tray_dials(n_seeds: int, random_state: int = 0, base: Dials = DEFAULT_TRAY) -> Dials:
     """Dials of a tray that is as crowded as the default one, for any number of seeds.
 
     Parameters
     ----------
     n_seeds : int
     random_state : int
-    **changes
-        Other dials that differ from :data:`DEFAULT_TRAY`.
+    base : Dials
+        Everything else.
 
     Returns
     -------
     Dials
         With a square tray of the area that `n_seeds` need.
     """
-    dials = DEFAULT_TRAY.replace(**changes)
     depth, height, width = DEFAULT_TRAY.shape
-    room = (height - 2 * _WALL) * (width - 2 * _WALL) / DEFAULT_TRAY.n_seeds
-    grown = (dials.diameter / DEFAULT_TRAY.diameter) ** 2
-    side = round((n_seeds * room * grown) ** 0.5) + 2 * _WALL
-    side = max(side, round(3 * dials.diameter))
-    depth = round(depth * grown**0.5)
-    return dials.replace(n_seeds=n_seeds, random_state=random_state, shape=(depth, side, side))
+    grown = base.diameter / DEFAULT_TRAY.diameter
+    room = (height - 2 * _WALL) * (width - 2 * _WALL) / DEFAULT_TRAY.n_seeds * grown**2
+    side = max(round((n_seeds * room) ** 0.5) + 2 * _WALL, round(3 * base.diameter))
+    shape = (round(depth * grown), side, side)
+    return base.replace(holder="tray", n_seeds=n_seeds, random_state=random_state, shape=shape)

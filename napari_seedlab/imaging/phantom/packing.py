@@ -11,6 +11,7 @@ from napari_seedlab.imaging.phantom.dials import ABNORMAL, DEAD, FOREIGN, NORMAL
 
 Floats = npt.NDArray[np.float64]
 
+_CLASSES = (NORMAL, ABNORMAL, DEAD, FOREIGN)
 _STEPS = 400
 _MARGIN = 3.0  # voxels between a seed and the wall of a tray
 
@@ -48,11 +49,29 @@ class SeedPlan:
     random_state: tuple[int, ...]
 
 
-def plan_seeds(dials: Dials) -> list[SeedPlan]:
-    """Draw class, size and pose of every seed, and let them settle in the holder."""
+@dataclass(frozen=True)
+class SeedKinds:
+    """Class id and kind of n seeds."""
+
+    class_id: npt.NDArray[np.int64]
+    kind: tuple[str, ...]
+
+    def part(self, first: int, end: int) -> SeedKinds:
+        """Seeds `first` to before `end`."""
+        return SeedKinds(self.class_id[first:end], self.kind[first:end])
+
+
+def draw_kinds(dials: Dials) -> SeedKinds:
+    """Classes and kinds of ``dials.n_seeds`` seeds: exact shares in random order."""
+    rng = np.random.default_rng([dials.random_state, 0])
+    classes = rng.permutation(np.repeat(_CLASSES, _counts(dials.shares, dials.n_seeds, rng)))
+    return SeedKinds(classes, tuple(_kinds(dials, classes, rng)))
+
+
+def plan_seeds(dials: Dials, seeds: SeedKinds) -> list[SeedPlan]:
+    """Draw size and pose of every seed, and let them settle in the holder."""
     rng = np.random.default_rng([dials.random_state, 1])
-    classes = _classes(dials, rng)
-    kinds = [_kind(dials, int(c), rng) for c in classes]
+    classes, kinds = seeds.class_id, seeds.kind
     axes = np.stack([_axes(dials, kind, rng) for kind in kinds])
     rotations = _rotations(dials, axes, rng)
     centres = settle(dials, axes, rotations, rng)
@@ -72,21 +91,25 @@ def plan_seeds(dials: Dials) -> list[SeedPlan]:
     ]
 
 
-def _classes(dials: Dials, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Class ids with exact shares (largest remainders), in random order."""
-    wanted = np.asarray(dials.shares, float) / sum(dials.shares) * dials.n_seeds
-    counts = np.floor(wanted).astype(int)
-    rest = np.argsort(counts - wanted, kind="stable")[: dials.n_seeds - counts.sum()]
-    counts[rest] += 1
-    return rng.permutation(np.repeat([NORMAL, ABNORMAL, DEAD, FOREIGN], counts))
+def _counts(weights: npt.ArrayLike, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Whole numbers that add up to `n` in these proportions: largest remainders, ties by chance."""
+    shares = np.asarray(weights, float)
+    wanted = shares / shares.sum() * n
+    counts = np.floor(wanted).astype(np.int64)
+    rest = np.lexsort((rng.uniform(size=len(shares)), np.round(counts - wanted, 9)))
+    counts[rest[: n - counts.sum()]] += 1
+    return counts
 
 
-def _kind(dials: Dials, class_id: int, rng: np.random.Generator) -> str:
+def _kinds(dials: Dials, classes: npt.NDArray[np.int64], rng: np.random.Generator) -> list[str]:
+    """A kind for each seed, with exact shares within each class."""
+    kinds = np.full(len(classes), "normal", dtype=object)
     tables: dict[int, Kinds] = {ABNORMAL: dials.abnormal, DEAD: dials.dead, FOREIGN: dials.foreign}
-    if class_id == NORMAL:
-        return "normal"
-    names, weights = zip(*tables[class_id], strict=True)
-    return str(rng.choice(names, p=np.asarray(weights) / sum(weights)))
+    for class_id, table in tables.items():
+        rows = np.flatnonzero(classes == class_id)
+        names, weights = zip(*table, strict=True)
+        kinds[rows] = rng.permutation(np.repeat(names, _counts(weights, len(rows), rng)))
+    return [str(kind) for kind in kinds]
 
 
 def _axes(dials: Dials, kind: str, rng: np.random.Generator) -> Floats:
@@ -116,18 +139,20 @@ def settle(dials: Dials, axes: Floats, rotations: Floats, rng: np.random.Generat
     """Centres (n, 3) of ellipsoids that fell onto the floor and hardly overlap.
 
     Position-based dynamics: each step pulls all seeds down, then moves touching pairs apart along
-    the line of their centres until they overlap by ``dials.overlap``.
+    the line of their centres until they overlap by ``dials.overlap`` (loose ones: until they part).
     """
     from scipy.spatial import cKDTree
 
-    reach = 2 * float(axes.max())
+    reach = 2 * float(axes.max() + dials.gap)
+    loose = rng.uniform(size=len(axes)) < dials.loose
     centres = _start(dials, axes, rng)
     for step in range(_STEPS):
         ease = 1.0 - step / _STEPS
         centres[:, 0] += 0.5 * min(1.0, 2 * ease)  # z grows downwards, to the floor
         for _ in range(2):
             pairs = cKDTree(centres).query_pairs(reach, output_type="ndarray")
-            _push(centres, pairs, axes, rotations, dials.overlap)
+            room = np.where(loose[pairs].any(axis=1), dials.gap, -dials.overlap)
+            _push(centres, pairs, axes, rotations, room)
             _confine(centres, dials, axes, rotations)
     return centres
 
@@ -145,7 +170,7 @@ def _start(dials: Dials, axes: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _push(
-    centres: Floats, pairs: npt.NDArray[np.int64], axes: Floats, rotations: Floats, overlap: float
+    centres: Floats, pairs: npt.NDArray[np.int64], axes: Floats, rotations: Floats, room: Floats
 ) -> None:
     if not len(pairs):
         return
@@ -154,7 +179,7 @@ def _push(
     distance = np.maximum(np.linalg.norm(line, axis=1), 1e-6)
     line /= distance[:, None]
     needed = _extent(line, axes[first], rotations[first]) + _extent(line, axes[second], rotations[second])
-    move = np.maximum(needed - overlap - distance, 0.0)[:, None] * line * 0.45
+    move = np.maximum(needed + room - distance, 0.0)[:, None] * line * 0.45
     np.add.at(centres, first, -move)
     np.add.at(centres, second, move)
 

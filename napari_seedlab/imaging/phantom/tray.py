@@ -10,7 +10,7 @@ import numpy.typing as npt
 from napari_seedlab.imaging.phantom.anatomy import SeedPicture, draw_seed, own_points, surface
 from napari_seedlab.imaging.phantom.chain import acquire
 from napari_seedlab.imaging.phantom.dials import Dials
-from napari_seedlab.imaging.phantom.packing import SeedPlan, plan_seeds
+from napari_seedlab.imaging.phantom.packing import SeedKinds, SeedPlan, draw_kinds, plan_seeds
 
 Floats = npt.NDArray[np.float32]
 Slices = tuple[slice, slice, slice]
@@ -89,7 +89,12 @@ def make_tray(dials: Dials) -> Phantom:
     -------
     Phantom
     """
-    plans = plan_seeds(dials)
+    return assemble(dials, draw_kinds(dials))
+
+
+def assemble(dials: Dials, seeds: SeedKinds) -> Phantom:
+    """The scan of `dials` with these classes and kinds."""
+    plans = plan_seeds(dials, seeds)
     density = np.zeros(dials.shape, np.float32)
     instances = np.zeros(dials.shape, np.int32)
     tissues, defect = np.zeros(dials.shape, np.uint8), np.zeros(dials.shape, np.uint8)
