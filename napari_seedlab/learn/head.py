@@ -1,0 +1,328 @@
+"""The live model: multinomial logistic regression on frozen embeddings, with a temperature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_seedlab.core import InputError
+from napari_seedlab.learn.calibration import (
+    MIN_RANDOM_ANSWERS,
+    balanced_accuracy,
+    fit_temperature,
+    softmax,
+    weighted_accuracy,
+)
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+
+STRENGTH = 0.1  # inverse penalty of the standardised weights (C of scikit-learn)
+MAX_CLASS_WEIGHT = 10.0
+N_FOLDS = 5
+UNSEEN_MASS = 0.5  # pseudo-answers given to each class that nobody has named yet
+
+
+@dataclass(frozen=True)
+class Head:
+    """A fitted head.
+
+    Attributes
+    ----------
+    class_ids : tuple of int
+        Order of the probability columns, C of them.
+    center, scale : (d,) float64
+        Standardisation of the embedding, from the whole pool.
+    weight, bias : (d, C) and (C,) float64
+        Of the classes that were seen; columns of unseen classes are zero.
+    n_labels : tuple of int
+        Answers per class.
+    temperature : float
+    """
+
+    class_ids: tuple[int, ...]
+    center: npt.NDArray[np.float64]
+    scale: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+    n_labels: tuple[int, ...]
+    temperature: float = 1.0
+
+    def logits(self, vectors: Floats) -> npt.NDArray[np.float64]:
+        """Scores (n, C) before the temperature; −inf-like (−30) for classes never named."""
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.center):
+            raise InputError(
+                "embedding",
+                f"has shape {vectors.shape}, the model wants {len(self.center)} columns",
+                "Compute the embedding anew or train the model again",
+            )
+        z = scaled(vectors, self.center, self.scale) @ self.weight + self.bias
+        z[:, np.asarray(self.n_labels) == 0] = -30.0
+        return np.asarray(z)
+
+    def probabilities(self, vectors: Floats) -> npt.NDArray[np.float32]:
+        """Class probabilities (n, C) of embedding rows (n, d).
+
+        Classes that nobody has named yet share ``UNSEEN_MASS`` pseudo-answers each, so that one
+        answer never makes the model certain.
+        """
+        counts = np.asarray(self.n_labels)
+        unseen = counts == 0
+        if unseen.all():
+            return np.full((len(vectors), len(counts)), 1 / len(counts), np.float32)
+        p = softmax(self.logits(vectors) / self.temperature)
+        mass = UNSEEN_MASS * unseen.sum()
+        share = mass / (counts.sum() + mass + UNSEEN_MASS * (~unseen).sum())
+        p[:, unseen] = 0.0
+        p *= (1 - share) / p.sum(axis=1, keepdims=True)
+        p[:, unseen] = share / max(int(unseen.sum()), 1)
+        return p.astype(np.float32)
+
+
+def pool_scaler(vectors: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and standard deviation of each column (d,); constant columns get scale 1."""
+    x = np.asarray(vectors, np.float64)
+    scale = x.std(axis=0)
+    return x.mean(axis=0), np.where(scale > 1e-9, scale, 1.0)
+
+
+def scaled(vectors: Floats, center: Floats, scale: Floats) -> npt.NDArray[np.float64]:
+    """Standardised rows, clipped at ±6 so that one odd seed cannot rule a direction."""
+    return np.asarray(np.clip((np.asarray(vectors, np.float64) - center) / scale, -6.0, 6.0))
+
+
+def class_weights(columns: Ints, n_classes: int) -> npt.NDArray[np.float64]:
+    """Weight of each row, n / (classes seen · n_class), at most ``MAX_CLASS_WEIGHT``."""
+    counts = np.bincount(columns, minlength=n_classes)
+    per_class = len(columns) / (max(int((counts > 0).sum()), 1) * np.maximum(counts, 1))
+    return np.asarray(np.minimum(per_class, MAX_CLASS_WEIGHT)[columns])
+
+
+def _solve(
+    x: npt.NDArray[np.float64], columns: Ints, n_classes: int, strength: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights (d, C) and bias (C,) of ``Σ w·CE + |W|² / (2·strength)`` by L-BFGS."""
+    from scipy.optimize import minimize
+
+    n, d = x.shape
+    hot = np.zeros((n, n_classes))
+    hot[np.arange(n), columns] = 1.0
+    w = class_weights(columns, n_classes)[:, None]
+    x1 = np.column_stack([x, np.ones(n)])
+    penalty = np.full((d + 1, 1), 1.0 / strength)
+    penalty[-1] = 1e-3 / strength  # the bias is nearly free
+
+    def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        theta = flat.reshape(d + 1, n_classes)
+        z = x1 @ theta
+        top = z.max(axis=1, keepdims=True)
+        e = np.exp(z - top)
+        total = e.sum(axis=1, keepdims=True)
+        value = float((w * (np.log(total) + top - (hot * z).sum(axis=1, keepdims=True))).sum())
+        gradient = x1.T @ (w * (e / total - hot)) + penalty * theta
+        return value + 0.5 * float((penalty * theta * theta).sum()), gradient.ravel()
+
+    options = {"maxiter": 200, "maxcor": 8, "ftol": 1e-7, "gtol": 1e-3}
+    found = minimize(loss, np.zeros((d + 1) * n_classes), jac=True, method="L-BFGS-B", options=options)
+    theta = found.x.reshape(d + 1, n_classes)
+    return theta[:-1], theta[-1]
+
+
+def fit_head(
+    vectors: Floats,
+    class_of: Ints,
+    class_ids: Sequence[int],
+    scaler: tuple[Floats, Floats] | None = None,
+    strength: float = STRENGTH,
+) -> Head:
+    """Fit a head on labelled rows.
+
+    Parameters
+    ----------
+    vectors : (n, d) float
+        Embedding of the labelled seeds; n may be 0.
+    class_of : (n,) int
+        Class id of each.
+    class_ids : sequence of int
+        All classes of the scheme, in the order of the probability columns.
+    scaler : (center, scale), optional
+        From :func:`pool_scaler` over all seeds; from `vectors` where left out.
+    strength : float
+        Inverse penalty.
+    """
+    columns = columns_of(class_of, class_ids)
+    center, scale = scaler if scaler is not None else pool_scaler(vectors)
+    counts = np.bincount(columns, minlength=len(class_ids))
+    seen = np.flatnonzero(counts)
+    weight, bias = np.zeros((vectors.shape[1], len(class_ids))), np.zeros(len(class_ids))
+    if len(seen) > 1:
+        x = scaled(vectors, center, scale)
+        w, b = _solve(x, np.searchsorted(seen, columns), len(seen), strength)
+        weight[:, seen], bias[seen] = w, b
+    return Head(
+        tuple(int(c) for c in class_ids),
+        np.asarray(center, np.float64),
+        np.asarray(scale, np.float64),
+        weight,
+        bias,
+        tuple(int(c) for c in counts),
+    )
+
+
+def columns_of(class_of: Ints, class_ids: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Column of each class id; InputError for an id that is not in the scheme."""
+    place = {int(c): i for i, c in enumerate(class_ids)}
+    unknown = sorted({int(c) for c in class_of} - set(place))
+    if unknown:
+        known = ", ".join(map(str, class_ids))
+        raise InputError(f"class {unknown[0]}", "is not in the class scheme", f"Use one of {known}")
+    return np.asarray([place[int(c)] for c in class_of], np.int64)
+
+
+def fold_of(columns: Ints, random_state: int, n_folds: int = N_FOLDS) -> npt.NDArray[np.int64]:
+    """Fold 0..n_folds−1 of each row, classes spread evenly over the folds."""
+    rng = np.random.default_rng(random_state)
+    order = rng.permutation(len(columns))
+    order = order[np.argsort(np.asarray(columns)[order], kind="stable")]
+    folds = np.empty(len(columns), np.int64)
+    folds[order] = np.arange(len(columns)) % n_folds
+    return folds
+
+
+def out_of_fold_logits(
+    vectors: Floats, class_of: Ints, class_ids: Sequence[int], scaler: tuple[Floats, Floats], random_state: int
+) -> npt.NDArray[np.float64]:
+    """Scores (n, C) of each labelled row by a head that did not see it."""
+    columns = columns_of(class_of, class_ids)
+    folds = fold_of(columns, random_state)
+    logits = np.zeros((len(vectors), len(class_ids)))
+    for k in np.unique(folds):
+        held = folds == k
+        if held.all():
+            continue
+        head = fit_head(vectors[~held], class_of[~held], class_ids, scaler)
+        logits[held] = head.logits(vectors[held])
+    return logits
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """What is known of a head from out-of-fold predictions.
+
+    Attributes
+    ----------
+    balanced_accuracy, chance : float
+        Over the classes answered so far, by cross-validation (provisional); and that of guessing.
+    accuracy : dict
+        ``value``, ``low``, ``high``, ``n``, ``text`` from the random answers only.
+    temperature_from : str
+        ``random answers``, ``cross-validation`` or ``none``.
+    most_wrong : tuple of dict
+        Answers that the model would have contradicted most: ``row``, ``said``, ``predicted``, ``p``.
+    """
+
+    balanced_accuracy: float
+    chance: float
+    accuracy: dict[str, object]
+    temperature_from: str
+    most_wrong: tuple[dict[str, float | int], ...]
+
+
+def fit_calibrated(
+    vectors: Floats,
+    class_of: Ints,
+    inclusion_p: Floats,
+    class_ids: Sequence[int],
+    scaler: tuple[Floats, Floats],
+    random_state: int,
+) -> tuple[Head, HeadReport]:
+    """Fit a head on all answers and judge it out of fold.
+
+    The temperature comes from the random answers (``0 < inclusion_p < 1``) once there are
+    ``MIN_RANDOM_ANSWERS`` of them, else from all out-of-fold scores, since queried answers are the
+    hard ones. Shapes as in :func:`fit_head`; `inclusion_p` (n,).
+    """
+    head = fit_head(vectors, class_of, class_ids, scaler)
+    columns = columns_of(class_of, class_ids)
+    counts = np.asarray(head.n_labels)
+    if (counts > 1).sum() < 2:
+        return head, _empty_report(columns)
+    logits = out_of_fold_logits(vectors, class_of, class_ids, scaler, random_state)
+    drawn = np.isfinite(inclusion_p) & (inclusion_p > 0) & (inclusion_p < 1)
+    use = drawn if drawn.sum() >= MIN_RANDOM_ANSWERS else counts[columns] > 1
+    head = replace(head, temperature=fit_temperature(logits[use], columns[use]))
+    p = softmax(logits / head.temperature)
+    estimate = weighted_accuracy(p.argmax(1) == columns, inclusion_p)
+    accuracy: dict[str, object] = {
+        "value": estimate.value if estimate.n else None,
+        "low": estimate.low,
+        "high": estimate.high,
+        "n": estimate.n,
+        "text": estimate.text,
+    }
+    report = HeadReport(
+        balanced_accuracy(columns, p.argmax(1)),
+        1.0 / int((counts > 0).sum()),
+        accuracy,
+        "random answers" if use is drawn else "cross-validation",
+        _most_wrong(p, columns, class_ids),
+    )
+    return head, report
+
+
+def _empty_report(columns: Ints) -> HeadReport:
+    chance = 1.0 / max(len(np.unique(columns)), 1)
+    nothing = weighted_accuracy(np.zeros(0, bool), np.zeros(0))
+    accuracy: dict[str, object] = {"value": None, "low": 0.0, "high": 1.0, "n": 0, "text": nothing.text}
+    return HeadReport(float("nan"), chance, accuracy, "none", ())
+
+
+def _most_wrong(
+    p: Floats, columns: Ints, class_ids: Sequence[int], n: int = 20
+) -> tuple[dict[str, float | int], ...]:
+    """Up to `n` answers that the out-of-fold prediction contradicts, least likely first."""
+    own = p[np.arange(len(p)), columns]
+    wrong = np.flatnonzero(p.argmax(1) != columns)
+    return tuple(
+        {
+            "row": int(i),
+            "said": int(class_ids[columns[i]]),
+            "predicted": int(class_ids[p[i].argmax()]),
+            "p": float(own[i]),
+        }
+        for i in wrong[np.argsort(own[wrong], kind="stable")][:n]
+    )
+
+
+def save_head(head: Head, path: Path) -> None:
+    """Write a head as safetensors: tensors plus class ids, counts and temperature as metadata."""
+    from safetensors.numpy import save
+
+    from napari_seedlab.files import atomic_write
+
+    tensors = {k: np.ascontiguousarray(getattr(head, k)) for k in ("center", "scale", "weight", "bias")}
+    facts = {"class_ids": head.class_ids, "n_labels": head.n_labels, "temperature": head.temperature}
+    atomic_write(path, save(tensors, metadata={"seedlab_head": json.dumps(facts)}))
+
+
+def load_head(path: Path) -> Head:
+    """The head of :func:`save_head`; InputError when the file is something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = json.loads((file.metadata() or {})["seedlab_head"])
+            tensors = {k: file.get_tensor(k) for k in ("center", "scale", "weight", "bias")}
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(path, "is no saved head", "Train the model again") from error
+    return Head(
+        class_ids=tuple(facts["class_ids"]),
+        n_labels=tuple(facts["n_labels"]),
+        temperature=float(facts["temperature"]),
+        **tensors,
+    )

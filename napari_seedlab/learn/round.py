@@ -1,0 +1,242 @@
+"""One labelling round: fit on the answers, predict all seeds, say what to ask next."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_seedlab.core import InputError, JobRequest, JobResult, Progress, Suggestion
+from napari_seedlab.learn.head import Head, HeadReport, fit_calibrated, pool_scaler, save_head, scaled
+from napari_seedlab.learn.queries import Pool, suggest
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What people said, one row per labelled seed.
+
+    Attributes
+    ----------
+    seed : (m,) int64
+    class_id : (m,) int32
+    inclusion_p : (m,) float64
+        Chance with which the suggestion was drawn; 1 for a chosen seed, NaN or 0 where nobody
+        suggested it.
+    """
+
+    seed: npt.NDArray[np.int64]
+    class_id: npt.NDArray[np.int32]
+    inclusion_p: npt.NDArray[np.float64]
+
+    @classmethod
+    def none(cls) -> Answers:
+        """Nothing answered yet."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0))
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """What to ask for.
+
+    Attributes
+    ----------
+    class_ids : tuple of int
+        The scheme, in the order of the probability columns.
+    class_names : tuple of str
+        For the reasons; empty gives "class 1", ….
+    n : int
+        Suggestions wanted; 0 fits only.
+    strategy : str
+        A key of ``queries.STRATEGIES``.
+    random_state : int
+    model_id : str
+        Name that the fitted head will carry.
+    nearest_first : bool
+        Order the batch for the eye.
+    """
+
+    class_ids: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+    n: int = 10
+    strategy: str = "default"
+    random_state: int = 0
+    model_id: str = ""
+    nearest_first: bool = False
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """The outcome of a round; `head`, `report` and `probabilities` (n, C) are None without answers."""
+
+    suggestions: list[Suggestion]
+    head: Head | None = None
+    report: HeadReport | None = None
+    probabilities: npt.NDArray[np.float32] | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def labelling_round(
+    seeds: npt.NDArray[np.int64],
+    vectors: npt.NDArray[np.floating],
+    answers: Answers,
+    settings: RoundSettings,
+    skip: npt.NDArray[np.int64] | None = None,
+    anomaly: npt.NDArray[np.floating] | None = None,
+) -> RoundResult:
+    """Fit the head on the answers, predict every seed and choose the next suggestions.
+
+    Pure: the same arguments give the same result. Answers about seeds without an embedding row
+    are left out of the fit.
+
+    Parameters
+    ----------
+    seeds : (n,) int64
+        Seeds with an embedding.
+    vectors : (n, d) float
+        Their embedding.
+    answers : Answers
+    settings : RoundSettings
+    skip : (k,) int64, optional
+        Seeds not to ask (unsure, not whole, skipped, in the queue already).
+    anomaly : (n,) float, optional
+        Anomaly scores, larger is odder; NaN where unknown.
+    """
+    scaler = pool_scaler(vectors)
+    rows, said = _match(seeds, answers)
+    answered = np.zeros(len(seeds), bool)
+    answered[rows] = True
+    askable = ~answered & ~np.isin(seeds, answers.seed)
+    if skip is not None:
+        askable &= ~np.isin(seeds, skip)
+    head, report, p = None, None, None
+    if len(rows):
+        head, report = fit_calibrated(
+            vectors[rows],
+            answers.class_id[said],
+            answers.inclusion_p[said],
+            settings.class_ids,
+            scaler,
+            settings.random_state,
+        )
+        p = head.probabilities(vectors)
+    if anomaly is not None:
+        anomaly = np.where(np.isnan(anomaly), -np.inf, anomaly)
+    pool = Pool(
+        seeds,
+        scaled(vectors, *scaler),
+        askable,
+        answered,
+        p,
+        anomaly,
+        settings.class_names or tuple(f"class {c}" for c in settings.class_ids),
+        settings.model_id if head else "",
+    )
+    asked = suggest(pool, settings.n, settings.strategy, settings.random_state, settings.nearest_first)
+    return RoundResult(asked, head, report, p, _values(seeds, rows, head, report))
+
+
+def _match(seeds: npt.NDArray[np.int64], answers: Answers) -> tuple[Any, Any]:
+    """Embedding rows and answer rows that belong to one another."""
+    place = {int(s): i for i, s in enumerate(seeds)}
+    pairs = [(place[int(s)], j) for j, s in enumerate(answers.seed) if int(s) in place]
+    table = np.asarray(pairs, np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _values(
+    seeds: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], head: Head | None, report: HeadReport | None
+) -> dict[str, Any]:
+    """Plain JSON facts of the round."""
+    if head is None or report is None:
+        return {"n_labels": 0, "n_per_class": []}
+    known = report.balanced_accuracy
+    wrong = [{**w, "seed": int(seeds[rows[int(w["row"])]])} for w in report.most_wrong]
+    return {
+        "n_labels": len(rows),
+        "n_per_class": list(head.n_labels),
+        "temperature": head.temperature,
+        "temperature_from": report.temperature_from,
+        "cv_balanced_accuracy": None if np.isnan(known) else known,
+        "chance": report.chance,
+        "accuracy": report.accuracy,
+        "most_wrong": [{k: v for k, v in w.items() if k != "row"} for w in wrong],
+    }
+
+
+def run(folder: Path) -> Generator[Progress, None, JobResult]:
+    """Job: one round from ``embedding.npz`` and ``labels.npz`` in `folder`.
+
+    Optional inputs: ``anomaly.npz`` (seed, score), ``skip.npz`` (seed). Parameters: `class_ids`,
+    `class_names`, `n`, `strategy`, `model_id`, `nearest_first`; `random_state` of the request.
+    Writes ``suggestions.json`` and, once something is labelled, ``head.safetensors`` and
+    ``probabilities.npz`` (seed, p).
+    """
+    from napari_seedlab.files import load_arrays, read_json, save_arrays, write_json
+
+    request = JobRequest.from_json(read_json(folder / "request.json"))
+    yield Progress(0, 2, "reading")
+    table = load_arrays(folder / "embedding.npz")
+    seeds = np.asarray(table["seed"], np.int64)
+    yield Progress(1, 2, "fitting")
+    result = labelling_round(
+        seeds,
+        np.asarray(table["vector"]),
+        _read_answers(folder),
+        _settings(request),
+        _optional(folder / "skip.npz", "seed"),
+        _anomaly_of(folder / "anomaly.npz", seeds),
+    )
+    files = ["suggestions.json"]
+    write_json(folder / "suggestions.json", [asdict(s) for s in result.suggestions])
+    if result.head is not None and result.probabilities is not None:
+        save_head(result.head, folder / "head.safetensors")
+        save_arrays(folder / "probabilities.npz", seed=seeds, p=result.probabilities)
+        files += ["head.safetensors", "probabilities.npz"]
+    yield Progress(2, 2, "done")
+    return JobResult({**result.values, "n_suggestions": len(result.suggestions)}, tuple(files))
+
+
+def _settings(request: JobRequest) -> RoundSettings:
+    params = request.params
+    ids: Sequence[int] = params.get("class_ids", ())
+    if not ids:
+        raise InputError("labelling round", "no classes given", "Set up the class scheme first")
+    return RoundSettings(
+        tuple(int(c) for c in ids),
+        tuple(str(n) for n in params.get("class_names", ())),
+        int(params.get("n", 10)),
+        str(params.get("strategy", "default")),
+        int(params.get("random_state", request.random_state)),
+        str(params.get("model_id", "")),
+        bool(params.get("nearest_first", False)),
+    )
+
+
+def _read_answers(folder: Path) -> Answers:
+    from napari_seedlab.files import load_arrays
+
+    if not (folder / "labels.npz").exists():
+        return Answers.none()
+    columns = load_arrays(folder / "labels.npz")
+    seed = np.asarray(columns["seed"], np.int64)
+    p = np.asarray(columns.get("inclusion_p", np.full(len(seed), np.nan)), np.float64)
+    return Answers(seed, np.asarray(columns["class_id"], np.int32), p)
+
+
+def _optional(path: Path, name: str) -> npt.NDArray[Any] | None:
+    from napari_seedlab.files import load_arrays
+
+    return np.asarray(load_arrays(path)[name]) if path.exists() else None
+
+
+def _anomaly_of(path: Path, seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+    """Scores in the order of `seeds`, NaN where there is none."""
+    ids, score = _optional(path, "seed"), _optional(path, "score")
+    if ids is None or score is None:
+        return None
+    known = dict(zip(ids.tolist(), score.tolist(), strict=True))
+    return np.asarray([known.get(int(s), np.nan) for s in seeds], np.float64)
