@@ -20,6 +20,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Steps = Generator[None, None, None]
 SLAB_VOXELS = 1 << 21  # of one task: about 0.1 s of the slowest kernel
+PATIENCE = 0.25  # s
 
 
 def n_threads() -> int:
@@ -35,18 +36,23 @@ def slabs(n: int, voxels_each: int) -> list[tuple[int, int]]:
 
 
 def in_slabs(work: Callable[[int, int], object], n: int, voxels_each: int) -> Steps:
-    """Call ``work(first, last)`` for all slabs on threads; yield after each one that ends."""
+    """Call ``work(first, last)`` for all slabs on threads; yield at each one's end and every ``PATIENCE``."""
     pieces = iter(slabs(n, voxels_each))
-    with ThreadPoolExecutor(n_threads()) as pool:
+    pool = ThreadPoolExecutor(n_threads())
+    try:
         running = {pool.submit(work, *s) for _, s in zip(range(n_threads()), pieces, strict=False)}
         while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            done, running = wait(running, PATIENCE, FIRST_COMPLETED)
             for future in done:
                 future.result()
                 following = next(pieces, None)
                 if following is not None:
                     running.add(pool.submit(work, *following))
             yield
+    finally:
+        # What is under way (at its first call that may be a compilation) ends by itself and is not waited
+        # for.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def fill_voids(
@@ -110,8 +116,8 @@ def distance(
     distances : (z, y, x) float32
         0 on background.
     radius : float
-        Typical radius of the objects. In a ball of radius R the mean of d is R/4 and of d² is R²/10 (in a disc R/3 and
-        R²/6), so R = 2.5 (2) times the ratio of sums: big objects count more, specks hardly.
+        Typical radius of the objects. In a ball of radius R the mean of d is R/4 and of d² is R²/10 (in a
+        disc R/3 and R²/6), so R = 2.5 (2) times the ratio of sums: big objects count more, specks hardly.
     """
     from napari_seedlab.imaging import kernels
 
@@ -138,7 +144,9 @@ def blur(values: Array, mask: Array, sigma: tuple[float, float, float]) -> Steps
     Parameters
     ----------
     values : (z, y, x) float32
+        Written.
     mask : (z, y, x) uint8
+        0 = outside.
     sigma : tuple of float
         In voxels along z, y, x; 0 leaves an axis alone.
     """
@@ -155,7 +163,8 @@ def _half_gaussian(sigma: float) -> npt.NDArray[np.float32]:
     if sigma <= 0:
         return np.ones(1, np.float32)
     k = np.exp(-0.5 * np.square(np.arange(int(3 * sigma + 0.5) + 1) / sigma))
-    return (k / (2 * k.sum() - k[0])).astype(np.float32)
+    half: npt.NDArray[np.float32] = (k / (2 * k.sum() - k[0])).astype(np.float32)
+    return half
 
 
 @dataclass(frozen=True)
@@ -218,7 +227,14 @@ def ascend(height: Array) -> Generator[None, None, Basins]:
     edges, values = yield from _passes(top, height, len(peaks))
     order = np.lexsort((edges[:, 1], edges[:, 0], -values[:, 0]))
     sizes[0] = 0
-    return Basins(top, peaks, sizes, edges[order], values[order, 0].astype(np.float32), values[order, 1].astype(np.int64))
+    return Basins(
+        top,
+        peaks,
+        sizes,
+        edges[order],
+        values[order, 0].astype(np.float32),
+        values[order, 1].astype(np.int64),
+    )
 
 
 def _passes(top: Array, height: Array, n: int) -> Generator[None, None, tuple[Array, Array]]:
@@ -253,8 +269,8 @@ def hashed(fill: Callable[[Array, Array], int], guess: int, width: int) -> tuple
 def merge(basins: Basins, depth: float, share: float) -> npt.NDArray[np.int64]:
     """Root basin (n + 1,) of each basin after joining those whose peak is not deep enough.
 
-    A basin survives when its peak rises at least ``max(depth, share · peak)`` above the pass to a higher one: the
-    h-maxima of the map, found by persistence without a reconstruction.
+    A basin survives when its peak rises at least ``max(depth, share · peak)`` above the pass to a higher
+    one: the h-maxima of the map, found by persistence without a reconstruction.
     """
     from napari_seedlab.imaging import kernels
 

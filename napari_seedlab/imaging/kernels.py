@@ -29,12 +29,9 @@ def compiled(function: F) -> F:
     return cast("F", numba.njit(nogil=True, cache=True)(function))
 
 
-# --- runs of equal voxels along x: enclosed voids -----------------------------------------------------
-
-
 @compiled
 def count_runs(mask: Array, value: int, first: int, last: int, counts: Array) -> None:
-    """Count the runs of `value` in each row of planes first..last of `mask` (z, y, x) into `counts` (z, y)."""
+    """Count the runs of `value` in each row of planes first..last of `mask` (z, y, x), into `counts`."""
     for z in range(first, last):
         for y in range(mask.shape[1]):
             n, before = 0, False
@@ -102,7 +99,9 @@ def join_runs(runs: Array, offsets: Array, first: int, last: int, n_y: int, pare
 
 
 @compiled
-def measure_voids(runs: Array, offsets: Array, shape: tuple[int, int, int], parent: Array, sizes: Array) -> None:
+def measure_voids(
+    runs: Array, offsets: Array, shape: tuple[int, int, int], parent: Array, sizes: Array
+) -> None:
     """Sum the voxels of each set of runs at its root; a set that meets the border gets a huge size."""
     n_z, n_y, n_x = shape
     for z in range(n_z):
@@ -130,9 +129,6 @@ def fill_runs(
                     mask[z, y, x] = 1
                 filled += runs[k, 1] - runs[k, 0]
     return filled
-
-
-# --- exact Euclidean distance -------------------------------------------------------------------------
 
 
 @compiled
@@ -165,7 +161,8 @@ def _envelope(line: Array, n: int, weight: float, apex: Array, meet: Array, out:
 
 @compiled
 def _along(values: Array, n: int, weight: float, line: Array, apex: Array, meet: Array, out: Array) -> None:
-    # One line in place, stretch by stretch of foreground (> 0): nothing beyond its two background ends counts.
+    # One line in place, stretch by stretch of foreground (> 0): nothing beyond its two background ends
+    # counts.
     i = 0
     while i < n:
         if values[i] <= 0:
@@ -248,9 +245,6 @@ def distance_columns(squared: Array, first: int, last: int, weight: float, sums:
                 squared[z, y, x] = np.float32(np.sqrt(d))
 
 
-# --- Gaussian -----------------------------------------------------------------------------------------
-
-
 @compiled
 def _blur_rows(block: Array, weights: Array, padded: Array, out: Array) -> None:
     # Along axis 0 of (n, m), ends repeated; `padded` has n + 2 r rows.
@@ -269,12 +263,18 @@ def _blur_rows(block: Array, weights: Array, padded: Array, out: Array) -> None:
 
 
 @compiled
-def blur_planes(values: Array, mask: Array, first: int, last: int, weights_y: Array, weights_x: Array) -> None:
-    """Gaussian along y and x of planes first..last of `values` (z, y, x) float32, in place; 0 where `mask` is."""
+def blur_planes(
+    values: Array, mask: Array, first: int, last: int, weights_y: Array, weights_x: Array
+) -> None:
+    """Gaussian along y and x of planes first..last of `values` float32, in place; 0 where `mask` is."""
     n_y, n_x = values.shape[1], values.shape[2]
     pad_y = np.empty((n_y + 2 * weights_y.size, n_x), np.float32)
     pad_x = np.empty((n_x + 2 * weights_x.size, n_y), np.float32)
-    half, turned, done = np.empty((n_y, n_x), np.float32), np.empty((n_x, n_y), np.float32), np.empty((n_x, n_y), np.float32)
+    half, turned, done = (
+        np.empty((n_y, n_x), np.float32),
+        np.empty((n_x, n_y), np.float32),
+        np.empty((n_x, n_y), np.float32),
+    )
     for z in range(first, last):
         _blur_rows(values[z], weights_y, pad_y, half)
         for y in range(n_y):
@@ -294,9 +294,6 @@ def blur_columns(values: Array, first: int, last: int, weights: Array) -> None:
     for y in range(first, last):
         _blur_rows(values[:, y], weights, padded, out)
         values[:, y] = out
-
-
-# --- steepest ascent ----------------------------------------------------------------------------------
 
 
 @compiled
@@ -319,8 +316,8 @@ def _uphill(height: Array, z: int, y: int, x: int) -> tuple[int, int, int]:
 def climb(height: Array, first: int, last: int, top: Array) -> None:
     """Write into `top` the flat index + 1 of the summit above each voxel of planes first..last.
 
-    Steepest ascent; a path stops at the first voxel whose summit is known and then labels all of itself, so each
-    voxel's neighbours are read about once. Two threads that walk one path write the same numbers.
+    Steepest ascent; a path stops at the first voxel whose summit is known and then labels all of itself, so
+    each voxel's neighbours are read about once. Two threads that walk one path write the same numbers.
 
     Parameters
     ----------
@@ -368,7 +365,7 @@ def count_summits(top: Array, first: int, last: int) -> int:
 
 @compiled
 def number_summits(top: Array, height: Array, first: int, last: int, number: int, peaks: Array) -> None:
-    """Replace `top` at each summit by minus its number, counted from `number`; store its height in `peaks`."""
+    """Replace `top` at each summit by minus its number, from `number` on; store its height in `peaks`."""
     plane = top.shape[1] * top.shape[2]
     for z in range(first, last):
         i = z * plane
@@ -405,9 +402,6 @@ def relabel(labels: Array, first: int, last: int, table: Array) -> None:
                     labels[z, y, x] = table[-k]
 
 
-# --- a table of pairs ---------------------------------------------------------------------------------
-
-
 @compiled
 def _slot(keys: Array, key: int) -> int:
     # Open addressing in a table whose length is a power of two; -1 marks a free slot.
@@ -427,6 +421,7 @@ def find_passes(top: Array, height: Array, first: int, last: int, keys: Array, v
     top : (z, y, x) int32
         Minus basin numbers.
     height : (z, y, x) float32
+        The map that was climbed.
     first, last : int
         Planes to do; the next plane is looked at too.
     keys : (m,) int64
@@ -473,17 +468,20 @@ _DX = np.array([1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1])
 
 
 @compiled
-def merge_basins(edges: Array, passes: Array, peaks: Array, depth: float, share: float, parent: Array) -> None:
+def merge_basins(
+    edges: Array, passes: Array, peaks: Array, depth: float, share: float, parent: Array
+) -> None:
     """Join basins over passes that lie less than ``max(depth, share · peak)`` below the lower peak.
 
-    With passes in falling order this is the h-maxima rule by persistence: the lower of two peaks survives only
-    when one must descend that far from it to reach a higher one.
+    With passes in falling order this is the h-maxima rule by persistence: the lower of two peaks survives
+    only when one must descend that far from it to reach a higher one.
 
     Parameters
     ----------
     edges : (m, 2) int64
         Basins, ordered by falling pass.
     passes : (m,) float32
+        Their heights, falling.
     peaks : (n,) float32
         Height of each basin's summit; the root's entry stays the highest of its set.
     depth, share : float
@@ -500,9 +498,6 @@ def merge_basins(edges: Array, passes: Array, peaks: Array, depth: float, share:
             parent[low] = high
 
 
-# --- statistics of regions ----------------------------------------------------------------------------
-
-
 @compiled
 def region_sums(labels: Array, image: Array, plane: int, sums: Array, box: Array, grey: Array) -> None:
     """Add up the voxels of each region, run by run along x.
@@ -512,6 +507,7 @@ def region_sums(labels: Array, image: Array, plane: int, sums: Array, box: Array
     labels : (z, y, x) int
         0 = none.
     image : (z, y, x) number
+        Grey values.
     plane : int
         Position along z of the first plane given.
     sums : (n + 1, 12) float64
@@ -575,7 +571,7 @@ def count_overlaps(old: Array, new: Array, keys: Array, counts: Array) -> int:
         for y in range(old.shape[1]):
             x = 0
             while x < old.shape[2]:
-                a, b = np.int64(old[z, y, x]), np.int64(new[z, y, x])
+                a, b = int(old[z, y, x]), int(new[z, y, x])
                 start = x
                 while x < old.shape[2] and old[z, y, x] == a and new[z, y, x] == b:
                     x += 1
@@ -588,5 +584,5 @@ def count_overlaps(old: Array, new: Array, keys: Array, counts: Array) -> int:
                     if 2 * used > keys.size:
                         return -1
                     keys[i] = key
-                counts[i] += x - start
+                counts[i, 0] += x - start
     return used

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import InputError, RegionTable
-from napari_seedlab.imaging.split import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_seedlab.imaging.split import Volume
 
 Array = npt.NDArray[Any]
 SLAB_VOXELS = 1 << 22
@@ -30,13 +34,15 @@ def region_statistics(labels: Volume, image: Volume | None = None) -> dict[str, 
     Returns
     -------
     dict
-        One row for each label that occurs, ordered by label: ``label`` (n,) int32; ``n_voxels`` (n,) int64; ``box``
-        (n, 6) int32, half-open z0, y0, x0, z1, y1, x1; ``centroid`` (n, 3) float64, voxels; ``covariance`` (n, 3, 3)
-        float64, voxels², of the voxel positions; with an image ``grey_min``, ``grey_max``, ``grey_mean`` and
-        ``grey_sd`` (n,) float64.
+        One row for each label that occurs, ordered by label: ``label`` (n,) int32; ``n_voxels`` (n,) int64;
+        ``box`` (n, 6) int32, half-open z0, y0, x0, z1, y1, x1; ``centroid`` (n, 3) float64, voxels;
+        ``covariance`` (n, 3, 3) float64, voxels², of the voxel positions; with an image ``grey_min``,
+        ``grey_max``, ``grey_mean`` and ``grey_sd`` (n,) float64.
     """
     if image is not None and tuple(image.shape) != tuple(labels.shape):
-        raise InputError("image", f"has shape {tuple(image.shape)}, its regions {tuple(labels.shape)}", "Give one grid")
+        raise InputError(
+            "image", f"has shape {tuple(image.shape)}, its regions {tuple(labels.shape)}", "Give one grid"
+        )
     from napari_seedlab.imaging import kernels
     from napari_seedlab.imaging.flood import n_threads
 
@@ -91,7 +97,7 @@ def _described(sums: Array, box: Array, grey: Array, with_grey: bool) -> dict[st
     covariance = np.empty((len(label), 3, 3))
     for column, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)), 4):
         covariance[:, i, j] = covariance[:, j, i] = sums[:, column] / count - mean[:, i] * mean[:, j]
-    table = {
+    table: dict[str, Array] = {
         "label": label.astype(np.int32),
         "n_voxels": count.astype(np.int64),
         "box": box.astype(np.int32),
@@ -116,6 +122,7 @@ def region_table(scan_id: int, labels: Volume, first_id: int = 1) -> RegionTable
     Parameters
     ----------
     scan_id : int
+        Scan that the raster belongs to.
     labels : (z, y, x) integer array
         0 = none, 1..n.
     first_id : int
@@ -175,7 +182,9 @@ def overlaps(old: Volume, new: Volume) -> tuple[Array, Array, Array]:
         Pairs in rising order, those with label 0 on one side included.
     """
     if tuple(old.shape) != tuple(new.shape):
-        raise InputError("regions", f"have shapes {tuple(old.shape)} and {tuple(new.shape)}", "Split the same scan")
+        raise InputError(
+            "regions", f"have shapes {tuple(old.shape)} and {tuple(new.shape)}", "Split the same scan"
+        )
     from napari_seedlab.imaging import kernels
     from napari_seedlab.imaging.flood import hashed, n_threads
 
@@ -183,7 +192,7 @@ def overlaps(old: Volume, new: Volume) -> tuple[Array, Array, Array]:
         found = []
         for z, stop in _blocks(old, first, last):
             a, b = (np.ascontiguousarray(v[z:stop], np.int32) for v in (old, new))
-            found.append(hashed(lambda k, v, a=a, b=b: kernels.count_overlaps(a, b, k, v[:, 0]), 1024, 1))
+            found.append(hashed(partial(kernels.count_overlaps, a, b), 1024, 1))
         return found
 
     parts = [p for stretch in _in_stretches(old, n_threads(), count) for p in stretch]
@@ -213,7 +222,9 @@ def match_regions(old: Volume, new: Volume, least_iou: float = 0.5) -> dict[int,
     if not len(n):
         return {}
     size_old, size_new = _totals(a, n), _totals(b, n)
-    iou = n / (size_old[0][np.searchsorted(size_old[1], a)] + size_new[0][np.searchsorted(size_new[1], b)] - n)
+    iou = n / (
+        size_old[0][np.searchsorted(size_old[1], a)] + size_new[0][np.searchsorted(size_new[1], b)] - n
+    )
     use = (a > 0) & (b > 0) & (iou >= least_iou)
     a, b, iou = a[use], b[use], iou[use]
     # Over one half a pair is the only one for both; the assignment is needed among the others alone.

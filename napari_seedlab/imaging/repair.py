@@ -1,15 +1,17 @@
-"""Mend the split of a few seeds by hand: merge, split, delete; each on a crop, as a patch that can be undone."""
+"""Mend the split of a few seeds by hand, on a crop, as a patch that can be undone: merge, split, delete."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Array = npt.NDArray[Any]
 LEAST_SHARE = 0.02  # a part under this share of the region means that the flood ran through
@@ -68,7 +70,9 @@ class RegionPatch:
         """
         shape = tuple((self.box[3:] - self.box[:3]).tolist())
         if crop.shape != shape:
-            raise InputError("repair", f"crop has shape {crop.shape}, the patch {shape}", "Read the patch's own box")
+            raise InputError(
+                "repair", f"crop has shape {crop.shape}, the patch {shape}", "Read the patch's own box"
+            )
         out = np.array(crop, np.int32)
         if not np.array_equal(out.reshape(-1)[self.index], self.old):
             raise InputError("repair", "the regions changed since this edit", "Undo later edits first")
@@ -125,14 +129,16 @@ def split_region(
 ) -> RegionPatch:
     """Cut a region between two or more clicks, at its narrowest place between them.
 
-    A watershed of the smoothed distance to the surface, flooded from the clicks (Meyer 1994); where one part comes out
-    as a sliver, because the region has no waist there, each voxel goes to the nearest click instead.
+    A watershed of the smoothed distance to the surface, flooded from the clicks (Meyer 1994); where one part
+    comes out as a sliver, because the region has no waist there, each voxel goes to the nearest click
+    instead.
 
     Parameters
     ----------
     crop : (z, y, x) int32
         Crop of the raster that holds the whole region.
     region : int
+        The one to cut.
     points : (k, 3) number
         Clicks in voxels of the scan; the nearest voxel of the region counts.
     new_ids : sequence of int
@@ -145,7 +151,9 @@ def split_region(
     inside = _inside(crop, region)
     clicks = np.asarray(points, np.float64).reshape(-1, 3) - np.asarray(origin)
     if len(clicks) < 2 or len(new_ids) != len(clicks) - 1:
-        raise InputError("split", f"got {len(clicks)} points, {len(new_ids)} new ids", "Click once on each part")
+        raise InputError(
+            "split", f"got {len(clicks)} points, {len(new_ids)} new ids", "Click once on each part"
+        )
     seeds = _nearest(inside, clicks, spacing)
     if len(np.unique(seeds)) < len(seeds):
         raise InputError("split", "two clicks meet the same voxel", "Click farther apart")
@@ -181,7 +189,8 @@ def _nearest(inside: Array, clicks: Array, spacing: tuple[float, float, float]) 
     index = np.flatnonzero(inside)
     where = np.stack(np.unravel_index(index, inside.shape), 1)
     far = [np.square((where - c) * spacing).sum(1) for c in clicks]
-    return index[np.array([int(np.argmin(f)) for f in far])]
+    nearest: npt.NDArray[np.int64] = index[np.array([int(np.argmin(f)) for f in far])]
+    return nearest
 
 
 def _flooded(inside: Array, seeds: Array, spacing: tuple[float, float, float]) -> npt.NDArray[np.int32]:
@@ -195,7 +204,9 @@ def _flooded(inside: Array, seeds: Array, spacing: tuple[float, float, float]) -
     depth = gaussian_filter(depth.astype(np.float32), tuple(sigma * (np.asarray(inside.shape) > 1)))
     markers = np.zeros(inside.shape, np.int32)
     markers.reshape(-1)[seeds] = np.arange(1, len(seeds) + 1)
-    part: npt.NDArray[np.int32] = watershed(-depth, markers, mask=inside, connectivity=inside.ndim).astype(np.int32)
+    part: npt.NDArray[np.int32] = watershed(-depth, markers, mask=inside, connectivity=inside.ndim).astype(
+        np.int32
+    )
     return np.where((part == 0) & inside, _by_distance(inside, seeds, spacing), part).astype(np.int32)
 
 

@@ -1,20 +1,22 @@
 """Find the seeds of a scan: threshold, fill, distance, flood.
 
-The markers decide, not the flood: enclosed voids are filled, the distance is smoothed in proportion to the seeds'
-radius, and a top counts as a seed only when it rises far enough above the pass to the next one.
+The markers decide, not the flood: enclosed voids are filled, the distance is smoothed in proportion to the
+seeds' radius, and a top counts as a seed only when it rises far enough above the pass to the next one.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import InputError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
 
 Array = npt.NDArray[Any]
 BINS = 512
@@ -45,13 +47,13 @@ class SplitRecipe:
     threshold : float, optional
         Grey value that parts seed from surroundings; None = found from the histogram (Otsu 1979).
     n_levels : int
-        Grey levels that the histogram is cut into when the threshold is found: 2 = air and seed; 3 = air, husk or
-        holder, seed, of which the outermost counts; 0 = decide by the histogram.
+        Grey levels that the histogram is cut into when the threshold is found: 2 = air and seed; 3 = air,
+        husk or holder, seed, of which the outermost counts; 0 = decide by the histogram.
     dark_objects : bool
         The objects are darker than their surroundings.
     clip_percentile : float
-        Grey values beyond this percentile count as equal to it when the threshold is found, so that a few stones
-        or metal parts do not shift it.
+        Grey values beyond this percentile count as equal to it when the threshold is found, so that a few
+        stones or metal parts do not shift it.
     sigma_px : float
         Gaussian on the image before the threshold, in voxels.
     seed_radius : float, optional
@@ -65,10 +67,11 @@ class SplitRecipe:
     fill_voids_fraction : float
         Enclosed voids up to this share of a seed's volume are filled.
     shell : float
-        Shells of empty seeds may be fainter than the threshold: what they enclose is looked for at this share of the
-        threshold's height above the surroundings; 1 = not looked for.
+        Shells of empty seeds may be fainter than the threshold: what they enclose is looked for at this
+        share of the threshold's height above the surroundings; 1 = not looked for.
     min_voxels : int, optional
-        Smaller pieces are dropped, or join the neighbour that they touch; None = a share of the expected seed.
+        Smaller pieces are dropped, or join the neighbour that they touch; None = a share of the expected
+        seed.
     spacing : tuple of float
         Voxel edges along z, y, x relative to the shortest.
     """
@@ -89,7 +92,9 @@ class SplitRecipe:
 
     def __post_init__(self) -> None:
         if not 50 < self.clip_percentile <= 100:
-            raise InputError("split recipe", f"clip_percentile is {self.clip_percentile}", "Use over 50 to 100")
+            raise InputError(
+                "split recipe", f"clip_percentile is {self.clip_percentile}", "Use over 50 to 100"
+            )
         if self.n_levels not in (0, 2, 3):
             raise InputError("split recipe", f"n_levels is {self.n_levels}", "Use 0, 2 or 3")
         for name in ("sigma_px", "smooth", "h", "h_share", "fill_voids_fraction", "shell"):
@@ -146,12 +151,13 @@ def foreground_threshold(volume: Volume, recipe: SplitRecipe) -> float:
     volume : (z, y, x) array
         Any number type, grey values in its own unit; up to 4 M voxels of it are looked at.
     recipe : SplitRecipe
+        Its threshold, levels and clip count.
 
     Returns
     -------
     float
-        ``recipe.threshold`` if given. Otherwise Otsu's threshold (two or three levels) of the clipped histogram. Seeds
-        are what lies above it (below it for dark objects).
+        ``recipe.threshold`` if given. Otherwise Otsu's threshold (two or three levels) of the clipped
+        histogram. Seeds are what lies above it (below it for dark objects).
     """
     if recipe.threshold is not None:
         return float(recipe.threshold)
@@ -184,7 +190,7 @@ def _is_masked(values: Array, inside: Array) -> bool:
     low, high = float(values.min()), float(np.percentile(inside, 99))
     near = np.count_nonzero(inside < low + 0.02 * (high - low))
     n_low = values.size - inside.size
-    return n_low > 0.05 * values.size and near < 0.001 * n_low
+    return bool(n_low > 0.05 * values.size and near < 0.001 * n_low)
 
 
 def _sample(volume: Volume) -> npt.NDArray[np.float32]:
@@ -194,14 +200,14 @@ def _sample(volume: Volume) -> npt.NDArray[np.float32]:
     values = np.concatenate(
         [np.asarray(volume[z])[::step, ::step].astype(np.float32).reshape(-1) for z in zs]
     )
-    values = values[np.isfinite(values)]
-    if not values.size:
+    finite: npt.NDArray[np.float32] = values[np.isfinite(values)]
+    if not finite.size:
         raise InputError("image", "holds no finite value", "Choose another scan")
-    return values
+    return finite
 
 
 def _two_levels(values: Array) -> tuple[float, float]:
-    """Otsu's threshold, and the share of the variance that it explains (0.64 for one normal mode, 1 for two values)."""
+    """Otsu's threshold, and the share of variance that it explains (0.64 for one normal mode, 1 for two)."""
     if not float(values.min()) < float(values.max()):
         return float(values.min()), 0.0
     counts, edges = np.histogram(values, BINS)
@@ -232,7 +238,9 @@ def split_steps(volume: Volume, recipe: SplitRecipe) -> Generator[Progress, None
     """Split `volume` into seeds; see :func:`split`. Yields between steps; closing it cancels."""
     n_z, n_y, n_x = volume.shape
     if n_z * n_y * n_x > MAX_VOXELS:
-        raise InputError("image", f"has {n_z * n_y * n_x:,} voxels", f"Use at most {MAX_VOXELS:,}: a coarser level")
+        raise InputError(
+            "image", f"has {n_z * n_y * n_x:,} voxels", f"Use at most {MAX_VOXELS:,}: a coarser level"
+        )
     if min(volume.shape) < 1:
         raise InputError("image", f"has shape {tuple(volume.shape)}", "Choose another scan")
     from napari_seedlab.imaging import flood
@@ -245,7 +253,9 @@ def split_steps(volume: Volume, recipe: SplitRecipe) -> Generator[Progress, None
     largest = recipe.fill_voids_fraction * ball
     yield from _counted(flood.fill_voids(mask, (0, largest)), 25, 30, "voids")
     if recipe.shell < 1:
-        yield from _counted(_fill_shells(volume, mask, threshold, recipe, (LEAST_SHELL * ball, largest)), 30, 35, "shells")
+        yield from _counted(
+            _fill_shells(volume, mask, threshold, recipe, (LEAST_SHELL * ball, largest)), 30, 35, "shells"
+        )
     height, found = yield from _counted(flood.distance(mask, recipe.spacing), 35, 50, "distance")
     radius = recipe.seed_radius or found
     ball = _ball_voxels(radius, recipe, n_z == 1)
@@ -272,6 +282,7 @@ def split(
     volume : (z, y, x) array
         Grey values of any number type; z = 1 for a plain image. Read plane by plane, so it may lie on disk.
     recipe : SplitRecipe, optional
+        The default one behaves on trays, spikes and tubes.
     progress : callable, optional
         Called with the share done (0-1) and a word between two steps; an exception that it raises cancels.
 
@@ -299,15 +310,15 @@ def split(
             progress(step.done / step.total, step.message)
 
 
-def _counted(steps: Generator[None, None, Any], first: int, last: int, message: str) -> Generator[Progress, None, Any]:
+def _counted(
+    steps: Generator[None, None, Any], first: int, last: int, message: str
+) -> Generator[Progress, None, Any]:
     # Number of steps is not known beforehand: approach `last` ever more slowly.
     for k in itertools.count():
         try:
             next(steps)
         except StopIteration as end:
             return end.value
-        except BaseException:
-            raise
         yield Progress(int(last - (last - first) * 0.95**k), 100, message)
 
 
@@ -380,7 +391,9 @@ def preview(plane: Array, recipe: SplitRecipe, threshold: float | None = None) -
     Parameters
     ----------
     plane : (y, x) array
+        One plane of the scan.
     recipe : SplitRecipe
+        Its threshold, smoothing and direction count.
     threshold : float, optional
         Threshold of the whole scan, where it is known; otherwise the plane's own.
 
@@ -389,5 +402,21 @@ def preview(plane: Array, recipe: SplitRecipe, threshold: float | None = None) -
     (y, x) bool
     """
     volume = np.asarray(plane)[None]
-    t = foreground_threshold(volume, replace(recipe, threshold=threshold or recipe.threshold))
-    return _over(_smooth_slab(volume, 0, 1, recipe.sigma_px), t, recipe.dark_objects)[0]
+    known = recipe.threshold if threshold is None else threshold
+    t = foreground_threshold(volume, replace(recipe, threshold=known))
+    shown: npt.NDArray[np.bool_] = _over(_smooth_slab(volume, 0, 1, recipe.sigma_px), t, recipe.dark_objects)[
+        0
+    ]
+    return shown
+
+
+def warm_up() -> None:
+    """Compile what splitting and counting need, or load it from disk: seconds once, then well under one."""
+    from napari_seedlab.imaging.regions import match_regions, region_statistics
+
+    z, y, x = np.ogrid[:24, :24, :24]
+    ball = np.square(z - 12) + np.square(y - 12) + np.square(x - 12) < 80
+    labels = split(ball.astype(np.uint8))
+    for grey in (np.uint8, np.uint16, np.float32):
+        region_statistics(labels, labels.astype(grey))
+    match_regions(labels, labels)
