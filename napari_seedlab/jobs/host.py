@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import uuid
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,9 @@ class _Task:
 class Host:
     """Scheduler, worker and client in one event loop.
 
+    A lane hands its jobs to the scheduler one by one: a worker of dask looks at the first waiting task
+    only, so a second background job waiting there would hold up every live job behind it.
+
     Parameters
     ----------
     config : dict
@@ -97,6 +101,7 @@ class Host:
         self._config, self._out = config, out
         self._topic = f"seedlab-{uuid.uuid4().hex}"
         self._tasks: dict[str, _Task] = {}  # by token
+        self._lanes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._ready = asyncio.Event()
         self._fault: JobError | None = None
         self._cluster: Any = None
@@ -195,22 +200,31 @@ class Host:
     # ---- one job
 
     async def _compute(self, task: _Task, request: JobRequest) -> None:
+        lane = self._lanes[request.lane]
+        turn = asyncio.ensure_future(lane.acquire())  # in the order of the commands
         try:
             await asyncio.to_thread(job_folder.prepare, request, task.folder)
-            await self._ready.wait()
-            if self._fault is not None:
-                raise self._fault
-            await self._check_shared(task.folder)
-            outcome = await self._outcome(task, request.lane)
-            if outcome["op"] == "completed":
-                await asyncio.to_thread(job_folder.read_result, task.folder)
+            await turn
+            outcome = await self._take_turn(task, request)
         except JobError as error:
             outcome = {"op": "failed", "error": job_folder.failure_json(error)}
         except Exception as error:  # no fault of one job may end the host
             line = str(error) if isinstance(error, SeedlabError) else f"{type(error).__name__}: {error}"
             lost = JobError(f"job {task.id}", one_line(line), "Check the project's drive")
             outcome = {"op": "failed", "error": job_folder.failure_json(lost)}
+        await turn
+        lane.release()
         self._end(task, outcome)
+
+    async def _take_turn(self, task: _Task, request: JobRequest) -> dict[str, Any]:
+        await self._ready.wait()
+        if self._fault is not None:
+            raise self._fault
+        await self._check_shared(task.folder)
+        outcome = await self._outcome(task, request.lane)
+        if outcome["op"] == "completed":
+            await asyncio.to_thread(job_folder.read_result, task.folder)
+        return outcome
 
     async def _outcome(self, task: _Task, lane: str) -> dict[str, Any]:
         for _ in range(_RETRIES):
