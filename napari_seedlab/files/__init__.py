@@ -1,7 +1,7 @@
 """Durable files, hashed arrays and where voxels lie."""
 
 from napari_seedlab.files.archive import load_arrays, read_json, save_arrays, write_json
-from napari_seedlab.files.atomic import atomic_write, publish_tree, sweep_temporaries, sync_folder
+from napari_seedlab.files.atomic import atomic_write, publish_tree, sweep_temporaries, sync_folder, sync_tree
 from napari_seedlab.files.digest import file_hash, tree_hash
 from napari_seedlab.files.lazy import LazyArray, as_dask, open_array
 from napari_seedlab.files.mounts import filesystem_type, is_network
@@ -25,6 +25,7 @@ __all__ = [
     "save_arrays",
     "sweep_temporaries",
     "sync_folder",
+    "sync_tree",
     "tree_hash",
     "write_json",
 ]

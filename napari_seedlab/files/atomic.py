@@ -126,7 +126,7 @@ def publish_tree(tmp_dir: str | os.PathLike[str], final_dir: str | os.PathLike[s
     try:
         if source.stat().st_dev != final.parent.stat().st_dev:
             source = Path(shutil.move(source, final.with_name(f".new-{final.name[:76]}.{token}")))
-        _sync_tree(source)
+        sync_tree(source)
         if final.exists():
             os.rename(final, old)
         try:
@@ -141,8 +141,8 @@ def publish_tree(tmp_dir: str | os.PathLike[str], final_dir: str | os.PathLike[s
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync_tree(folder: Path) -> None:
-    """Set permissions below `folder` and make all of it durable."""
+def sync_tree(folder: Path) -> None:
+    """Make everything below `folder` durable, and private (0700 and 0600)."""
     files: list[Path] = []
     folders: list[Path] = []
     for root, _, names in os.walk(folder):

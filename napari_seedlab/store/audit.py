@@ -1,0 +1,97 @@
+"""Verifying everything in a project folder."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, select
+from sqlalchemy.pool import StaticPool
+
+from napari_seedlab.core import ProjectDamaged
+from napari_seedlab.files import file_hash, tree_hash
+from napari_seedlab.store import journal, projection, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from napari_seedlab.store.blobs import Blobs
+    from napari_seedlab.store.database import Database
+    from napari_seedlab.store.folder import Folder
+
+NOT_STATE = ("hash", "applied")  # of rasters: they depend on the files, not on the journal
+
+
+def find_problems(folder: Folder, database: Database, blobs: Blobs, deep: bool) -> list[str]:
+    """One line per problem, empty when every hash and the chain are right."""
+    line = database.quick_check()
+    if line:
+        return [f"{database.path.name}: its structure is damaged ({line})."]
+    with database.reading() as connection:
+        found = [
+            *journal.problems(connection),
+            *filter(None, (blobs.problem(sha) for sha in journal.blob_names(connection))),
+            *_raster_problems(connection, folder),
+            *_file_problems(connection, folder),
+        ]
+        if deep and not found:
+            found += list(_replay_problems(connection, blobs))
+    return found
+
+
+def _raster_problems(connection: Connection, folder: Folder) -> Iterator[str]:
+    for row in connection.execute(select(schema.rasters)):
+        yield from _tree_problem(folder.regions / row.base, row.hash, "Split the scan again")
+
+
+def _file_problems(connection: Connection, folder: Folder) -> Iterator[str]:
+    for row in connection.execute(select(schema.models)):
+        for name, digest in json.loads(row.files).items():
+            yield from _file_problem(folder.models / row.folder / name, digest, "Train the model again")
+    for row in connection.execute(select(schema.arrays)):
+        check = _tree_problem if row.source else _file_problem
+        yield from check(folder.arrays / row.file, row.hash, "It can be computed again")
+
+
+def _file_problem(path: Path, digest: str, remedy: str) -> Iterator[str]:
+    if not path.is_file():
+        yield f"{path.parent.name}/{path.name}: is missing. {remedy}."
+    elif file_hash(path) != digest:
+        yield f"{path.parent.name}/{path.name}: is not what was written (hash differs). {remedy}."
+
+
+def _tree_problem(path: Path, digest: str, remedy: str) -> Iterator[str]:
+    if not path.is_dir():
+        yield f"{path.parent.name}/{path.name}: is missing. {remedy}."
+    elif tree_hash(path) != digest:
+        yield f"{path.parent.name}/{path.name}: is not what was written (hash differs). {remedy}."
+
+
+def _replay_problems(connection: Connection, blobs: Blobs) -> Iterator[str]:
+    """Replay the journal in memory and compare every table that is drawn from it."""
+    engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as memory:
+        target, source = memory.connection.driver_connection, connection.connection.driver_connection
+        if not isinstance(source, sqlite3.Connection) or not isinstance(target, sqlite3.Connection):
+            return
+        source.backup(target)
+        memory.exec_driver_sql("BEGIN")
+        try:
+            projection.rebuild(memory, blobs)
+        except ProjectDamaged as error:
+            yield str(error)
+            return
+        for table in schema.DRAWN:
+            if table_rows(connection, table) != table_rows(memory, table):
+                yield f"table {table.name}: is not what the journal amounts to. Rebuild the project."
+    engine.dispose()
+
+
+def table_rows(connection: Connection, table: Any) -> list[tuple[Any, ...]]:
+    """All rows of a drawn table in a fixed order."""
+    columns = [c for c in table.c if not (table is schema.rasters and c.name in NOT_STATE)]
+    return sorted((tuple(row) for row in connection.execute(select(*columns))), key=repr)

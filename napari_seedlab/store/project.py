@@ -1,0 +1,654 @@
+"""A project: everything about one set of seeds, in a folder that survives kills and power cuts.
+
+Every method is synchronous; one thread at a time may use a project. A method that writes returns
+after the durable commit, so what it returned cannot be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sqlalchemy import select
+
+from napari_seedlab.core import (
+    GRAIN_SCHEME,
+    TISSUE_SCHEME,
+    Event,
+    EventKind,
+    InputError,
+    LabelState,
+    ProjectError,
+    RegionTable,
+    Scan,
+    SeedlabError,
+)
+from napari_seedlab.files import (
+    ArraySource,
+    publish_tree,
+    tree_hash,
+)
+from napari_seedlab.store import journal, opening, payloads, projection, queries, rasters, restoring, schema
+from napari_seedlab.store.audit import find_problems
+from napari_seedlab.store.blobs import Blobs
+from napari_seedlab.store.lock import user_name
+from napari_seedlab.store.records import Stroke
+from napari_seedlab.store.registry import Registry
+from napari_seedlab.store.strokes import StrokeBook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from napari_seedlab.core import ClassScheme, Label, ModelCard, ScanFacts, Seed
+    from napari_seedlab.store.lock import Holder
+    from napari_seedlab.store.records import Stroke
+
+logger = logging.getLogger(__name__)
+LAST_REGION = 2**31 - 1
+STRIDE = 2**20  # region ids reserved for one split
+
+
+class Project:
+    """An open project folder; made by :meth:`create`, :meth:`open` or :meth:`create_from`.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    read_only : bool
+        Whether writing is refused.
+    holder : Holder or None
+        Who writes the project: we, or in a read-only one the other process.
+    uuid : str
+        Of the project, for ever.
+    notes : tuple of str
+        What was found and done while opening, one line each.
+    put_arrays, get_arrays, put_tree, tree_source : methods
+        Named caches that can be computed again (see :class:`Registry`).
+    set_state, get_state : methods
+        Where the user stands.
+    model_path, job_folder, job_folders, drop_job : methods
+        Verified files of models; folders of background computations.
+    """
+
+    def __init__(self, opened: opening.Opened) -> None:
+        self._folder, self._database, self._lock = opened.folder, opened.database, opened.lock
+        self._scratch = opened.scratch
+        self.path, self.read_only = opened.folder.root, opened.lock is None
+        self.holder: Holder | None = opened.holder
+        self.notes = tuple(opened.notes)
+        self._blobs = Blobs(self._folder.blobs)
+        self._rasters = rasters.RegionRasters(self._folder, self._database, self._blobs)
+        self._registry = Registry(self._folder, self._database)
+        self._strokes = StrokeBook(self._database, self._blobs)
+        registry = self._registry
+        self.model_path = registry.model_path
+        self.put_arrays, self.get_arrays = registry.put_arrays, registry.get_arrays
+        self.put_tree, self.tree_source = registry.put_tree, registry.tree_source
+        self.set_state, self.get_state = registry.set_state, registry.get_state
+        self.job_folder, self.job_folders = registry.job_folder, registry.job_folders
+        self.drop_job = registry.drop_job
+        self._closed = False
+        with self._database.reading() as connection:
+            self._head = journal.head(connection)
+            self.uuid = str(connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "uuid")))
+
+    # -- opening and closing --------------------------------------------------------------------
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        grain: ClassScheme = GRAIN_SCHEME,
+        tissue: ClassScheme = TISSUE_SCHEME,
+    ) -> Project:
+        """Make a project folder and open it for writing.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder that does not exist yet, usually named ``NAME.seedlab``; closed to other users.
+        grain, tissue : ClassScheme
+            The classes of seeds and of voxels.
+
+        Raises
+        ------
+        ProjectError
+            The folder exists or cannot be made; then nothing is left behind.
+        """
+        target = Path(os.path.abspath(path))
+        with opening.new_folder(target):
+            pass
+        project = cls.open(target)
+        for scheme in (grain, tissue):
+            project.set_scheme(scheme)
+        return project
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        read_only: bool = False,
+        wait: bool = False,
+        take_over: bool = False,
+    ) -> Project:
+        """Open a project folder.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        read_only : bool
+            Never write; works beside a writer.
+        wait : bool
+            Wait until another writer is done, instead of raising.
+        take_over : bool
+            On a network drive, ignore the lock of a host that is gone.
+
+        Raises
+        ------
+        ProjectLocked
+            Somebody else writes it; the line says who.
+        ProjectDamaged
+            The database is not what was written.
+        ProjectError
+            There is no project, or it cannot be written.
+        """
+        opened = opening.enter(Path(os.path.abspath(path)), read_only, wait, take_over)
+        try:
+            project = cls(opened)
+            if not read_only:
+                opening.sweep_unused(opened.folder, opened.database)
+        except BaseException:
+            opened.database.close()
+            if opened.lock is not None:
+                opened.lock.release()
+            raise
+        return project
+
+    @classmethod
+    def create_from(
+        cls,
+        path: str | os.PathLike[str],
+        events: Iterable[Event],
+        blobs: str | os.PathLike[str] | None = None,
+        region_rasters: Mapping[int, Path] | None = None,
+        project_uuid: str = "",
+    ) -> Project:
+        """Make a project from the events of another one.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder that does not exist yet.
+        events : iterable of Event
+            The whole journal, first to last; its chain is verified and kept.
+        blobs : path-like, optional
+            Folder with the blobs that the events name (see :meth:`blob_paths`).
+        region_rasters : mapping of int to Path, optional
+            Zarr folder with the present region raster per scan; copied.
+        project_uuid : str
+            Id of the project; a new one when empty.
+
+        Raises
+        ------
+        ProjectDamaged
+            The chain is broken or a blob is missing; nothing is left behind.
+        """
+        target = Path(os.path.abspath(path))
+        with opening.new_folder(target, project_uuid) as (folder, database):
+            source = None if blobs is None else Path(blobs)
+            restoring.fill(folder, database, events, source, region_rasters or {})
+        return cls.open(target)
+
+    def close(self) -> None:
+        """Settle the caches, copy the database if due, give the lock back; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self.read_only and not self._database.broken:
+                self._rasters.settle()
+                opening.snapshot_if_due(self._folder, self._database, self._head[0])
+        except (SeedlabError, OSError) as error:
+            logger.warning("closing %s: %s", self._folder.name, error)
+        finally:
+            self._database.close()
+            if self._lock is not None:
+                self._lock.release()
+            if self._scratch is not None:
+                shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # -- journal --------------------------------------------------------------------------------
+    @staticmethod
+    def now() -> str:
+        """The present time in UTC, ISO 8601."""
+        return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+    def append(self, kind: EventKind, payload: Mapping[str, Any], annotator: str = "") -> Event:
+        """Write one event and what it changes in one commit; durable on return.
+
+        Parameters
+        ----------
+        kind : EventKind
+            What it changes.
+        payload : mapping
+            Plain JSON, as the methods for each kind write it.
+        annotator : str
+            Who; empty means the name of the OS user.
+
+        Raises
+        ------
+        ProjectError
+            It was not saved; nothing changed.
+        """
+        text = journal.payload_text(payload)
+        sequence, prev_hash = self._head
+        fields = (sequence + 1, str(uuid.uuid4()), self.now(), annotator or user_name(), str(kind))
+        own = journal.hash_of(fields, text, prev_hash)
+        event = Event(*fields[:4], EventKind(kind), json.loads(text), prev_hash, own)
+        with self._database.transaction() as connection:
+            journal.add(connection, event, text)
+            projection.apply(connection, event, self._blobs)
+        self._head = event.sequence, event.hash
+        return event
+
+    def events(self, since: int = 0) -> list[Event]:
+        """Events after number `since`, oldest first."""
+        with self._database.reading() as connection:
+            return journal.read(connection, since)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the chain of events, one line each; empty when nothing."""
+        with self._database.reading() as connection:
+            return journal.problems(connection)
+
+    def check(self, deep: bool = False) -> list[str]:
+        """Verify every hash in the folder; one line per problem, empty when all is well.
+
+        Parameters
+        ----------
+        deep : bool
+            Also replay the whole journal and compare the result with the present state.
+        """
+        return find_problems(self._folder, self._database, self._blobs, deep)
+
+    def blob_paths(self) -> dict[str, Path]:
+        """File of every blob that the events name, by its sha256."""
+        with self._database.reading() as connection:
+            return {sha: self._blobs.path(sha) for sha in journal.blob_names(connection)}
+
+    def rebuild(self) -> None:
+        """Draw the present state anew from the journal."""
+        with self._database.transaction() as connection:
+            projection.rebuild(connection, self._blobs)
+        self._rasters = rasters.RegionRasters(self._folder, self._database, self._blobs)
+
+    @property
+    def slowest_commit(self) -> float:
+        """Seconds of the slowest commit since opening."""
+        return self._database.slowest_commit
+
+    # -- scans and classes ----------------------------------------------------------------------
+    def add_scan(
+        self, facts: ScanFacts, source: ArraySource, annotator: str = "", cache: Path | None = None
+    ) -> Scan:
+        """Take a scan into the project.
+
+        Parameters
+        ----------
+        facts : ScanFacts
+            What is known of it.
+        source : ArraySource
+            Where its voxels lie.
+        annotator : str
+            Who added it.
+        cache : Path, optional
+            Zarr folder with decoded voxels; where it exists it is moved into the project and
+            becomes the source.
+        """
+        with self._database.reading() as connection:
+            number = projection.next_number(connection, "scan")
+        stored = source.to_json()
+        if cache is not None and cache.is_dir():
+            publish_tree(cache, self._folder.scans / f"{number}.zarr")
+            stored["path"] = f"scans/{number}.zarr"
+        raw = json.loads(json.dumps(asdict(facts)))
+        self.append(EventKind.SCAN, {"scan": number, "facts": raw, "source": stored}, annotator)
+        return Scan(number, facts)
+
+    def scans(self) -> list[Scan]:
+        """All scans by id."""
+        with self._database.reading() as connection:
+            return queries.scans(connection)
+
+    def scan_source(self, scan: int) -> ArraySource:
+        """Where the voxels of a scan lie; InputError for an unknown scan."""
+        with self._database.reading() as connection:
+            value = queries.source(connection, scan)
+        if value is None:
+            raise InputError(f"scan {scan}", "is not in this project", "Check the scan ids")
+        return self._registry.located(value)
+
+    def scheme(self, kind: str) -> ClassScheme:
+        """The classes of ``grain`` or ``tissue``."""
+        with self._database.reading() as connection:
+            found = queries.scheme(connection, kind)
+        if found is None:
+            raise InputError(f"class scheme {kind!r}", "is not in this project", "Use grain or tissue")
+        return found
+
+    def set_scheme(self, scheme: ClassScheme, annotator: str = "") -> Event:
+        """Set the classes of a kind; ids keep their meaning for ever.
+
+        Raises
+        ------
+        InputError
+            A class that labels use would go, or an id that once meant another class would return.
+        """
+        with self._database.reading() as connection:
+            payload = payloads.scheme(connection, scheme)
+        return self.append(EventKind.SCHEME, payload, annotator)
+
+    # -- regions and seeds ------------------------------------------------------------------------
+    def regions(self, scan: int) -> RegionTable:
+        """Regions of a scan, ordered by id; empty before it is split."""
+        with self._database.reading() as connection:
+            return queries.regions(connection, scan)
+
+    def seeds(self) -> dict[int, Seed]:
+        """All seeds by id, archived ones and aliases included."""
+        with self._database.reading() as connection:
+            return queries.seeds(connection)
+
+    def next_region_id(self, count: int = STRIDE) -> int:
+        """Reserve `count` region ids; the first of them. No other call will ever give these ids."""
+        with self._database.transaction() as connection:
+            first = projection.next_number(connection, "region")
+            room = LAST_REGION - first
+            reserved = min(count, max(room // 1024, 64))
+            if reserved > room:
+                raise ProjectError(self._folder.name, "has no region ids left", "Start a new project")
+            projection.raise_number(connection, "region", first + reserved)
+        return first
+
+    def add_split(
+        self,
+        scan: int,
+        recipe: Mapping[str, Any],
+        table: RegionTable,
+        raster: str | os.PathLike[str],
+        annotator: str = "",
+    ) -> RegionTable:
+        """Take the regions of a scan over from a computation.
+
+        Parameters
+        ----------
+        scan : int
+            Scan id.
+        recipe : mapping
+            How they were computed; plain JSON.
+        table : RegionTable
+            Its `seed` column holds the seed that a region was matched with, or 0 for a new one.
+        raster : path-like
+            Zarr folder of region ids, int32, of the shape of the scan; it is moved into the project.
+        annotator : str
+            Who asked for it.
+
+        Returns
+        -------
+        RegionTable
+            With a seed in every row. Seeds that no region shows any more are archived with
+            their labels; archived ones that were matched are back.
+
+        Raises
+        ------
+        InputError
+            Table or raster do not fit the scan, or ids are used twice.
+        """
+        with self._database.reading() as connection:
+            payloads.require_raster(Path(raster), table, queries.region_shape(connection, scan))
+            table, change = payloads.link_split(connection, scan, table)
+        blob = self._blobs.put(**table.columns())
+        name = f"scan-{scan}-{uuid.uuid4().hex[:8]}.zarr"
+        publish_tree(raster, self._folder.regions / name)
+        place = {"name": name, "hash": tree_hash(self._folder.regions / name)}
+        payload = {"scan": scan, "recipe": dict(recipe), "table": blob, "raster": place, **change}
+        self.append(EventKind.SPLIT, payload, annotator)
+        return table
+
+    def repair(
+        self,
+        scan: int,
+        op: str,
+        box: Sequence[int],
+        new: npt.NDArray[np.int32],
+        annotator: str = "",
+    ) -> Event:
+        """Change regions by hand: merge, split, delete or redraw.
+
+        Parameters
+        ----------
+        scan : int
+            Scan id.
+        op : str
+            ``merge``, ``split`` or ``delete``: the word for the history.
+        box : six int
+            z0, y0, x0, z1, y1, x1, half-open; holds every region that changes as a whole.
+        new : int32 array of the box
+            Region ids afterwards, 0 = none. New ids come from :meth:`next_region_id`.
+        annotator : str
+            Who.
+
+        Raises
+        ------
+        InputError
+            The edit changes nothing, cuts a region at the border of the box or uses an unknown id.
+        """
+        source = self.regions_source(scan)
+        if source is None:
+            raise InputError(f"scan {scan}", "is not split into regions yet", "Split it first")
+        old = rasters.read_box(Path(source.path), box)
+        with self._database.reading() as connection:
+            given = payloads.repair_input(connection, scan, box, old, new)
+        payload = payloads.repair(given, op, self._blobs)
+        event = self.append(EventKind.REPAIR, payload, annotator)
+        self._rasters.path(scan, self._head[0])
+        return event
+
+    def regions_source(self, scan: int) -> ArraySource | None:
+        """The region raster of a scan, repairs included; None before it is split."""
+        path = self._rasters.path(scan, self._head[0])
+        if path is None:
+            return None
+        with self._database.reading() as connection:
+            shape = queries.region_shape(connection, scan)
+        return ArraySource(str(path), "zarr", shape, ("z", "y", "x"), "<i4")
+
+    def rebuild_regions(self, scan: int) -> None:
+        """Make the repaired raster anew from the split and the patches."""
+        self._rasters.discard(scan)
+        self._rasters.path(scan, self._head[0])
+
+    # -- answers ----------------------------------------------------------------------------------
+    def labels(self) -> dict[int, Label]:
+        """The present answer about each seed that has one."""
+        with self._database.reading() as connection:
+            return queries.labels(connection)
+
+    def label_facts(self) -> dict[int, dict[str, Any]]:
+        """For each labelled seed `sequence`, `annotator`, `utc` and `suggestion` (or None)."""
+        with self._database.reading() as connection:
+            return queries.label_facts(connection)
+
+    def label(
+        self,
+        seeds: Iterable[int],
+        state: LabelState | str,
+        class_id: int = 0,
+        annotator: str = "",
+        suggestion: Mapping[int, Mapping[str, Any]] | None = None,
+        shown: Mapping[int, Mapping[Any, float]] | None = None,
+    ) -> Event:
+        """Say what seeds are, in one event.
+
+        Parameters
+        ----------
+        seeds : iterable of int
+            Seed ids; an alias stands for the seed it was merged into.
+        state : LabelState
+            ``labelled``, ``unsure``, ``not_whole``, or ``none`` to clear.
+        class_id : int
+            Grain class, for ``labelled`` only.
+        annotator : str
+            Who.
+        suggestion : mapping of int to mapping, optional
+            For seeds that were asked about: uuid, strategy, reason, inclusion_p, model_id.
+        shown : mapping of int to mapping, optional
+            For those seeds: the predicted chance per class id that was shown.
+
+        Raises
+        ------
+        InputError
+            A seed or class is unknown, or the state cannot be said by hand.
+        """
+        with self._database.reading() as connection:
+            payload = payloads.label(connection, seeds, LabelState(state), class_id)
+        payload |= {"suggestion": dict(suggestion or {}), "shown": dict(shown or {})}
+        return self.append(EventKind.LABEL, payload, annotator)
+
+    def stroke(
+        self,
+        scan: int,
+        axis: int,
+        index: int,
+        points: npt.ArrayLike,
+        classes: npt.ArrayLike,
+        annotator: str = "",
+    ) -> Event:
+        """Keep one edit of voxel labels.
+
+        Parameters
+        ----------
+        scan, axis, index : int
+            The slice: scan id, axis it cuts across (0 = z), position in voxels.
+        points : (m, 2) array of int
+            Painted pixels of the slice, row and column.
+        classes : (m,) array of int
+            Per pixel: -1 unknown, 0 background, or a tissue class.
+        annotator : str
+            Who.
+
+        Raises
+        ------
+        InputError
+            A pixel lies outside the scan or a class is unknown.
+        """
+        where = np.asarray(points, np.int32).reshape(-1, 2)
+        what = np.asarray(classes, np.int8).reshape(-1)
+        with self._database.reading() as connection:
+            payloads.require_stroke(connection, (scan, axis, index), where, what)
+        blob = self._blobs.put(points=where, classes=what)
+        payload = {"scan": scan, "axis": axis, "position": index, "blob": blob, "n": len(where)}
+        return self.append(EventKind.STROKE, payload, annotator)
+
+    def strokes(self, scan: int) -> list[Stroke]:
+        """The strokes on a scan, oldest first; those taken back are left out."""
+        return self._strokes.on_scan(scan)
+
+    def history(self) -> tuple[list[Event], list[Event]]:
+        """Edits that can be taken back, newest first, and edits that can be done again, next first."""
+        with self._database.reading() as connection:
+            done, undone = queries.history(connection)
+            return tuple([journal.get(connection, s) for s, _ in part] for part in (done, undone))  # type: ignore[return-value]
+
+    def undo(self, annotator: str = "") -> Event | None:
+        """Take the newest edit back; None when there is none, or it is somebody else's.
+
+        The state before is restored, also where that was *no label*. Works across restarts.
+
+        Parameters
+        ----------
+        annotator : str
+            Who; an edit of another annotator is then never taken back. Empty takes any.
+        """
+        with self._database.reading() as connection:
+            done, _ = queries.history(connection)
+        if not done or (annotator and done[0][1] != annotator):
+            return None
+        return self._take_back(done[0][0], annotator)
+
+    def redo(self, annotator: str = "") -> Event | None:
+        """Do the edit that was taken back last once more; None when there is none."""
+        with self._database.reading() as connection:
+            _, undone = queries.history(connection)
+            if not undone or (annotator and undone[0][1] != annotator):
+                return None
+            undo = journal.last_undo_of(connection, undone[0][0])
+        return self._take_back(undo, annotator)
+
+    def _take_back(self, sequence: int, annotator: str) -> Event:
+        with self._database.reading() as connection:
+            target = journal.get(connection, sequence)
+            edit, _ = journal.resolve(connection, target)
+        event = self.append(EventKind.UNDO, {"undoes": sequence, "uuid": target.uuid}, annotator)
+        if edit.kind is EventKind.REPAIR:
+            self._rasters.path(int(edit.payload["scan"]), self._head[0])
+        return event
+
+    # -- models, caches, place, jobs ----------------------------------------------------------------
+    def register_model(
+        self, card: ModelCard, files: Mapping[str, str | os.PathLike[str]], annotator: str = ""
+    ) -> ModelCard:
+        """Copy a trained model's files into the project and note it; not active yet.
+
+        Parameters
+        ----------
+        card : ModelCard
+            What is known of it; its id may have been registered before and is then replaced.
+        files : mapping of str to path-like
+            Weights by the name that :meth:`model_path` will be asked for.
+        annotator : str
+            Who started the training.
+        """
+        payload = self._registry.publish_model(card, {k: Path(v) for k, v in files.items()})
+        self.append(EventKind.MODEL, payload, annotator)
+        return replace(card, active=False)
+
+    def models(self, kind: str | None = None) -> list[ModelCard]:
+        """Model cards, oldest first."""
+        with self._database.reading() as connection:
+            return queries.models(connection, kind)
+
+    def activate(self, model_id: str, annotator: str = "") -> Event:
+        """Show the predictions of a model; others of its task and pool step back."""
+        if model_id not in {card.id for card in self.models()}:
+            raise InputError(f"model {model_id}", "is not in this project", "Choose a listed one")
+        return self.append(EventKind.MODEL, {"activate": model_id}, annotator)
+
+    def usable_model(self, kind: str, name: str) -> tuple[ModelCard, Path] | None:
+        """The active model of a kind and its file `name`; the newest undamaged one if that fails."""
+        cards = sorted(self.models(kind), key=lambda card: not card.active)
+        return self._registry.usable_model(cards, name)
+
+    def next_model_number(self, kind: str) -> int:
+        """A number for the id of a new model; never given twice."""
+        with self._database.transaction() as connection:
+            number = projection.next_number(connection, f"model-{kind}")
+            projection.raise_number(connection, f"model-{kind}", number + 1)
+        return number
