@@ -157,8 +157,7 @@ class Labelling:
         return LabelState.LABELLED, self._session.scheme.by_id(said).id
 
     def _refuse_if_blocked(self) -> None:
-        if self._session.read_only:
-            raise ProjectError(self._session.name, "is open read-only here", "Close the other window")
+        self._session.refuse_if_read_only()
         if self.failed:
             raise ProjectError(self._session.name, f"not saved: {self.failed}", "Free the disk, then reopen")
 

@@ -18,13 +18,14 @@ from napari_seedlab.core import (
     Modality,
     ModelCard,
     NotReady,
+    ProjectError,
     RegionTable,
     Scan,
     Seed,
     Settings,
     Suggestion,
 )
-from napari_seedlab.session import steps
+from napari_seedlab.session import making, repair, steps
 from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
@@ -435,6 +436,28 @@ class Session:
     def predict_slice(self, scan: int, axis: int, index: int) -> Task:
         """Predict the tissues of one slice from its strokes."""
         return self.desk.start(steps.slice_step(self, scan, axis, index))
+
+    # -- repairs and export -------------------------------------------------------------------
+    def merge(self, seeds: Iterable[int], scan: int | None = None) -> Task:
+        """Make one seed of several; the lowest id survives."""
+        return repair.merge(self, seeds, self._scan(scan))
+
+    def split_seed(self, seed: int, points: Sequence[Sequence[float]], scan: int | None = None) -> Task:
+        """Cut a seed between clicks (z, y, x) in voxels."""
+        return repair.split(self, seed, points, self._scan(scan))
+
+    def delete(self, seeds: Iterable[int], scan: int | None = None) -> Task:
+        """Take regions away that are no seed."""
+        return repair.delete(self, seeds, self._scan(scan))
+
+    def export(self, to: Path | str) -> Task:
+        """Write tables, label volumes and a manifest into a new folder."""
+        return self.desk.start(making.export_step(self, Path(to).absolute()))
+
+    def refuse_if_read_only(self) -> None:
+        """Raise where nothing may be written."""
+        if self.read_only:
+            raise ProjectError(self.name, "is open read-only here", "Close the other window")
 
     # -- taking over what changed (desk's thread) ----------------------------------------------
     def reload_scans(self, project: Project) -> None:

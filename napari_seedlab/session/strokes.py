@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_seedlab.core import InputError, ProjectError
+from napari_seedlab.core import InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,8 +43,7 @@ class Strokes:
             Tissue class, 0 background, -1 erases (unknown again).
         """
         session = self._session
-        if session.read_only:
-            raise ProjectError(session.name, "is open read-only here", "Close the other window")
+        session.refuse_if_read_only()
         if class_id not in (UNKNOWN, 0, *session.tissues.ids):
             raise InputError(
                 f"tissue class {class_id}", "is not in the class scheme", "Choose a listed class"
