@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab import core
-from napari_seedlab.core import InputError, JobCancelled, JobError, JobRequest, JobResult
+from napari_seedlab.core import InputError, JobCancelled, JobError, JobRequest, JobResult, SeedlabError
 from napari_seedlab.files import file_hash, read_json, tree_hash, write_json
 
 if TYPE_CHECKING:
@@ -34,14 +34,21 @@ _LOCK_POLL = 0.05
 
 
 def prepare(request: JobRequest, folder: Path) -> None:
-    """Make `folder` ready to be computed: write the request if missing, remove what an earlier run left.
+    """Make `folder` ready to be computed: write the request, remove what an earlier run left.
 
     Checkpoints and result arrays stay: the job may go on from them.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     clear_traces(folder)
-    if not (folder / REQUEST).exists():
+    if not _holds(folder, request):
         write_json(folder / REQUEST, request.to_json())
+
+
+def _holds(folder: Path, request: JobRequest) -> bool:
+    try:
+        return read_request(folder) == request
+    except SeedlabError:
+        return False
 
 
 def clear_traces(folder: Path) -> None:
