@@ -1,1 +1,1 @@
-"""Docks, layers and shortcuts."""
+"""Docks, layers and keys: reads a widget, calls one session method, draws a difference."""

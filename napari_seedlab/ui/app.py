@@ -1,0 +1,621 @@
+"""What ties a viewer to a session: layers, docks, keys, and the signals between them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+from psygnal.qt import start_emitting_from_queue
+from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QDockWidget, QWidget
+
+from napari_seedlab.core import LabelState, Modality, SeedlabError, one_line
+from napari_seedlab.ui.background import Background
+from napari_seedlab.ui.camera import Camera
+from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds
+from napari_seedlab.ui.labelling_mode import LabellingMode
+from napari_seedlab.ui.layers import SeedlabLayers
+from napari_seedlab.ui.strokes import StrokeTool
+from napari_seedlab.ui.theme import theme_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import napari
+
+    from napari_seedlab.core import JobStatus
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.ui.reading import OpenedScan
+
+logger = logging.getLogger(__name__)
+QUEUE_MS = 10  # how often answers from other threads are looked for; 0 would burn a core
+REDRAW_MS = 15  # changes that come together are drawn once
+
+
+class SeedlabUi(QObject):
+    """Everything Seedlab shows in one viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    session : Session, optional
+        The open project; None shows what to do first.
+    """
+
+    said = Signal(str, str)  # text, kind
+    session_bound = Signal()
+    labelling_switched = Signal(bool)
+
+    def __init__(self, viewer: napari.Viewer, session: Session | None = None) -> None:
+        window = viewer.window._qt_window
+        super().__init__(window)
+        self.viewer, self.session = viewer, None
+        self.theme = theme_of(viewer.theme)
+        self.colour_by = MODES[0]
+        self._mode_was_chosen = False
+        self.docks: dict[str, QWidget] = {}
+        self._connections: list[tuple[Any, Callable[..., None]]] = []
+        self._closed = False
+        self._flight_to: int | None = None
+        self._in_view: int | None = None
+        self._halves: tuple[int, list[tuple[int, ...]]] | None = None
+        self._message: tuple[str, str] = ("", "info")
+        self.background = Background(self.report)
+        self.layers = SeedlabLayers(viewer)
+        self.camera = Camera(viewer)
+        self.strokes = StrokeTool(self)
+        self._colours: SeedColours | None = None
+        self._redraw = QTimer(self)
+        self._redraw.setSingleShot(True)
+        self._redraw.setInterval(REDRAW_MS)
+        self._redraw.timeout.connect(self.slot(self.recolour))
+        self.mode = self._make_mode(window)
+        viewer.mouse_drag_callbacks.append(self._canvas_pressed)
+        viewer.dims.events.current_step.connect(self._dims_changed)
+        window.destroyed.connect(self.close)
+        start_emitting_from_queue(msec=QUEUE_MS)
+        if session is not None:
+            self.bind(session)
+
+    # -- errors -------------------------------------------------------------------------------
+    def slot(self, call: Callable[..., object]) -> Callable[..., None]:
+        """`call` with its errors shown instead of raised: an exception that reaches PyQt ends the process."""
+
+        @wraps(call)
+        def guarded(*args: object) -> None:
+            try:
+                call(*args[: _n_arguments(call)])
+            except Exception as error:  # the boundary to Qt
+                self.report(error)
+
+        return guarded
+
+    def report(self, error: BaseException) -> None:
+        """Show an error in the status card."""
+        if isinstance(error, SeedlabError):
+            self.say(str(error), "warning" if type(error).__name__ == "NotReady" else "error")
+            return
+        logger.error("in the window", exc_info=error)
+        self.say(one_line(f"{type(error).__name__}: {error}"), "error")
+
+    def say(self, text: str, kind: str = "info") -> None:
+        """Show a line in the status cards."""
+        self._message = (text, kind)
+        self.said.emit(text, kind)
+
+    @property
+    def last_message(self) -> tuple[str, str]:
+        """(text, kind) of the newest line."""
+        return self._message
+
+    # -- the session --------------------------------------------------------------------------
+    def bind(self, session: Session | None) -> None:
+        """Show another project; the one before is closed."""
+        self._disconnect()
+        before, self.session = self.session, session
+        if before is not None and before is not session:
+            before.close(finish_in_background=True)
+        self.layers.clear()
+        self.strokes.release()
+        self._colours = None
+        if session is not None:
+            self._connect(session)
+            self.mode.set_classes({c.key: c.id for c in session.scheme})
+            if session.read_only:
+                self.say(f"{session.name} is open read-only: {session.holder} writes it.", "warning")
+        else:
+            self.mode.switch(False)
+        self.session_bound.emit()
+        if session is not None:
+            session.follow_up = True
+            self._scan_switched(session.current_scan)
+            self._current_moved(session.current_seed)
+
+    def _connect(self, session: Session) -> None:
+        pairs: tuple[tuple[Any, Callable[..., object]], ...] = (
+            (session.scans_changed, self._scans_came),
+            (session.current_scan_changed, self._scan_switched),
+            (session.regions_changed, self._regions_came),
+            (session.labels_changed, self._labels_changed),
+            (session.predictions_changed, self._recolour_soon),
+            (session.anomaly_changed, self._anomaly_came),
+            (session.layout_changed, self._layout_came),
+            (session.current_changed, self._current_moved),
+            (session.selection_changed, self._selected),
+            (session.pending_changed, self._tell_card),
+            (session.queue_changed, self._tell_card),
+            (session.saved, self._tell_card),
+            (session.models_changed, partial(self._tell, "train", "show_models")),
+            (session.strokes_changed, self._strokes_changed),
+            (session.slice_predicted, self._slice_predicted),
+            (session.job_changed, self._job_changed),
+            (session.message, self._message_came),
+        )
+        for signal, handler in pairs:
+            slot = self.slot(handler)
+            signal.connect(slot, thread="main", check_nargs=False)
+            self._connections.append((signal, slot))
+
+    def _disconnect(self) -> None:
+        for signal, slot in self._connections:
+            signal.disconnect(slot, missing_ok=True)
+        self._connections.clear()
+
+    def close(self, *_: object) -> None:
+        """Let go of the viewer and of the session; called when the window goes."""
+        if self._closed:
+            return
+        self._closed = True
+        _OPEN.pop(id(self.viewer), None)
+        self._disconnect()
+        self.background.close()
+        for part in (self._redraw.stop, self.camera.close, self.mode.close, self.strokes.release):
+            try:
+                part()
+            except RuntimeError:  # Qt deleted it with the window
+                logger.debug("a part of the window went first")
+        session, self.session = self.session, None
+        if session is not None:
+            session.close(finish_in_background=True)
+
+    # -- docks --------------------------------------------------------------------------------
+    def add_dock(self, name: str, dock: QWidget) -> None:
+        """Keep a dock up to date until it is destroyed."""
+        self.docks[name] = dock
+        dock.destroyed.connect(partial(self._dock_gone, name, id(dock)))
+
+    def _dock_gone(self, name: str, ident: int, *_: object) -> None:
+        if id(self.docks.get(name)) == ident:
+            del self.docks[name]
+
+    def _tell(self, name: str, method: str, *args: object) -> None:
+        """Call a method of a dock, where that dock is open."""
+        dock = self.docks.get(name)
+        if dock is not None:
+            getattr(dock, method)(*args)
+
+    # -- signals of the session ---------------------------------------------------------------
+    def _scans_came(self) -> None:
+        self._tell("project", "show_scans")
+        session = self.session
+        if session is not None and session.current_scan is not None and self.layers.shown is None:
+            self._scan_switched(session.current_scan)
+        self._tell_blocked()
+
+    def _scan_switched(self, scan: int | None) -> None:
+        session = self.session
+        self._tell("project", "show_scans")
+        if session is None or scan is None:
+            return
+        from napari_seedlab.ui import reading
+
+        self.strokes.put_away()
+        self.strokes.release()
+        self.background.submit("scan", partial(reading.read_scan, session, scan), self._scan_opened)
+
+    def _scan_opened(self, opened: OpenedScan) -> None:
+        session = self.session
+        if session is None:
+            return
+        self.layers.show(opened, session.regions(opened.scan.id))
+        self._anomaly_came()
+        self._layout_came()
+        self._tell("project", "show_scans")
+        self._slice_moved()
+        self._current_moved(session.current_seed)
+
+    def _regions_came(self, scan: int) -> None:
+        session, shown = self.session, self.layers.shown
+        self._recolour_soon()
+        self._tell("project", "show_scans")
+        if session is None or shown is None or shown.scan.id != scan:
+            return
+        from napari_seedlab.ui import reading
+
+        read = partial(reading.read_regions, session, scan)
+        self.background.submit("regions", read, partial(self._regions_opened, scan))
+
+    def _regions_opened(self, scan: int, regions: Any) -> None:
+        session, shown = self.session, self.layers.shown
+        if session is not None and shown is not None and shown.scan.id == scan:
+            self._tell("project", "stop_preview")
+            self.layers.show_regions(regions, session.regions(scan))
+
+    def _labels_changed(self, _seeds: Iterable[int]) -> None:
+        self._recolour_soon()
+        self._tell_card()
+        self._tell_blocked()
+
+    def _anomaly_came(self) -> None:
+        session, shown = self.session, self.layers.shown
+        self._recolour_soon()
+        if session is None or shown is None:
+            return
+        from napari_seedlab.ui import reading
+
+        found = session.anomaly
+        source = None if found is None else found.heat.get(shown.scan.id)
+        if found is None or source is None:
+            self.layers.show_heat(None, (0, 1))
+            return
+        draw = partial(self.layers.show_heat, scale=found.scale)
+        self.background.submit("heat", partial(reading.in_memory, source), draw)
+
+    def _layout_came(self) -> None:
+        self._tell("map", "show_layout")
+        self._recolour_soon()
+
+    def _current_moved(self, seed: int | None) -> None:
+        session = self.session
+        if session is None or seed != session.current_seed:
+            return
+        self._mark()
+        self._tell("labelling", "show_seed", seed)
+        self._tell("inspect", "show_seed", seed)
+        wanted = self.mode.is_on or seed == self._flight_to
+        if seed is not None and wanted and seed != self._in_view:
+            self.jump()
+        self._flight_to = self._in_view = None
+
+    def _selected(self, _seeds: frozenset[int], _origin: str) -> None:
+        self._mark()
+        self._tell_card()
+        self._tell("project", "show_selection")
+
+    def _strokes_changed(self, scan: int, *_: object) -> None:
+        if scan < 0:  # something was taken back: a stroke of our own is on the layer already
+            self.strokes.load()
+
+    def _slice_predicted(self, scan: int, axis: int, index: int, classes: Any) -> None:
+        session, shown = self.session, self.layers.shown
+        if session is not None and shown is not None and shown.scan.id == scan:
+            self.layers.show_tissue(axis, index, classes, session.tissues)
+
+    def _job_changed(self, status: JobStatus) -> None:
+        self._tell("train", "show_job", status)
+        self._tell("project", "show_job", status)
+
+    def _message_came(self, level: str, text: str) -> None:
+        self.say(text, level)
+
+    # -- drawing ------------------------------------------------------------------------------
+    def _recolour_soon(self) -> None:
+        if not self._redraw.isActive() and not self._closed:
+            self._redraw.start()
+
+    def recolour(self) -> None:
+        """Draw who has which colour, in the viewer and on the map."""
+        session = self.session
+        if session is None:
+            return
+        if not self._mode_was_chosen:
+            self.colour_by = most_telling(session)
+        colours = colour_seeds(session, self.colour_by)
+        labels = colours if self.colour_by == "label" else colour_seeds(session, "label")
+        outlines = colour_seeds(session, "prediction") if self.colour_by == "label" else colours
+        self.layers.recolour(outlines, labels)
+        self._tell("map", "recolour", colours)
+        self._tell_card()
+        self._tell("inspect", "refresh")
+
+    def _mark(self) -> None:
+        session = self.session
+        if session is not None:
+            self.layers.focus(session.current_seed, session.selection)
+            self._tell("map", "mark", session.current_seed, session.selection)
+
+    def _tell_card(self, *_: object) -> None:
+        self._tell("labelling", "refresh")
+
+    def _tell_blocked(self) -> None:
+        self._tell("train", "refresh")
+        self._tell("project", "refresh")
+
+    def set_colour_by(self, mode: str) -> None:
+        """Colour outlines and map by another fact."""
+        self.colour_by, self._mode_was_chosen = mode, True
+        self.recolour()
+
+    # -- what the user does -------------------------------------------------------------------
+    def pick(self, seed: int | None, origin: str) -> None:
+        """Select one seed and put it on the card; None selects nothing."""
+        session = self.session
+        if session is None:
+            return
+        session.select(() if seed is None else (seed,), origin)
+        if seed is not None:
+            self._flight_to = seed if origin == "map" else None
+            self._in_view = seed if origin == "canvas" else None  # the camera stays where it is
+            session.look_at(seed)
+
+    def select(self, seeds: frozenset[int], origin: str) -> None:
+        """Select many seeds."""
+        if self.session is not None:
+            self.session.select(seeds, origin)
+
+    def answer(self, said: int | str | None) -> None:
+        """Answer about the selected seeds where there are several, else about the seed on the card."""
+        session = self.session
+        if session is None:
+            return
+        chosen = session.selection
+        if len(chosen) > 1:
+            session.answer(said, sorted(chosen))
+            self.say(f"{len(chosen)} seeds answered at once; Ctrl+Z takes all back.", "success")
+            session.select((), "answer")
+            return
+        session.select((), "answer")
+        session.answer(said)
+
+    def answer_hovered(self, class_id: int) -> None:
+        """Answer about the seed under the cursor."""
+        session = self.session
+        seed = self.layers.seed_at(self.viewer.cursor.position)
+        if session is not None and seed is not None:
+            session.answer(class_id, (seed,))
+
+    def chosen(self) -> frozenset[int]:
+        """The selected seeds, or the one on the card."""
+        session = self.session
+        if session is None:
+            return frozenset()
+        return session.selection or frozenset(s for s in (session.current_seed,) if s is not None)
+
+    def repair(self, what: str) -> None:
+        """Merge, split in two, or delete the chosen regions."""
+        session, seeds = self.session, sorted(self.chosen())
+        if session is None or not seeds:
+            return
+        if what == "split":
+            self._halves = (seeds[0], [])
+            self.say("Click a point in the first half, then one in the second.")
+            return
+        session.repair(what, seeds)
+        session.select((), "repair")
+
+    def preview_automatic(self, recipe: dict[str, Any]) -> None:
+        """Preview the threshold that a split would find."""
+        shown = self.layers.shown
+        if shown is None:
+            return
+        from napari_seedlab.ui import reading
+
+        find = partial(reading.automatic_threshold, shown.image, shown.scan, recipe)
+        self.background.submit("threshold", find, self.layers.preview)
+
+    def raise_dock(self, name: str) -> None:
+        """Bring a dock to the front."""
+        dock = self.docks.get(name)
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+
+    def undo(self) -> None:
+        """Take the newest edit back."""
+        if self.session is not None:
+            self.session.undo()
+
+    def redo(self) -> None:
+        """Do it once more."""
+        if self.session is not None:
+            self.session.redo()
+
+    def jump(self) -> None:
+        """Fly to the seed on the card, into its scan where another one is shown."""
+        session, shown = self.session, self.layers.shown
+        seed = None if session is None else session.current_seed
+        if session is None or seed is None:
+            return
+        place = session.place_of(seed)
+        if place is None:
+            return
+        scan, row = place
+        table = session.regions(scan)
+        if shown is None or shown.scan.id != scan:
+            self._flight_to = seed
+            session.show_scan(scan)
+        elif table is not None:
+            self.camera.fly_to(shown.scan, table, row)
+
+    def toggle_heatmap(self) -> None:
+        """Show or hide the heatmap."""
+        if self.layers.find("heat") is None:
+            self.say("No heatmap yet: press Find odd ones in the Train dock.", "info")
+        self.layers.toggle("heat")
+
+    def toggle_predictions(self) -> None:
+        """Colour the outlines by prediction, or leave them grey."""
+        self.layers.show_predictions(not self.layers.predictions_on)
+
+    def start_labelling(self, on: bool) -> None:
+        """Switch labelling on or off; on draws suggestions where there are none and flies to the first."""
+        self.mode.switch(on)
+
+    def describe(self, seed: int) -> str:
+        """One line about a seed."""
+        session = self.session
+        if session is None:
+            return f"Seed {seed}"
+        parts = [f"Seed {seed}"]
+        label = session.label(seed)
+        if label.state is LabelState.LABELLED:
+            parts.append(f"labelled {session.scheme.by_id(label.class_id).name}")
+        elif label.state is not LabelState.NONE:
+            parts.append(str(label.state).replace("_", " "))
+        p = {} if session.predictions is None else session.predictions.of(seed)
+        if p:
+            best = max(p, key=lambda c: p[c])
+            parts.append(f"predicted {session.scheme.by_id(best).name} {p[best]:.0%}")
+        score = None if session.anomaly is None else session.anomaly.of(seed)
+        if score is not None:
+            parts.append(f"oddness {score:.2f}")
+        return " · ".join(parts)
+
+    # -- labelling mode, canvas ---------------------------------------------------------------
+    def _make_mode(self, window: QWidget) -> LabellingMode:
+        actions: dict[str, Callable[[], object]] = {
+            "not_whole": partial(self.answer, "not_whole"),
+            "clear": partial(self.answer, None),
+            "unsure": partial(self.answer, "unsure"),
+            "next": partial(self._session_call, "skip"),
+            "previous": partial(self._session_call, "previous"),
+            "accept": partial(self._session_call, "accept"),
+            "undo": self.undo,
+            "redo": self.redo,
+            "heatmap": self.toggle_heatmap,
+            "jump": self.jump,
+            "predictions": self.toggle_predictions,
+            "spectrum": partial(self.raise_dock, "inspect"),
+        }
+        mode = LabellingMode(
+            window, self._zones, {name: self.slot(call) for name, call in actions.items()},
+            self.slot(self.answer), self.slot(self.answer_hovered),
+        )  # fmt: skip
+        mode.changed.connect(self.slot(self._mode_changed))
+        return mode
+
+    def _session_call(self, method: str) -> None:
+        if self.session is not None:
+            getattr(self.session, method)()
+
+    def _zones(self) -> list[QWidget]:
+        docks = [dock for name, dock in self.docks.items() if name in ("map", "labelling", "inspect")]
+        return [self.viewer.window._qt_viewer, *docks]
+
+    def _mode_changed(self, on: bool) -> None:
+        session = self.session
+        if on and session is None:
+            self.mode.switch(False)
+            self.say("Open a project first.", "warning")
+            return
+        if on and session is not None:
+            self.viewer.window._qt_viewer.canvas.native.setFocus()
+            if session.current_seed is None:
+                if session.queue:
+                    session.skip()
+                elif session.regions(session.current_scan or 0) is not None:
+                    session.draw()
+                else:
+                    self.say(session.blocked_because, "warning")
+            else:
+                self.jump()
+        self._write_on_canvas()
+        self.labelling_switched.emit(on)
+
+    def _canvas_pressed(self, _viewer: object, event: Any) -> Any:
+        """Pick the seed under a click; a drag moves the camera as ever."""
+        if (
+            not (self.mode.is_on or self._halves)
+            or event.button != 1
+            or self.strokes.is_painting
+            or event.modifiers
+        ):
+            return
+        yield
+        if event.type == "mouse_move":
+            return
+        self.slot(self._canvas_clicked)(tuple(event.position))
+
+    def _canvas_clicked(self, position: tuple[float, ...]) -> None:
+        if self._halves is not None:
+            self._half_clicked(position)
+            return
+        seed = self.layers.seed_at(position)
+        if seed is not None:
+            self.pick(seed, "canvas")
+
+    def _half_clicked(self, position: tuple[float, ...]) -> None:
+        """Take a point of a split by hand; the second one starts it."""
+        session, layer = self.session, self.layers.find("image")
+        if session is None or layer is None or self._halves is None:
+            return
+        seed, points = self._halves
+        points.append(tuple(round(float(v)) for v in layer.world_to_data(position[-3:])))
+        if len(points) == 2:
+            self._halves = None
+            session.repair("split", [seed], points=points)
+
+    def _dims_changed(self, _event: object = None) -> None:
+        self.slot(self._slice_moved)()
+
+    def _slice_moved(self) -> None:
+        if self._closed:
+            return
+        self._write_on_canvas()
+        if self.strokes.value:
+            self.strokes.load()
+
+    def _write_on_canvas(self) -> None:
+        """Say the wavelength of the band, and the keys while labelling."""
+        lines, shown, session = [], self.layers.shown, self.session
+        steps = self.viewer.dims.current_step
+        if shown is not None and shown.scan.facts.modality is Modality.HSI and len(steps) == 3:
+            band = min(int(steps[0]), shown.scan.facts.shape[0] - 1)
+            nm = shown.scan.facts.wavelengths_nm
+            lines.append(f"{nm[band]:.0f} nm · band {band}" if nm else f"band {band}")
+        if self.mode.is_on and session is not None:
+            lines.append(
+                "  ".join(f"{c.key} {c.name}" for c in session.scheme) + "  U unsure  N next  K stop"
+            )
+        overlay = self.viewer.canvas.overlays.text
+        overlay.text = "\n".join(lines)
+        overlay.visible = bool(lines)
+
+
+def most_telling(session: Session) -> str:
+    """What to colour by until the user chooses: the latest kind of knowledge there is."""
+    if session.predictions is not None:
+        return "prediction"
+    if session.anomaly is not None:
+        return "anomaly"
+    return "cluster" if session.layout is not None else "label"
+
+
+_OPEN: dict[int, SeedlabUi] = {}
+
+
+def ui_for(viewer: napari.Viewer) -> SeedlabUi:
+    """The one owner of Seedlab in a viewer, made at the first call."""
+    if id(viewer) not in _OPEN:
+        _OPEN[id(viewer)] = SeedlabUi(viewer)
+    return _OPEN[id(viewer)]
+
+
+def loaded_heavy_modules() -> list[str]:
+    """Modules that only workers may import and that this process has."""
+    return [name for name in ("torch", "sklearn", "umap", "transformers") if name in sys.modules]
+
+
+def _n_arguments(call: Callable[..., object]) -> int:
+    """Positional arguments that `call` takes: Qt sends more than a slot may want."""
+    import inspect
+
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(call).parameters.values()
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return sys.maxsize
+    return sum(p.kind in kinds for p in parameters)

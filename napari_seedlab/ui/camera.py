@@ -1,0 +1,86 @@
+"""The camera flies to a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from napari.components import ViewerModel
+
+    from napari_seedlab.core import RegionTable, Scan
+
+FRAMES, FRAME_MS = 8, 16
+SHARE = 0.24  # of the canvas that a seed fills after a flight
+KEEP = (0.12, 0.6)  # a zoom at which the seed fills such a share is left alone
+
+
+class Camera(QObject):
+    """Moves the view so that a seed lies in the middle at a size where it can be judged.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    animated : bool
+        Move in eight steps; otherwise at once.
+    """
+
+    def __init__(self, viewer: ViewerModel, animated: bool = True) -> None:
+        super().__init__()
+        self._viewer, self.animated = viewer, animated
+        self._timer = QTimer(self)
+        self._timer.setInterval(FRAME_MS)
+        self._timer.timeout.connect(self._frame)
+        self._path: list[tuple[npt.NDArray[np.float64], float]] = []
+
+    def fly_to(self, scan: Scan, table: RegionTable, row: int) -> None:
+        """Show the region in `row`: step through its middle, centre, zoom."""
+        viewer, scale = self._viewer, np.asarray(scan.facts.scale_um)
+        middle = table.centroid[row]
+        if viewer.dims.ndisplay == 2 and scan.facts.region_shape[0] > 1:
+            for axis in viewer.dims.not_displayed:
+                viewer.dims.set_current_step(axis, round(float(middle[axis])))
+        shown = list(viewer.dims.displayed)
+        size = ((table.box[row, 3:] - table.box[row, :3]) * scale)[shown].max()
+        centre = np.asarray(viewer.scene.camera.center, np.float64)
+        target = centre.copy()
+        target[-len(shown) :] = (middle * scale)[shown]
+        self._start(centre, target, self._zoom_for(float(size)))
+
+    def _zoom_for(self, size: float) -> float:
+        now = float(self._viewer.scene.camera.zoom)
+        pixels = float(min(self._canvas_size()))
+        share = size * now / pixels
+        return now if KEEP[0] <= share <= KEEP[1] else SHARE * pixels / max(size, 1e-6)
+
+    def _canvas_size(self) -> tuple[int, int]:
+        window = getattr(self._viewer, "window", None)
+        if window is None:
+            return 600, 600
+        native = window._qt_viewer.canvas.native
+        return max(native.width(), 100), max(native.height(), 100)
+
+    def _start(self, centre: npt.NDArray[np.float64], target: npt.NDArray[np.float64], zoom: float) -> None:
+        before = float(self._viewer.scene.camera.zoom)
+        steps = np.linspace(0, 1, FRAMES + 1)[1:] if self.animated else np.ones(1)
+        eased = steps * steps * (3 - 2 * steps)
+        self._path = [(centre + (target - centre) * t, before * (zoom / before) ** t) for t in eased.tolist()]
+        self._frame()
+        if self._path:
+            self._timer.start()
+
+    def _frame(self) -> None:
+        if not self._path:
+            self._timer.stop()
+            return
+        centre, zoom = self._path.pop(0)
+        self._viewer.scene.camera.center = tuple(centre)
+        self._viewer.scene.camera.zoom = zoom
+
+    def close(self) -> None:
+        """Stop a flight."""
+        self._path.clear()
+        self._timer.stop()

@@ -1,0 +1,204 @@
+"""Which colour each seed has: one small table that the map and the layers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_seedlab.core import LabelState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_seedlab.session.session import Session
+
+MODES = ("label", "prediction", "confidence", "anomaly", "cluster")
+N_STEPS = 16  # colours of a continuous scale
+NONE_RGB = (126, 134, 145)
+UNSURE_RGB = (179, 157, 219)
+NOT_WHOLE_RGB = (161, 136, 127)
+CONFLICT_RGB = (255, 82, 82)
+STATE_RGB = {
+    LabelState.UNSURE: UNSURE_RGB,
+    LabelState.NOT_WHOLE: NOT_WHOLE_RGB,
+    LabelState.CONFLICT: CONFLICT_RGB,
+}
+# Stops of viridis and inferno (matplotlib, CC0), sampled evenly; inferno starts above black so that it shows on a dark map.
+VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+INFERNO = ((66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
+CLUSTERS = (
+    (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75),
+    (227, 119, 194), (188, 189, 34), (23, 190, 207), (174, 199, 232), (255, 187, 120), (152, 223, 138),
+    (255, 152, 150), (197, 176, 213), (196, 156, 148), (247, 182, 210), (219, 219, 141), (158, 218, 229),
+)  # fmt: skip
+
+Rgb = tuple[int, int, int]
+Codes = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SeedColours:
+    """A colour code per seed.
+
+    Attributes
+    ----------
+    mode : str
+        One of ``MODES``.
+    seeds : (n,) int64
+        Seed ids, ascending.
+    codes : (n,) uint8
+        Row of `palette`; 0 = nothing known.
+    palette : (k, 3) uint8
+        Colours; row 0 is the grey of unknown seeds.
+    legend : tuple of (str, rgb)
+        What to show beside the map.
+    """
+
+    mode: str
+    seeds: Ids
+    codes: Codes
+    palette: npt.NDArray[np.uint8]
+    legend: tuple[tuple[str, Rgb], ...]
+
+    def codes_of(self, seeds: Ids) -> Codes:
+        """Codes of `seeds`, 0 for those that are not known."""
+        return lookup(self.seeds, self.codes, seeds)
+
+    def same_palette(self, other: SeedColours | None) -> bool:
+        """Whether `other` differs in codes only."""
+        return other is not None and self.mode == other.mode and np.array_equal(self.palette, other.palette)
+
+
+def rgb(color: str) -> Rgb:
+    """Red, green, blue of ``#rrggbb``."""
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
+
+
+def lookup(keys: Ids, values: npt.NDArray[Any], wanted: Ids) -> npt.NDArray[Any]:
+    """Values of `wanted` among ascending `keys`, 0 where absent."""
+    if not len(keys):
+        return np.zeros(len(wanted), values.dtype)
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], values.dtype.type(0))
+
+
+def ramp(stops: tuple[Rgb, ...], n: int = N_STEPS) -> npt.NDArray[np.uint8]:
+    """(n, 3) colours interpolated between `stops`."""
+    at = np.linspace(0, len(stops) - 1, n)
+    columns = [np.interp(at, range(len(stops)), column) for column in zip(*stops, strict=True)]
+    return np.stack(columns, 1).astype(np.uint8)
+
+
+def seeds_shown(session: Session) -> Ids:
+    """All seeds that a region shows, ascending."""
+    tables = [session.regions(scan) for scan in session.scans]
+    columns = [table.seed for table in tables if table is not None and len(table)]
+    return np.unique(np.concatenate(columns)) if columns else np.zeros(0, np.int64)
+
+
+def colour_seeds(session: Session, mode: str) -> SeedColours:
+    """The colours of all seeds by `mode`, one of ``MODES``."""
+    seeds = seeds_shown(session)
+    return _BY_MODE[mode](session, seeds)
+
+
+def by_label(session: Session, seeds: Ids) -> SeedColours:
+    """Class colours of human answers; unsure, not whole and conflicts have their own."""
+    scheme = session.scheme
+    code_of: dict[object, int] = {c.id: i + 1 for i, c in enumerate(scheme)}
+    code_of.update({state: len(scheme) + 1 + i for i, state in enumerate(STATE_RGB)})
+    palette = [NONE_RGB, *(rgb(c.color) for c in scheme), *STATE_RGB.values()]
+    ids, codes = np.zeros(len(session.labels), np.int64), np.zeros(len(session.labels), np.uint8)
+    for i, label in enumerate(session.labels.values()):
+        key = label.class_id if label.state is LabelState.LABELLED else label.state
+        ids[i], codes[i] = label.seed, code_of.get(key, 0)
+    order = np.argsort(ids)
+    legend = [(c.name, rgb(c.color)) for c in scheme]
+    found = set(codes.tolist())
+    legend += [(str(s).replace("_", " "), STATE_RGB[s]) for s in STATE_RGB if code_of[s] in found]
+    legend.append(("no label", NONE_RGB))
+    return _table("label", seeds, lookup(ids[order], codes[order], seeds), palette, legend)
+
+
+def by_prediction(session: Session, seeds: Ids) -> SeedColours:
+    """Class colours of the most probable class."""
+    scheme = session.scheme
+    palette = [NONE_RGB, *(rgb(c.color) for c in scheme)]
+    legend = [*((c.name, rgb(c.color)) for c in scheme), ("no prediction", NONE_RGB)]
+    said = session.predictions
+    if said is None:
+        return _table("prediction", seeds, np.zeros(len(seeds), np.uint8), palette, legend)
+    row_of = {c.id: i + 1 for i, c in enumerate(scheme)}
+    codes = np.asarray([row_of.get(int(c), 0) for c in said.class_ids], np.uint8)[np.argmax(said.p, 1)]
+    return _table("prediction", seeds, _sorted_lookup(said.seeds, codes, seeds), palette, legend)
+
+
+def by_confidence(session: Session, seeds: Ids) -> SeedColours:
+    """Viridis over the probability of the most probable class, from chance to 1."""
+    said, ends = session.predictions, ("unsure", "sure")
+    if said is None:
+        return _scale("confidence", seeds, None, None, VIRIDIS, ends)
+    chance = 1 / max(len(said.class_ids), 1)
+    fraction = (np.max(said.p, 1) - chance) / max(1 - chance, 1e-9)
+    return _scale("confidence", seeds, said.seeds, fraction, VIRIDIS, ends)
+
+
+def by_anomaly(session: Session, seeds: Ids) -> SeedColours:
+    """Inferno over the rank of the anomaly score among all seeds."""
+    if session.anomaly is None:
+        return _scale("anomaly", seeds, None, None, INFERNO, ("usual", "odd"))
+    found = session.anomaly
+    return _scale("anomaly", seeds, found.seeds, found.rank, INFERNO, ("usual", "odd"))
+
+
+def by_cluster(session: Session, seeds: Ids) -> SeedColours:
+    """One of 18 colours per cluster, used again beyond that."""
+    palette = [NONE_RGB, *CLUSTERS]
+    if session.layout is None:
+        return _table("cluster", seeds, np.zeros(len(seeds), np.uint8), palette, [("no map", NONE_RGB)])
+    ids, cluster = session.layout.seeds, session.layout.cluster
+    codes = np.where(cluster < 0, 0, cluster % len(CLUSTERS) + 1).astype(np.uint8)
+    groups = np.unique(cluster[cluster >= 0])
+    legend = [(f"group {int(g) + 1}", CLUSTERS[int(g) % len(CLUSTERS)]) for g in groups[:8]]
+    return _table("cluster", seeds, _sorted_lookup(ids, codes, seeds), palette, legend)
+
+
+def _sorted_lookup(keys: Ids, values: Codes, wanted: Ids) -> Codes:
+    order = np.argsort(keys, kind="stable")
+    return lookup(np.asarray(keys)[order], np.asarray(values)[order], wanted)
+
+
+def _scale(
+    mode: str,
+    seeds: Ids,
+    ids: Ids | None,
+    fraction: npt.NDArray[np.floating[Any]] | None,
+    stops: tuple[Rgb, ...],
+    ends: tuple[str, str],
+) -> SeedColours:
+    codes = np.zeros(len(seeds), np.uint8)
+    if ids is not None and fraction is not None and len(ids):
+        steps = (np.clip(np.nan_to_num(fraction), 0, 1) * (N_STEPS - 1) + 1).round().astype(np.uint8)
+        codes = _sorted_lookup(ids, steps, seeds)
+    colours = ramp(stops)
+    legend = [(ends[0], stops[0]), (ends[1], stops[-1])]
+    return _table(mode, seeds, codes, [NONE_RGB, *map(tuple, colours.tolist())], legend)
+
+
+def _table(
+    mode: str, seeds: Ids, codes: Codes, palette: list[Any], legend: list[tuple[str, Rgb]]
+) -> SeedColours:
+    return SeedColours(mode, seeds, codes, np.asarray(palette, np.uint8), tuple(legend))
+
+
+_BY_MODE: dict[str, Callable[[Session, Ids], SeedColours]] = {
+    "label": by_label,
+    "prediction": by_prediction,
+    "confidence": by_confidence,
+    "anomaly": by_anomaly,
+    "cluster": by_cluster,
+}

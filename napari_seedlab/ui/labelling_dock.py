@@ -1,0 +1,296 @@
+"""The Labelling dock: the card of the asked seed, the answers, the tissue brush."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_seedlab.core import LabelState
+from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
+from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
+from napari_seedlab.ui.layers import background_value
+from napari_seedlab.ui.status import StatusCard
+
+if TYPE_CHECKING:
+    from napari_seedlab.ui.app import SeedlabUi
+
+STRATEGY_WORDS = {
+    "typiclust": "Typical seed",
+    "margin": "Hard to tell",
+    "anomaly": "Odd seed",
+    "random": "Drawn at random",
+    "default": "Suggested",
+}
+BRUSH_PX = 6
+
+
+class LabellingDock(QScrollArea):
+    """One seed at a time: what it looks like, why it is asked, what it may be."""
+
+    def __init__(self, ui: SeedlabUi) -> None:
+        super().__init__()
+        self._ui = ui
+        self._class_buttons: dict[int, ClassButton] = {}
+        self._tissue_buttons: dict[int, QPushButton] = {}
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        body = QWidget()
+        self._layout = QVBoxLayout(body)
+        self._layout.setContentsMargins(8, 4, 8, 4)
+        self._layout.setSpacing(4)
+        self.setWidget(body)
+        self._make_head(body)
+        self._make_card(body)
+        self._make_answers(body)
+        self._make_brush(body)
+        self.status = StatusCard(ui.theme, body)
+        self._layout.addWidget(self.status)
+        self._layout.addStretch(1)
+        ui.said.connect(self.status.say)
+        ui.labelling_switched.connect(self._switched)
+        ui.session_bound.connect(ui.slot(self.rebuild))
+        self.status.say(*ui.last_message)
+        self.rebuild()
+
+    def sizeHint(self) -> QSize:
+        """As wide as a dock may be."""
+        return QSize(330, 440)
+
+    # -- making -------------------------------------------------------------------------------
+    def _button(self, text: str, tip: str, call: Any) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setToolTip(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        button.clicked.connect(self._ui.slot(call))
+        return button
+
+    def _make_head(self, body: QWidget) -> None:
+        self.toggle = QPushButton(body)
+        self.toggle.setCheckable(True)
+        self.toggle.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.toggle.setToolTip("While on, digits and letters answer; off, napari has its own keys back")
+        self.toggle.clicked.connect(self._ui.slot(self._toggled))
+        self.tick = SavedTick(self._ui.theme, body)
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.toggle, 1)
+        self.buttons: dict[str, QPushButton] = {}
+        for name, text, tip, call in (
+            ("undo", "↶", "Undo (Ctrl+Z)", self._ui.undo),
+            ("redo", "↷", "Redo (Ctrl+Shift+Z)", self._ui.redo),
+        ):
+            self.buttons[name] = self._button(text, tip, call)
+            fix_width(self.buttons[name], 30)
+            row.addWidget(self.buttons[name])
+        row.addWidget(self.tick)
+        self._layout.addLayout(row)
+
+    def _make_card(self, body: QWidget) -> None:
+        self.cuts = CutsView(self._ui.theme, body)
+        self.title, self.reason = QLabel(body), QLabel(body)
+        for label in (self.title, self.reason):
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        font = self.title.font()
+        font.setBold(True)
+        self.title.setFont(font)
+        self.buttons["jump"] = self._button("J  Show", "Fly to this seed", self._ui.jump)
+        fix_width(self.buttons["jump"], 76)
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(self.buttons["jump"])
+        self._layout.addLayout(head)
+        self._layout.addWidget(self.cuts)
+        self._layout.addWidget(self.reason)
+
+    def _make_answers(self, body: QWidget) -> None:
+        self._classes = QVBoxLayout()
+        self._classes.setSpacing(3)
+        self._layout.addLayout(self._classes)
+        ui, grid = self._ui, QGridLayout()
+        grid.setSpacing(3)
+        call = ui._session_call
+        rows = (
+            ("unsure", "Unsure", "An expert should look", partial(ui.answer, "unsure")),
+            ("not_whole", "Not whole", "Not one whole seed: to repair", partial(ui.answer, "not_whole")),
+            ("clear", "Clear", "Take the label off", partial(ui.answer, None)),
+            ("previous", "Back", "Previous suggestion", partial(call, "previous")),
+            ("accept", "Accept", "Answer as predicted", partial(call, "accept")),
+            ("next", "Skip", "Next suggestion, without an answer", partial(call, "skip")),
+        )
+        answers = {name: self._button(f"{key_text(name)}  {text}", tip, act) for name, text, tip, act in rows}
+        for i, button in enumerate(answers.values()):
+            grid.addWidget(button, i // 3, i % 3)
+        self.buttons.update(answers)
+        self._layout.addLayout(grid)
+
+    def _make_brush(self, body: QWidget) -> None:
+        self._brush_row = QHBoxLayout()
+        self._brush_row.setSpacing(3)
+        self._brush_title = QLabel("Paint on this slice", body)
+        self._brush_size = QSpinBox(body)
+        self._brush_size.setRange(1, 80)
+        self._brush_size.setValue(BRUSH_PX)
+        self._brush_size.setToolTip("Brush size in voxels")
+        self._brush_size.setFixedWidth(92)
+        self._brush_size.setPrefix("⌀ ")
+        self._brush_size.valueChanged.connect(self._ui.slot(self._resize_brush))
+        head = QHBoxLayout()
+        head.addWidget(self._brush_title, 1)
+        head.addWidget(self._brush_size)
+        self._layout.addLayout(head)
+        self._layout.addLayout(self._brush_row)
+
+    # -- from the session ---------------------------------------------------------------------
+    def rebuild(self) -> None:
+        """Make the buttons of the class schemes anew."""
+        for layout, buttons in (
+            (self._classes, self._class_buttons),
+            (self._brush_row, self._tissue_buttons),
+        ):
+            for button in buttons.values():
+                layout.removeWidget(button)
+                button.setParent(None)
+                button.deleteLater()
+            buttons.clear()
+        session = self._ui.session
+        if session is not None:
+            for seed_class in session.scheme:
+                button = ClassButton(seed_class, self._ui.theme, self)
+                button.clicked.connect(self._ui.slot(partial(self._ui.answer, seed_class.id)))
+                self._classes.addWidget(button)
+                self._class_buttons[seed_class.id] = button
+            names = [(c.id, c.name) for c in session.tissues]
+            for value, name in [*names, (background_value(session.tissues), "other")]:
+                self._add_tissue(value, name)
+        self.show_seed(None if session is None else session.current_seed)
+
+    def _add_tissue(self, value: int, name: str) -> None:
+        tip = f"Paint {'background, none of these tissues' if name == 'other' else name}; press again to stop"
+        button = self._button(name, tip, partial(self._take_brush, value))
+        button.setCheckable(True)
+        self._brush_row.addWidget(button)
+        self._tissue_buttons[value] = button
+
+    def show_seed(self, seed: int | None) -> None:
+        """Show another seed on the card."""
+        session = self._ui.session
+        if seed is None or session is None:
+            self._ui.background.drop("cuts")
+            self.cuts.show_cuts(None, self._what_next())
+        else:
+            from napari_seedlab.ui import reading
+
+            read = partial(reading.read_cuts, session, seed)
+            self._ui.background.submit("cuts", read, self.cuts.show_cuts)
+        self.refresh()
+
+    def _what_next(self) -> str:
+        session = self._ui.session
+        if session is None:
+            return "Open a project in the Project dock."
+        if not session.scans:
+            return "Open a scan in the Project dock."
+        if not any(session.regions(s) is not None for s in session.scans):
+            return "Press “Split into seeds” in the Project dock."
+        return f"Press “Start labelling” ({TOGGLE_KEY}): the first seed is chosen for you. Or click any seed."
+
+    def refresh(self) -> None:
+        """Draw texts, bars, counts and the tick."""
+        session = self._ui.session
+        seed = None if session is None else session.current_seed
+        many = 0 if session is None else len(session.selection)
+        self._say_why(seed, many)
+        self._tell_classes(seed)
+        if session is None or not any(session.regions(s) is not None for s in session.scans):
+            self.cuts.show_cuts(None, self._what_next())
+        for name, button in self.buttons.items():
+            button.setEnabled(
+                session is not None and (seed is not None or many > 1 or name in ("undo", "redo", "next"))
+            )
+        for button in (*self._class_buttons.values(),):
+            button.setEnabled(seed is not None or many > 1)
+        self.toggle.setEnabled(session is not None and bool(session.scans))
+        self._name_toggle(self._ui.mode.is_on)
+        if session is not None:
+            self.tick.tell(session.labelling.pending, session.labelling.failed, bool(session.labels))
+        else:
+            self.tick.tell(0, "", False)
+
+    def _say_why(self, seed: int | None, many: int) -> None:
+        session = self._ui.session
+        self.reason.setVisible(bool(session) and (seed is not None or many > 1))
+        if session is None or (seed is None and many < 2):
+            self.title.setText("No seed on the card")
+            return
+        if many > 1:
+            self.title.setText(f"{many} seeds selected")
+            self.reason.setText("A digit answers about all of them at once.")
+            return
+        asked = session.current
+        place = "" if asked is None else f" · {session.queue.index(asked) + 1} of {len(session.queue)}"
+        self.title.setText(f"Seed {seed}{place}")
+        if asked is None:
+            self.reason.setText("You chose this seed.")
+        else:
+            self.reason.setText(asked.reason or STRATEGY_WORDS.get(asked.strategy, "Suggested"))
+
+    def _tell_classes(self, seed: int | None) -> None:
+        session = self._ui.session
+        if session is None:
+            return
+        p = {} if session.predictions is None or seed is None else session.predictions.of(seed)
+        label = None if seed is None else session.label(seed)
+        counts = session.counts()
+        for class_id, button in self._class_buttons.items():
+            given = label is not None and label.state is LabelState.LABELLED and label.class_id == class_id
+            button.tell(p.get(class_id), counts.get(class_id, 0), given)
+        if label is not None and label.state in (LabelState.UNSURE, LabelState.NOT_WHOLE):
+            self.title.setText(f"{self.title.text()} · {str(label.state).replace('_', ' ')}")
+
+    # -- from the user ------------------------------------------------------------------------
+    def _toggled(self, on: bool) -> None:
+        self._ui.start_labelling(on)
+
+    def _switched(self, on: bool) -> None:
+        self.refresh()
+
+    def _name_toggle(self, on: bool) -> None:
+        self.toggle.setChecked(on)
+        self.toggle.setText(f"{'Stop' if on else 'Start'} labelling  ({TOGGLE_KEY})")
+
+    def _take_brush(self, value: int) -> None:
+        on = self._ui.strokes.value != value
+        if on:
+            self._ui.strokes.take(value, self._brush_size.value())
+        else:
+            self._ui.strokes.put_away()
+        for other, button in self._tissue_buttons.items():
+            button.setChecked(on and other == value and self._ui.strokes.value == value)
+
+    def _resize_brush(self, size: int) -> None:
+        layer = self._ui.layers.find("strokes")
+        if layer is not None:
+            layer.brush_size = size
+
+
+def fix_width(button: QPushButton, width: int) -> None:
+    """Keep a button as narrow as its sign."""
+    button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+    button.setFixedWidth(width)

@@ -1,0 +1,331 @@
+"""The layers of Seedlab in a viewer: found by a mark in their metadata, made again when somebody deleted them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_seedlab.core import Modality
+from napari_seedlab.ui.views import LutView, PlaneView, RegionPlanes, ThresholdView
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_seedlab.core import ClassScheme, RegionTable, Scan
+    from napari_seedlab.ui.colouring import SeedColours
+    from napari_seedlab.ui.reading import OpenedScan
+    from napari_seedlab.ui.views import ArrayLike
+
+MARK = "seedlab"  # key in a layer's metadata
+STACK = ("image", "composite", "heat", "preview", "tissue", "labels", "seeds", "focus", "strokes")
+NAMES = {
+    "composite": "False colours",
+    "heat": "Anomaly heatmap",
+    "preview": "Threshold preview",
+    "tissue": "Predicted tissue",
+    "labels": "Labels",
+    "seeds": "Seeds",
+    "focus": "Asked and selected",
+    "strokes": "Strokes",
+}
+RIM, FOCUS_RIM = 2, 3  # voxels; one less where seeds are small
+SMALL_SEED = 40  # voxels across
+SELECTED_RGBA, CURRENT_RGBA = (1.0, 1.0, 1.0, 0.9), (1.0, 0.92, 0.23, 1.0)
+CLEAR = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass
+class Shown:
+    """What is on the screen now."""
+
+    scan: Scan
+    image: ArrayLike
+    planes: RegionPlanes | None = None
+    table: RegionTable | None = None
+    focus: tuple[int | None, frozenset[int]] = (None, frozenset())
+    palettes: dict[str, SeedColours] = field(default_factory=dict)
+
+
+class SeedlabLayers:
+    """Draws one scan, its regions and what is known about them, with the least change to the layers.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self.shown: Shown | None = None
+        self._colours: tuple[SeedColours, SeedColours] | None = None
+        self._outlines_only = False
+
+    # -- finding and making -------------------------------------------------------------------
+    def find(self, kind: str) -> Layer | None:
+        """The layer that carries the mark `kind`."""
+        return next((layer for layer in self._viewer.layers if layer.metadata.get(MARK) == kind), None)
+
+    def _put(self, kind: str, layer: Layer) -> Layer:
+        """Add `layer` under the mark `kind`, above the layers that belong below it; the active layer stays."""
+        active = self._viewer.layers.selection.active
+        below = set(STACK[: STACK.index(kind)])
+        marks = [other.metadata.get(MARK) for other in self._viewer.layers]
+        at = max((i + 1 for i, mark in enumerate(marks) if mark in below), default=0)
+        layer.metadata[MARK] = kind
+        self._viewer.layers.insert(at, layer)
+        self._viewer.layers.selection.active = active if active is not None else layer
+        return layer
+
+    def _drop(self, *kinds: str) -> None:
+        for kind in kinds:
+            if (layer := self.find(kind)) is not None:
+                self._viewer.layers.remove(layer)
+
+    def _place(self) -> dict[str, Any]:
+        """Scale, units and axis names of everything that has the scan's axes."""
+        assert self.shown is not None
+        facts = self.shown.scan.facts
+        length = "um" if facts.voxel_size_um else "pixel"
+        first = "pixel" if facts.modality is Modality.HSI else length
+        scale = (1.0, *facts.scale_um[1:]) if facts.modality is Modality.HSI else facts.scale_um
+        return {"scale": scale, "units": (first, length, length), "axis_labels": facts.axes}
+
+    # -- scans --------------------------------------------------------------------------------
+    def show(self, opened: OpenedScan, table: RegionTable | None) -> None:
+        """Put a scan into the viewer in place of the one before."""
+        self.clear()
+        facts = opened.scan.facts
+        self.shown = Shown(opened.scan, opened.image)
+        place = self._place()
+        picture = Image(
+            opened.image, name=facts.name, contrast_limits=opened.limits, multiscale=False, **place
+        )
+        self._put("image", picture)
+        if opened.composite is not None:
+            flat = {key: value[1:] for key, value in place.items()}
+            self._put("composite", Image(opened.composite, rgb=True, name=NAMES["composite"], **flat))
+        if len(self._viewer.dims.current_step) >= 3:
+            self._viewer.dims.set_current_step(0, facts.shape[0] // 2)
+        self._viewer.reset_view()
+        self.show_regions(opened.regions, table)
+
+    def show_regions(self, regions: ArrayLike | None, table: RegionTable | None) -> None:
+        """Put the regions of the shown scan into the viewer; None takes them away."""
+        if self.shown is None:
+            return
+        self._drop("labels", "seeds", "focus")
+        self.shown.palettes.clear()
+        self.shown.planes = None if regions is None else RegionPlanes(regions, self.shown.scan.facts.shape)
+        self.shown.table = table
+        if self._colours is not None:
+            self.recolour(*self._colours)
+        self.focus(*self.shown.focus)
+
+    def clear(self) -> None:
+        """Take all of our layers out of the viewer."""
+        self.shown = None
+        self._drop(*STACK)
+
+    # -- seeds --------------------------------------------------------------------------------
+    def recolour(self, outlines: SeedColours, labels: SeedColours) -> None:
+        """Colour outlines and fills anew; only small tables change, no volume is written."""
+        self._colours = (outlines, labels)
+        shown = self.shown
+        if shown is None or shown.planes is None or shown.table is None:
+            return
+        codes = np.ones(len(shown.table), np.uint8)
+        if not self._outlines_only:
+            codes = outlines.codes_of(shown.table.seed) + np.uint8(1)
+        self._paint("seeds", RIM - self._thin, outlines, codes, shift=1)
+        self._paint("labels", 0, labels, labels.codes_of(shown.table.seed), shift=0)
+
+    @property
+    def _thin(self) -> int:
+        """1 where the seeds are so small that a thick rim would hide them."""
+        assert self.shown is not None and self.shown.table is not None
+        box = self.shown.table.box
+        if not len(box):
+            return 0
+        return int(float(np.median((box[:, 4:] - box[:, 1:3]).max(1))) < SMALL_SEED)
+
+    def show_predictions(self, on: bool) -> None:
+        """Colour the outlines, or leave them all grey."""
+        self._outlines_only = not on
+        if self._colours is not None:
+            self.recolour(*self._colours)
+
+    @property
+    def predictions_on(self) -> bool:
+        """Whether outlines are coloured."""
+        return not self._outlines_only
+
+    def _paint(
+        self, kind: str, width: int, colours: SeedColours, codes: npt.NDArray[np.uint8], shift: int
+    ) -> None:
+        assert self.shown is not None
+        layer = self.find(kind)
+        if layer is None:
+            layer = self._add_lut(
+                kind, width, seed_colormap(colours, shift), 0.3 if kind == "labels" else 0.95
+            )
+        elif not colours.same_palette(self.shown.palettes.get(kind)):
+            layer.colormap = seed_colormap(colours, shift)
+        self.shown.palettes[kind] = colours
+        self._set_codes(layer, codes)
+
+    def _add_lut(self, kind: str, width: int, colormap: DirectLabelColormap, opacity: float) -> Labels:
+        assert self.shown is not None and self.shown.planes is not None
+        layer = Labels(
+            LutView(self.shown.planes, width), name=NAMES[kind], colormap=colormap, opacity=opacity,
+            multiscale=False, **self._place(),
+        )  # fmt: skip
+        layer.editable = False
+        self._put(kind, layer)
+        return layer
+
+    def _set_codes(self, layer: Labels, codes: npt.NDArray[np.uint8]) -> None:
+        """Give each region its code; nothing is drawn when none changed."""
+        assert self.shown is not None and self.shown.table is not None
+        regions = self.shown.table.region
+        lut = np.zeros(int(regions.max(initial=0)) + 2, np.uint8)  # the last entry takes ids beyond
+        lut[regions] = codes
+        if not np.array_equal(lut, layer.data.lut):
+            layer.data.lut = lut
+            layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def focus(self, current: int | None, selection: frozenset[int]) -> None:
+        """Mark the seed on the card and the selected seeds."""
+        shown = self.shown
+        if shown is None:
+            return
+        shown.focus = (current, selection)
+        if shown.planes is None or shown.table is None:
+            return
+        layer = self.find("focus")
+        if layer is None:
+            colours = DirectLabelColormap(
+                color_dict={None: CLEAR, 0: CLEAR, 1: SELECTED_RGBA, 2: CURRENT_RGBA}
+            )
+            layer = self._add_lut("focus", FOCUS_RIM - self._thin, colours, 1.0)
+        codes = np.isin(shown.table.seed, np.fromiter(selection, np.int64, len(selection))).astype(np.uint8)
+        codes[shown.table.seed == (-1 if current is None else current)] = 2
+        self._set_codes(layer, codes)
+
+    def seed_at(self, position: tuple[float, ...]) -> int | None:
+        """Seed at a world position, None outside."""
+        shown, layer = self.shown, self.find("image")
+        if shown is None or layer is None or shown.planes is None or shown.table is None:
+            return None
+        voxel = np.rint(layer.world_to_data(position[-3:])).astype(int)
+        region = shown.planes.region_at(tuple(int(v) for v in voxel))
+        rows = np.flatnonzero(shown.table.region == region) if region else ()
+        return int(shown.table.seed[rows[0]]) if len(rows) else None
+
+    # -- heatmap, threshold, tissue -----------------------------------------------------------
+    def show_heat(self, heat: ArrayLike | None, scale: tuple[float, float]) -> None:
+        """Lay the anomaly heatmap over the scan, on one scale for all seeds."""
+        if self.shown is None:
+            return
+        low, high = scale
+        limits = (low, high if high > low else low + 1.0)
+        self._drop("heat")
+        if heat is None or tuple(heat.shape) != tuple(self.shown.scan.facts.shape):
+            return
+        layer = Image(
+            heat, name=NAMES["heat"], colormap="inferno", blending="additive", opacity=0.75,
+            contrast_limits=limits, multiscale=False, **self._place(),
+        )  # fmt: skip
+        self._put("heat", layer)
+
+    def toggle(self, kind: str) -> bool:
+        """Show or hide a layer; returns whether it is visible now."""
+        layer = self.find(kind)
+        if layer is None:
+            return False
+        layer.visible = not layer.visible
+        return bool(layer.visible)
+
+    def grey_range(self) -> tuple[float, float]:
+        """Grey limits of the shown scan, for a slider."""
+        layer = self.find("image")
+        if layer is None:
+            return 0.0, 1.0
+        low, high = layer.contrast_limits_range
+        return float(low), float(high)
+
+    def preview(self, threshold: float | None) -> None:
+        """Show what lies above a grey value; None takes the preview away."""
+        layer = self.find("preview")
+        if threshold is None or self.shown is None:
+            self._drop("preview")
+            return
+        if layer is None:
+            colours = DirectLabelColormap(color_dict={None: CLEAR, 0: CLEAR, 1: (0.24, 0.56, 0.82, 1.0)})
+            view = ThresholdView(self.shown.image, threshold)
+            layer = Labels(
+                view, name=NAMES["preview"], colormap=colours, opacity=0.45, multiscale=False, **self._place()
+            )
+            layer.editable = False
+            self._put("preview", layer)
+        layer.data.threshold = threshold
+        layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def show_tissue(
+        self, axis: int, index: int, classes: npt.NDArray[np.uint8], tissues: ClassScheme
+    ) -> None:
+        """Show the predicted tissues of one slice."""
+        if self.shown is None:
+            return
+        layer = self.find("tissue")
+        if layer is None:
+            view = PlaneView(self.shown.scan.facts.shape)
+            layer = Labels(
+                view, name=NAMES["tissue"], colormap=tissue_colormap(tissues), opacity=0.4,
+                multiscale=False, **self._place(),
+            )  # fmt: skip
+            layer.editable = False
+            self._put("tissue", layer)
+        layer.data.set_plane(axis, index, classes)
+        layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def stroke_layer(self, tissues: ClassScheme) -> Labels | None:
+        """The layer that is painted on; made where it is missing."""
+        if self.shown is None:
+            return None
+        layer = self.find("strokes")
+        if layer is None:
+            shape, place = self.shown.scan.facts.shape, self._place()
+            if self.shown.scan.facts.modality is Modality.HSI:  # one plane, whatever band is shown
+                shape, place = shape[1:], {key: value[1:] for key, value in place.items()}
+            canvas = np.zeros(shape, np.uint8)  # pages are only taken where somebody paints
+            layer = Labels(
+                canvas, name=NAMES["strokes"], colormap=tissue_colormap(tissues), opacity=0.7, **place
+            )
+            self._put("strokes", layer)
+        return layer
+
+
+def seed_colormap(colours: SeedColours, shift: int) -> DirectLabelColormap:
+    """Colours by code + `shift`; code 0 is grey where it is shown and clear where it is not."""
+    rows = np.column_stack([colours.palette / 255.0, np.ones(len(colours.palette))])
+    table: dict[int | None, Any] = {None: CLEAR, 0: CLEAR}
+    table.update({i + shift: tuple(row) for i, row in enumerate(rows) if i + shift > 0})
+    return DirectLabelColormap(color_dict=table)
+
+
+def background_value(tissues: ClassScheme) -> int:
+    """Value on the stroke layer that means background; 0 there means not painted."""
+    return max(tissues.ids, default=0) + 1
+
+
+def tissue_colormap(tissues: ClassScheme) -> DirectLabelColormap:
+    """Colours of the tissues, grey for painted background."""
+    table: dict[int | None, Any] = {None: CLEAR, 0: CLEAR, background_value(tissues): "#8a8f98"}
+    table.update({c.id: c.color for c in tissues})
+    return DirectLabelColormap(color_dict=table)

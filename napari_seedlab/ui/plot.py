@@ -1,0 +1,151 @@
+"""A line plot that paints itself: two axes, a few lines, a dashed reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from napari_seedlab.ui.map_canvas import wrapped_in_the_middle
+from napari_seedlab.ui.theme import DARK, Theme
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Values = npt.NDArray[np.float64]
+LEFT, BOTTOM, TOP, RIGHT = 44, 34, 8, 10  # px around the plot
+N_TICKS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: name, colour ``#rrggbb``, x and y (n,)."""
+
+    name: str
+    color: str
+    x: Values
+    y: Values
+
+
+def ticks(low: float, high: float, n: int = N_TICKS) -> list[float]:
+    """About `n` round numbers (1, 2 or 5 times a power of ten apart) within `low` to `high`."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / n
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
+    first = np.ceil(low / step) * step
+    return [float(v) for v in np.arange(first, high + step * 1e-6, step)]
+
+
+class LinePlot(QWidget):
+    """Lines over one x axis.
+
+    Parameters
+    ----------
+    x_name, y_name : str
+        What the axes show, with the unit.
+    empty : str
+        Said while there is nothing to draw.
+    """
+
+    def __init__(
+        self, x_name: str, y_name: str, empty: str, theme: Theme = DARK, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._x_name, self._y_name, self._empty, self._theme = x_name, y_name, empty, theme
+        self.lines: tuple[Line, ...] = ()
+        self.reference: tuple[str, float] | None = None
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setMinimumHeight(150)
+
+    def sizeHint(self) -> QSize:
+        """A low, wide picture."""
+        return QSize(300, 160)
+
+    def show_lines(self, lines: Sequence[Line], reference: tuple[str, float] | None = None) -> None:
+        """Draw these lines, and a dashed one at the height of `reference` (name, value)."""
+        self.lines, self.reference = tuple(line for line in lines if len(line.x)), reference
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the plot."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._theme.color("panel"))
+        painter.drawRoundedRect(QRectF(self.rect()), 4, 4)
+        if not self.lines:
+            painter.setPen(self._theme.color("dim"))
+            painter.drawText(
+                QRectF(self.rect()).adjusted(16, 4, -16, -4), self._empty, wrapped_in_the_middle()
+            )
+        else:
+            self._draw(painter)
+        painter.end()
+
+    def _limits(self) -> tuple[float, float, float, float]:
+        x = np.concatenate([line.x for line in self.lines])
+        y = np.concatenate([line.y[np.isfinite(line.y)] for line in self.lines])
+        if self.reference is not None:
+            y = np.append(y, self.reference[1])
+        y = y if len(y) else np.zeros(1)
+        x0, x1, y0, y1 = float(x.min()), float(x.max()), float(min(y.min(), 0)), float(y.max())
+        return x0, x1 if x1 > x0 else x0 + 1, y0, (y1 if y1 > y0 else y0 + 1) * 1.06
+
+    def _draw(self, painter: QPainter) -> None:
+        small = QFont(self.font())
+        small.setPointSizeF(max(small.pointSizeF() - 1.5, 6))
+        painter.setFont(small)
+        box = QRectF(self.rect()).adjusted(LEFT, TOP, -RIGHT, -BOTTOM)
+        limits = self._limits()
+        self._draw_axes(painter, box, limits)
+        if self.reference is not None:
+            name, height = self.reference
+            y = self._point(box, limits, limits[0], height).y()
+            painter.setPen(QPen(self._theme.color("dim"), 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
+            label = QRectF(box.left(), y - 16, box.width() - 4, 15)
+            painter.drawText(label, int(Qt.AlignmentFlag.AlignRight), name)
+        for i, line in enumerate(self.lines):
+            painter.setPen(QPen(QColor(line.color), 1.8))
+            ok = np.isfinite(line.y)
+            points = [
+                self._point(box, limits, *v)
+                for v in zip(line.x[ok].tolist(), line.y[ok].tolist(), strict=True)
+            ]
+            painter.drawPolyline(QPolygonF(points))
+            if len(self.lines) > 1:
+                painter.drawText(QRectF(box.left() + 6 + 90 * i, box.top(), 88, 16), 0, line.name)
+
+    def _draw_axes(self, painter: QPainter, box: QRectF, limits: tuple[float, float, float, float]) -> None:
+        x0, x1, y0, y1 = limits
+        right = int(Qt.AlignmentFlag.AlignRight) | int(Qt.AlignmentFlag.AlignVCenter)
+        centre = int(Qt.AlignmentFlag.AlignHCenter)
+        for value in ticks(y0, y1):
+            at = self._point(box, limits, x0, value)
+            painter.setPen(QPen(self._theme.color("line"), 1))
+            painter.drawLine(at, QPointF(box.right(), at.y()))
+            painter.setPen(self._theme.color("dim"))
+            painter.drawText(QRectF(0, at.y() - 8, LEFT - 6, 16), right, f"{value:.4g}")
+        for value in ticks(x0, x1):
+            at = self._point(box, limits, value, y0)
+            painter.drawText(QRectF(at.x() - 30, box.bottom() + 2, 60, 15), centre, f"{value:.5g}")
+        painter.drawText(QRectF(box.left(), box.bottom() + 17, box.width(), 16), centre, f"{self._x_name}")
+        painter.save()
+        painter.translate(11, box.center().y())
+        painter.rotate(-90)
+        painter.drawText(QRectF(-60, -9, 120, 16), centre, self._y_name)
+        painter.restore()
+
+    def _point(self, box: QRectF, limits: tuple[float, float, float, float], x: float, y: float) -> QPointF:
+        x0, x1, y0, y1 = limits
+        return QPointF(
+            box.left() + (x - x0) / (x1 - x0) * box.width(),
+            box.bottom() - (y - y0) / (y1 - y0) * box.height(),
+        )

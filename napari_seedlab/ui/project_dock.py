@@ -1,0 +1,372 @@
+"""The Project dock: project, scans, split, repair, export."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLayout,
+    QMenu,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSlider,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_seedlab.ui.job_row import JobRow
+from napari_seedlab.ui.projects import forget_missing, make_project, open_project, remember
+from napari_seedlab.ui.status import StatusCard
+
+if TYPE_CHECKING:
+    from napari_seedlab.core import JobStatus, Scan
+    from napari_seedlab.ui.app import SeedlabUi
+
+SLIDER_STEPS = 1000
+WORK = {"import", "split", "embed", "map", "export", "predict"}
+
+
+class ProjectDock(QScrollArea):
+    """Where one begins: project, scan, split; and where one ends: export."""
+
+    def __init__(self, ui: SeedlabUi) -> None:
+        super().__init__()
+        self._ui = ui
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        body = QWidget()
+        self._layout = QVBoxLayout(body)
+        self._layout.setContentsMargins(8, 6, 8, 6)
+        self._layout.setSpacing(6)
+        self.setWidget(body)
+        self._make_project(body)
+        self.guide = StatusCard(ui.theme, body)
+        self._layout.addWidget(self.guide)
+        self.job = JobRow(WORK, ui.slot(self._cancel), body)
+        self._layout.addWidget(self.job)
+        self._make_scans(body)
+        self._make_split(body)
+        self._make_repair(body)
+        self.status = StatusCard(ui.theme, body)
+        self._layout.addWidget(self.status)
+        self._layout.addStretch(1)
+        ui.said.connect(self.status.say)
+        self.status.say(*ui.last_message)
+        ui.session_bound.connect(ui.slot(self.rebuild))
+        self.rebuild()
+
+    def sizeHint(self) -> QSize:
+        """As wide as a dock may be."""
+        return QSize(330, 440)
+
+    # -- making -------------------------------------------------------------------------------
+    def _button(self, text: str, tip: str, call: Any) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setToolTip(tip)
+        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        button.clicked.connect(self._ui.slot(call))
+        return button
+
+    def _heading(self, text: str) -> None:
+        line = QFrame(self.widget())
+        line.setFrameShape(QFrame.Shape.HLine)
+        line.setStyleSheet(f"color: {self._ui.theme.line};")
+        label = QLabel(text, self.widget())
+        font = label.font()
+        font.setBold(True)
+        label.setFont(font)
+        self._layout.addWidget(line)
+        self._layout.addWidget(label)
+
+    def _make_project(self, body: QWidget) -> None:
+        self.name = QLabel(body)
+        self.name.setTextFormat(Qt.TextFormat.PlainText)
+        self.name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        font = self.name.font()
+        font.setBold(True)
+        font.setPointSizeF(font.pointSizeF() + 2)
+        self.name.setFont(font)
+        self.new = self._button("New…", "Make a project folder", self._ask_new)
+        self.open = self._button("Open…", "Open a project folder (NAME.seedlab)", self._ask_open)
+        self.recent = QPushButton("Recent", body)
+        self.recent.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.recent.setMenu(QMenu(self.recent))
+        self.recent.menu().aboutToShow.connect(self._ui.slot(self._list_recent))
+        row = QHBoxLayout()
+        for widget in (self.new, self.open, self.recent):
+            row.addWidget(widget)
+        self._layout.addWidget(self.name)
+        self._layout.addLayout(row)
+
+    def _make_scans(self, body: QWidget) -> None:
+        self._heading("Scans")
+        self.scans = QComboBox(body)
+        self.scans.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.scans.setToolTip("The scan that the viewer shows")
+        self.scans.activated.connect(self._ui.slot(self._scan_chosen))
+        self.add_scan = self._button("Open scan…", "CT stack, hyperspectral cube or image", self._ask_scan)
+        self.add_scan.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+        self.facts = QLabel(body)
+        self.facts.setWordWrap(True)
+        self.facts.setEnabled(False)
+        self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        row = QHBoxLayout()
+        row.addWidget(self.scans, 1)
+        row.addWidget(self.add_scan)
+        self._layout.addLayout(row)
+        self._layout.addWidget(self.facts)
+
+    def _make_split(self, body: QWidget) -> None:
+        self._heading("Seeds")
+        self.split = self._button(
+            "Split into seeds", "Find every seed; touching ones are parted", self._split
+        )
+        self.automatic = QCheckBox("Automatic threshold", body)
+        self.automatic.setChecked(True)
+        self.automatic.setToolTip("The grey value that parts seed from air is found from the histogram")
+        self.automatic.toggled.connect(self._ui.slot(self._threshold_moved))
+        self.preview = QCheckBox("Preview", body)
+        self.preview.setToolTip("Show what lies above the threshold")
+        self.preview.toggled.connect(self._ui.slot(self._threshold_moved))
+        self.slider = QSlider(Qt.Orientation.Horizontal, body)
+        self.slider.setRange(0, SLIDER_STEPS)
+        self.slider.setValue(SLIDER_STEPS // 3)
+        self.slider.valueChanged.connect(self._ui.slot(self._threshold_moved))
+        self.grey = QLabel(body)
+        self.grey.setMinimumWidth(48)
+        self.grey.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        checks, slide = QHBoxLayout(), QHBoxLayout()
+        checks.addWidget(self.automatic, 1)
+        checks.addWidget(self.preview)
+        slide.addWidget(self.slider, 1)
+        slide.addWidget(self.grey)
+        self._layout.addWidget(self.split)
+        self._layout.addLayout(checks)
+        self._layout.addLayout(slide)
+        self._layout.addLayout(self._make_recipe(body))
+
+    def _make_recipe(self, body: QWidget) -> QLayout:
+        self.sigma, self.radius, self.minimum = QDoubleSpinBox(body), QDoubleSpinBox(body), QSpinBox(body)
+        self.sigma.setRange(0, 5)
+        self.sigma.setSingleStep(0.5)
+        self.radius.setRange(0, 500)
+        self.radius.setSpecialValueText("auto")
+        self.minimum.setRange(0, 10_000_000)
+        self.minimum.setSpecialValueText("auto")
+        rows = (
+            ("Smoothing (voxels)", self.sigma, "Blur before the threshold; more for noisy scans"),
+            ("Seed radius (voxels)", self.radius, "Larger parts fewer seeds, smaller parts more"),
+            ("Smallest seed (voxels)", self.minimum, "Smaller pieces are dropped"),
+        )
+        grid = QGridLayout()
+        grid.setVerticalSpacing(3)
+        for i, (name, box, tip) in enumerate(rows):
+            box.setToolTip(tip)
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            label = QLabel(name, body)
+            label.setToolTip(tip)
+            grid.addWidget(label, i, 0)
+            grid.addWidget(box, i, 1)
+        return grid
+
+    def _make_repair(self, body: QWidget) -> None:
+        self._heading("Repair and export")
+        ui = self._ui
+        self.merge = self._button("Merge", "Make the selected seeds one", partial(self._repair, "merge"))
+        self.part = self._button(
+            "Split in two", "Then click one point in each half", partial(self._repair, "split")
+        )
+        self.remove = self._button(
+            "Delete", "The selected regions are no seeds", partial(self._repair, "delete")
+        )
+        row = QHBoxLayout()
+        for button in (self.merge, self.part, self.remove):
+            row.addWidget(button)
+        self.export = self._button(
+            "Export…", "Labels, predictions and measures as tables and arrays", self._ask_export
+        )
+        self._layout.addLayout(row)
+        self._layout.addWidget(self.export)
+        ui.labelling_switched.connect(self.show_selection)
+
+    # -- from the session ---------------------------------------------------------------------
+    def rebuild(self) -> None:
+        """Show another project."""
+        session = self._ui.session
+        self.name.setText("No project open" if session is None else session.name)
+        self.name.setToolTip("" if session is None else str(session.path))
+        if session is not None:
+            remember(session.path)
+        self.show_scans()
+
+    def show_scans(self) -> None:
+        """List the scans; the current one is chosen."""
+        session = self._ui.session
+        scans = [] if session is None else sorted(session.scans.values(), key=lambda s: s.id)
+        listed = [(self.scans.itemData(i), self.scans.itemText(i)) for i in range(self.scans.count())]
+        wanted = [(s.id, s.facts.name) for s in scans]
+        if listed != wanted:
+            self.scans.clear()
+            for ident, name in wanted:
+                self.scans.addItem(name, ident)
+        current = None if session is None else session.current_scan
+        if current is not None:
+            self.scans.setCurrentIndex(max(self.scans.findData(current), 0))
+        self.facts.setText("" if session is None or current is None else facts_line(session.scans[current]))
+        self.facts.setVisible(bool(self.facts.text()))
+        self._threshold_moved()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Say what to do next; enable what can be done."""
+        session = self._ui.session
+        kind, text = next_step(self._ui)
+        self.guide.say(text, kind)
+        has_scan = session is not None and session.current_scan is not None
+        writable = session is not None and not session.read_only
+        for widget in (self.split, self.automatic, self.preview, self.sigma, self.radius, self.minimum):
+            widget.setEnabled(has_scan and writable)
+        self.slider.setEnabled(has_scan and writable and not self.automatic.isChecked())
+        self.add_scan.setEnabled(writable)
+        self.scans.setEnabled(bool(session is not None and session.scans))
+        self.export.setEnabled(session is not None and bool(session.seeds))
+        self.show_selection()
+
+    def show_selection(self, *_: object) -> None:
+        """Enable the repairs that fit the selection."""
+        session = self._ui.session
+        n = 0 if session is None else len(self._ui.chosen())
+        writable = session is not None and not session.read_only
+        self.merge.setEnabled(writable and n > 1)
+        self.part.setEnabled(writable and n == 1)
+        self.remove.setEnabled(writable and n > 0)
+
+    def show_job(self, status: JobStatus) -> None:
+        """Show the progress of imports, splits and exports."""
+        if self.job.show_job(status) and status.state.is_final:
+            self.refresh()
+
+    def stop_preview(self) -> None:
+        """Take the threshold preview away: the seeds are there."""
+        self.preview.setChecked(False)
+
+    # -- the threshold ------------------------------------------------------------------------
+    def threshold(self) -> float | None:
+        """Grey value of the slider; None while it is found automatically."""
+        return None if self.automatic.isChecked() else self._slider_grey()
+
+    def _slider_grey(self) -> float:
+        low, high = self._ui.layers.grey_range()
+        return low + (high - low) * self.slider.value() / SLIDER_STEPS
+
+    def _threshold_moved(self, *_: object) -> None:
+        manual = not self.automatic.isChecked()
+        self.slider.setEnabled(manual and self.split.isEnabled())
+        self.grey.setText(f"{self._slider_grey():.4g}" if manual and self._ui.layers.shown else "auto")
+        if self.preview.isChecked() and not manual:
+            self._ui.preview_automatic(self.recipe())
+        else:
+            self._ui.layers.preview(self._slider_grey() if self.preview.isChecked() else None)
+
+    def recipe(self) -> dict[str, Any]:
+        """What the fields say, in the words of a split recipe."""
+        recipe: dict[str, Any] = {"sigma_px": float(self.sigma.value())}
+        if (threshold := self.threshold()) is not None:
+            recipe["threshold"] = threshold
+        if self.radius.value():
+            recipe["seed_radius"] = float(self.radius.value())
+        if self.minimum.value():
+            recipe["min_voxels"] = int(self.minimum.value())
+        return recipe
+
+    # -- from the user ------------------------------------------------------------------------
+    def _split(self) -> None:
+        if self._ui.session is not None:
+            self._ui.session.split(recipe=self.recipe())
+
+    def _scan_chosen(self, index: int) -> None:
+        if self._ui.session is not None and index >= 0:
+            self._ui.session.show_scan(int(self.scans.itemData(index)))
+
+    def _repair(self, what: str) -> None:
+        self._ui.repair(what)
+
+    def _cancel(self, job_id: str) -> None:
+        if self._ui.session is not None:
+            self._ui.session.cancel(job_id)
+
+    def _ask_new(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "New project", "seeds.seedlab", "Seedlab project (*.seedlab)"
+        )
+        if path:
+            make_project(self._ui, path)
+
+    def _ask_open(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open a project folder (NAME.seedlab)")
+        if path:
+            open_project(self._ui, path)
+
+    def _ask_scan(self) -> None:
+        pattern = (
+            "Scans (*.tif *.tiff *.hdr *.npy *.nii *.nii.gz *.mha *.mhd *.nrrd *.zarr *.png);;All files (*)"
+        )
+        path, _ = QFileDialog.getOpenFileName(self, "Open scan", "", pattern)
+        if path and self._ui.session is not None:
+            self._ui.session.import_scan(path)
+
+    def _ask_export(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Export into an empty folder")
+        if path and self._ui.session is not None:
+            self._ui.session.export(path)
+
+    def _list_recent(self) -> None:
+        menu = self.recent.menu()
+        menu.clear()
+        for path in forget_missing():
+            menu.addAction(path, self._ui.slot(partial(open_project, self._ui, path)))
+        if menu.isEmpty():
+            menu.addAction("none yet").setEnabled(False)
+
+
+def facts_line(scan: Scan) -> str:
+    """Shape, type, voxel size of a scan in one line."""
+    facts = scan.facts
+    parts = [" × ".join(map(str, facts.shape)), facts.dtype]
+    if facts.voxel_size_um is not None:
+        edges = facts.voxel_size_um[1:] if facts.wavelengths_nm else facts.voxel_size_um
+        same = len({round(e, 6) for e in edges}) == 1
+        parts.append(f"{edges[0]:g} µm" if same else " × ".join(f"{e:g}" for e in edges) + " µm")
+    if facts.wavelengths_nm:
+        parts.append(f"{facts.wavelengths_nm[0]:.0f}–{facts.wavelengths_nm[-1]:.0f} nm")
+    return " · ".join(parts)
+
+
+def next_step(ui: SeedlabUi) -> tuple[str, str]:
+    """(kind, text) of what to do next."""
+    session = ui.session
+    if session is None:
+        return "info", "Make a new project or open one. To look around first: File › Open sample › Seedlab."
+    if session.read_only:
+        return "warning", f"Open read-only: {session.holder or 'another window'} writes this project."
+    if not session.scans:
+        return "info", "Open a scan: a CT stack, a hyperspectral cube or an image."
+    table = session.regions(session.current_scan or 0)
+    if table is None:
+        return "info", "Next: split this scan into seeds."
+    if session.blocked_because:
+        return "info", f"{len(table)} seeds. Next: find odd ones (Train), or start labelling (K)."
+    return "success", f"{len(table)} seeds, {sum(session.counts().values())} labelled. Ready to train."

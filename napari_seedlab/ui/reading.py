@@ -1,0 +1,135 @@
+"""What is read from disk for showing; every function here runs beside the event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_seedlab import files
+from napari_seedlab.core import Modality
+
+if TYPE_CHECKING:
+    from napari_seedlab.core import Scan
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.ui.views import ArrayLike
+
+IN_MEMORY = 256 * 2**20  # bytes; a smaller raster is held whole, so that a slice costs nothing
+VISIBLE_NM = (640.0, 550.0, 460.0)  # red, green, blue of the false-colour picture
+
+
+@dataclass(frozen=True)
+class OpenedScan:
+    """A scan ready for the viewer: its voxels, grey limits, false colours, regions."""
+
+    scan: Scan
+    image: ArrayLike
+    limits: tuple[float, float]
+    composite: npt.NDArray[np.uint8] | None
+    regions: ArrayLike | None
+
+
+def read_scan(session: Session, scan: int) -> OpenedScan:
+    """Open a scan of the session, with what its first picture needs."""
+    known = session.scans[scan]
+    image = open_for_viewing(session.scan_source(scan))
+    composite = false_colours(image, known) if known.facts.modality is Modality.HSI else None
+    return OpenedScan(known, image, grey_limits(image), composite, read_regions(session, scan))
+
+
+def read_regions(session: Session, scan: int) -> ArrayLike | None:
+    """Region raster of a scan, held in memory where it is small; None before it is split."""
+    source = session.regions_source(scan)
+    return None if source is None else in_memory(source)
+
+
+def in_memory(source: files.ArraySource) -> ArrayLike:
+    """The whole array where it is small, else a lazy one."""
+    array = files.open_array(source)
+    return array[...] if array.nbytes <= IN_MEMORY else array
+
+
+def open_for_viewing(source: files.ArraySource) -> ArrayLike:
+    """Raw layouts read slices straight from the file; compressed chunks come through dask."""
+    return files.as_dask(source) if source.layout == "zarr" else files.open_array(source)
+
+
+def grey_limits(image: ArrayLike) -> tuple[float, float]:
+    """Grey values between which the middle slice lies, but for 0.1 % at either end."""
+    plane = np.asarray(image[image.shape[0] // 2], np.float32)
+    finite = plane[np.isfinite(plane)]
+    if not finite.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9)))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def false_colours(image: ArrayLike, scan: Scan) -> npt.NDArray[np.uint8]:
+    """(y, x, 3) picture from the bands nearest to red, green and blue."""
+    planes = [stretched(np.asarray(image[band], np.float32)) for band in colour_bands(scan)]
+    return np.stack(planes, -1)
+
+
+def colour_bands(scan: Scan) -> tuple[int, int, int]:
+    """Bands for red, green, blue: by wavelength where it is known, else evenly spread."""
+    n, nm = scan.facts.shape[0], scan.facts.wavelengths_nm
+    if not nm:
+        return n * 3 // 4, n // 2, n // 4
+    table = np.asarray(nm)
+    red, green, blue = (int(np.abs(table - wanted).argmin()) for wanted in VISIBLE_NM)
+    return red, green, blue
+
+
+def stretched(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """`plane` between its 1 and 99 percentiles as 0-255."""
+    low, high = np.percentile(plane, (1, 99))
+    scaled = (np.nan_to_num(plane) - low) / max(float(high - low), 1e-9) * 255
+    return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) -> float:
+    """The grey value that a split with this recipe would take, found on every fourth plane at most."""
+    from napari_seedlab.imaging.split import SplitRecipe, foreground_threshold
+
+    if scan.facts.modality is Modality.HSI:
+        block = np.asarray(image[image.shape[0] // 2])[None]
+    else:
+        step = max(1, image.shape[0] // 64)
+        block = np.asarray(image[::step])
+    return float(foreground_threshold(block, SplitRecipe(**recipe)))
+
+
+def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | None:
+    """Three orthogonal cuts of a seed for its card; None when no scan shows it."""
+    from napari_seedlab.imaging import crops
+
+    place = session.place_of(seed)
+    if place is None:
+        return None
+    scan, row = place
+    table, source = session.regions(scan), session.regions_source(scan)
+    if table is None or source is None:
+        return None
+    image, regions = files.open_array(session.scan_source(scan)), files.open_array(source)
+    cuts = crops.three_cuts(image, regions, int(table.region[row]), table.box[row])
+    return cuts[:1] if session.scans[scan].facts.region_shape[0] == 1 else cuts
+
+
+def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """Mean spectrum of a seed as (wavelengths in nm or band numbers, values); None for other scans."""
+    place = session.place_of(seed)
+    if place is None or session.scans[place[0]].facts.modality is not Modality.HSI:
+        return None
+    scan, row = place
+    table, source = session.regions(scan), session.regions_source(scan)
+    if table is None or source is None:
+        return None
+    _, y0, x0, _, y1, x1 = (int(v) for v in table.box[row])
+    cut = (slice(y0, y1), slice(x0, x1))
+    inside = files.open_array(source)[(0, *cut)] == table.region[row]
+    block = files.open_array(session.scan_source(scan))[(slice(None), *cut)]
+    nm = session.scans[scan].facts.wavelengths_nm
+    axis = np.asarray(nm if nm else range(block.shape[0]), np.float64)
+    return axis, np.asarray(block[:, inside], np.float64).mean(1)

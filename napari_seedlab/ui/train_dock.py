@@ -1,0 +1,197 @@
+"""The Train dock: odd seeds without labels, the network, its loss curve, the models."""
+
+from __future__ import annotations
+
+from math import log
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_seedlab.ui.job_row import JobRow, kind_of
+from napari_seedlab.ui.plot import Line, LinePlot
+from napari_seedlab.ui.status import StatusCard
+
+if TYPE_CHECKING:
+    from napari_seedlab.core import JobStatus, ModelCard
+    from napari_seedlab.ui.app import SeedlabUi
+
+KIND_WORDS = {"head": "live model", "net": "network", "fcdd": "anomaly"}
+
+
+class TrainDock(QScrollArea):
+    """Background work on the models; labelling goes on meanwhile."""
+
+    def __init__(self, ui: SeedlabUi) -> None:
+        super().__init__()
+        self._ui = ui
+        self._losses: dict[str, list[tuple[float, float, float]]] = {}
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        body = QWidget()
+        layout = QVBoxLayout(body)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setSpacing(6)
+        self.setWidget(body)
+        self.odd = self._button(
+            "Find odd ones", "Score every seed without a single label; a heatmap shows where", self._find_odd
+        )
+        self.net = self._button("Train network", "Train on the labels so far, in the background", self._train)
+        row = QHBoxLayout()
+        row.addWidget(self.odd)
+        row.addWidget(self.net)
+        layout.addLayout(row)
+        self.blocked = StatusCard(ui.theme, body)
+        layout.addWidget(self.blocked)
+        self.job = JobRow({"net", "fcdd", "predict"}, ui.slot(self._cancel), body)
+        layout.addWidget(self.job)
+        self.plot = LinePlot(
+            "steps",
+            "loss",
+            "The loss curve of the network appears here, beside the loss of guessing.",
+            ui.theme,
+            body,
+        )
+        layout.addWidget(self.plot)
+        layout.addLayout(self._make_models(body))
+        self.quality = QLabel(body)
+        self.quality.setWordWrap(True)
+        self.quality.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        layout.addWidget(self.quality)
+        self.status = StatusCard(ui.theme, body)
+        layout.addWidget(self.status)
+        layout.addStretch(1)
+        ui.said.connect(self.status.say)
+        self.status.say(*ui.last_message)
+        ui.session_bound.connect(ui.slot(self.rebuild))
+        self.rebuild()
+
+    def sizeHint(self) -> QSize:
+        """As wide as a dock may be."""
+        return QSize(330, 420)
+
+    def _button(self, text: str, tip: str, call: object) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setToolTip(tip)
+        button.clicked.connect(self._ui.slot(call))  # type: ignore[arg-type]
+        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        return button
+
+    def _make_models(self, body: QWidget) -> QGridLayout:
+        self.models = QComboBox(body)
+        self.models.setToolTip("Whose predictions are shown")
+        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.models.activated.connect(self._ui.slot(self._activate))
+        grid = QGridLayout()
+        grid.addWidget(QLabel("Models", body), 0, 0)
+        grid.addWidget(self.models, 0, 1)
+        grid.setColumnStretch(1, 1)
+        return grid
+
+    # -- from the session ---------------------------------------------------------------------
+    def rebuild(self) -> None:
+        """Show another project."""
+        self._losses.clear()
+        self.plot.show_lines(())
+        self.show_models()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Say what blocks training."""
+        session = self._ui.session
+        blocked = "Open a project in the Project dock." if session is None else session.blocked_because
+        split = session is not None and any(session.regions(s) is not None for s in session.scans)
+        self.odd.setEnabled(split)
+        self.net.setEnabled(session is not None and not blocked)
+        if blocked:
+            self.blocked.say(f"Training waits: {blocked[:1].lower()}{blocked[1:]}", "warning")
+        else:
+            self.blocked.say("Ready to train.", "success")
+
+    def show_job(self, status: JobStatus) -> None:
+        """Show progress, and the loss where the job tells one."""
+        self.job.show_job(status)
+        figures = status.progress.figures
+        if "loss" in figures and kind_of(status) in ("net", "fcdd"):
+            chance = figures.get("chance_loss", self._chance())
+            points = self._losses.setdefault(status.id, [])
+            if not points or points[-1][0] != status.progress.done:
+                points.append((float(status.progress.done), float(figures["loss"]), float(chance)))
+            self._draw_loss(status.id)
+        if status.error:
+            self.status.say(status.error, "error")
+
+    def _chance(self) -> float:
+        session = self._ui.session
+        return log(max(len(session.scheme), 2)) if session is not None else log(2)
+
+    def _draw_loss(self, job_id: str) -> None:
+        table = np.asarray(self._losses[job_id])
+        line = Line("loss", self._ui.theme.accent, table[:, 0], table[:, 1])
+        is_net = job_id.startswith("net")
+        self.plot.show_lines((line,), ("guessing (ln C)", float(table[-1, 2])) if is_net else None)
+
+    def show_models(self) -> None:
+        """List the models of the project, the newest first, the active one chosen."""
+        session = self._ui.session
+        cards = () if session is None else session.models
+        self.models.clear()
+        for card in reversed(cards):
+            self.models.addItem(self._name(card), card.id)
+            if card.active:
+                self.models.setCurrentIndex(self.models.count() - 1)
+        if not cards:
+            self.models.addItem("none yet")
+        self.models.setEnabled(bool(cards))
+        self._say_quality()
+
+    def _say_quality(self) -> None:
+        session = self._ui.session
+        report = {} if session is None else session.head_report.get(session.pool, {})
+        value = report.get("balanced_accuracy")
+        n = int(report.get("n_labels", 0))
+        text = (
+            ""
+            if value is None
+            else f"Live model: balanced accuracy {float(value):.0%} over {n} labels (provisional)."
+        )
+        self.quality.setText(text)
+        self.quality.setVisible(bool(text))
+
+    @staticmethod
+    def _name(card: ModelCard) -> str:
+        score = card.metrics.get("balanced_accuracy")
+        shown = f" · {float(score):.0%}" if isinstance(score, int | float) else ""
+        return (
+            f"{card.id} · {KIND_WORDS.get(card.kind, card.kind)}{shown}{' · active' if card.active else ''}"
+        )
+
+    # -- from the user ------------------------------------------------------------------------
+    def _find_odd(self) -> None:
+        if self._ui.session is not None:
+            self._ui.session.find_odd()
+
+    def _train(self) -> None:
+        if self._ui.session is not None:
+            self._ui.session.train("net")
+
+    def _activate(self, index: int) -> None:
+        model = self.models.itemData(index)
+        if self._ui.session is not None and model:
+            self._ui.session.activate(str(model))
+
+    def _cancel(self, job_id: str) -> None:
+        if self._ui.session is not None:
+            self._ui.session.cancel(job_id)
