@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUSY_SECONDS = 5.0
 DAMAGE = ("not a database", "malformed", "no such table", "no such column", "corrupt")
-TRANSIENT = ("full", "locked", "busy")  # the same commit may work later
 
 
 class Database:
@@ -98,7 +97,7 @@ class Database:
             return ProjectDamaged(
                 self.name, f"its database is damaged ({text})", "Restore it from a snapshot"
             )
-        if not any(word in text for word in TRANSIENT) and not self.read_only:
+        if "I/O error" in text and not self.read_only:
             self.broken = text
         remedy = "Free some space on this drive; nothing that was saved is lost"
         if "full" not in text:
@@ -120,8 +119,8 @@ class Database:
         Raises
         ------
         ProjectError
-            Nothing of the block was kept; after anything but a full drive the database refuses
-            to write until it is opened again, since a failed fsync cannot be repeated.
+            Nothing of the block was kept. After an I/O error the database refuses to write until it
+            is opened again, since a failed fsync cannot be repeated.
         """
         self._refuse_if_unsafe()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select
 
-from napari_seedlab.core import ProjectDamaged, ProjectError
+from napari_seedlab.core import ProjectDamaged, ProjectError, SeedlabError
 from napari_seedlab.files import is_network, publish_tree
 from napari_seedlab.files.atomic import write_failed
 from napari_seedlab.store import journal, schema
@@ -25,8 +26,9 @@ from napari_seedlab.store.lock import Holder, WriterLock, read_holder
 from napari_seedlab.store.migrations import migrate, require_current
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+logger = logging.getLogger(__name__)
 KEEP_SNAPSHOTS = 3
 SNAPSHOT_AFTER = 100  # events
 
@@ -97,6 +99,22 @@ def enter(path: Path, read_only: bool, wait: bool, take_over: bool) -> Opened:
         opened.notes.append(f"{folder.name} was not closed last time; everything that was saved is there.")
     folder.sweep()
     return opened
+
+
+def leave(opened: Opened, settle: Callable[[], None] | None, sequence: int) -> None:
+    """Settle the caches and copy the database if due (unless `settle` is None); give everything back."""
+    try:
+        if settle is not None:
+            settle()
+            snapshot_if_due(opened.folder, opened.database, sequence)
+    except (SeedlabError, OSError) as error:
+        logger.warning("closing %s: %s", opened.folder.name, error)
+    finally:
+        opened.database.close()
+        if opened.lock is not None:
+            opened.lock.release()
+        if opened.scratch is not None:
+            shutil.rmtree(opened.scratch, ignore_errors=True)
 
 
 def _require_project(folder: Folder) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import uuid
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -26,21 +25,14 @@ from napari_seedlab.core import (
     EventKind,
     InputError,
     LabelState,
-    ProjectError,
     RegionTable,
     Scan,
-    SeedlabError,
 )
-from napari_seedlab.files import (
-    ArraySource,
-    publish_tree,
-    tree_hash,
-)
+from napari_seedlab.files import ArraySource, publish_tree, tree_hash
 from napari_seedlab.store import journal, opening, payloads, projection, queries, rasters, restoring, schema
 from napari_seedlab.store.audit import find_problems
 from napari_seedlab.store.blobs import Blobs
 from napari_seedlab.store.lock import user_name
-from napari_seedlab.store.records import Stroke
 from napari_seedlab.store.registry import Registry
 from napari_seedlab.store.strokes import StrokeBook
 
@@ -54,8 +46,6 @@ if TYPE_CHECKING:
     from napari_seedlab.store.records import Stroke
 
 logger = logging.getLogger(__name__)
-LAST_REGION = 2**31 - 1
-STRIDE = 2**20  # region ids reserved for one split
 
 
 class Project:
@@ -77,13 +67,14 @@ class Project:
         Named caches that can be computed again (see :class:`Registry`).
     set_state, get_state : methods
         Where the user stands.
-    model_path, job_folder, job_folders, drop_job : methods
-        Verified files of models; folders of background computations.
+    model_path, next_model_number, next_region_id : methods
+        Verified files of models; ids that are never given twice.
+    job_folder, job_folders, drop_job : methods
+        Folders of background computations.
     """
 
     def __init__(self, opened: opening.Opened) -> None:
-        self._folder, self._database, self._lock = opened.folder, opened.database, opened.lock
-        self._scratch = opened.scratch
+        self._opened, self._folder, self._database = opened, opened.folder, opened.database
         self.path, self.read_only = opened.folder.root, opened.lock is None
         self.holder: Holder | None = opened.holder
         self.notes = tuple(opened.notes)
@@ -98,9 +89,10 @@ class Project:
         self.set_state, self.get_state = registry.set_state, registry.get_state
         self.job_folder, self.job_folders = registry.job_folder, registry.job_folders
         self.drop_job = registry.drop_job
+        self.next_region_id, self.next_model_number = registry.next_region_id, registry.next_model_number
         self._closed = False
         with self._database.reading() as connection:
-            self._head = journal.head(connection)
+            self._newest = journal.head(connection)[0]
             self.uuid = str(connection.scalar(select(schema.meta.c.value).where(schema.meta.c.key == "uuid")))
 
     # -- opening and closing --------------------------------------------------------------------
@@ -126,12 +118,12 @@ class Project:
             The folder exists or cannot be made; then nothing is left behind.
         """
         target = Path(os.path.abspath(path))
-        with opening.new_folder(target):
-            pass
-        project = cls.open(target)
-        for scheme in (grain, tissue):
-            project.set_scheme(scheme)
-        return project
+        with opening.new_folder(target) as (folder, database), database.transaction() as connection:
+            for scheme in (grain, tissue):
+                payload = payloads.scheme(connection, scheme)
+                by = user_name(), cls.now()
+                projection.record(connection, EventKind.SCHEME, payload, by, Blobs(folder.blobs))
+        return cls.open(target)
 
     @classmethod
     def open(
@@ -169,9 +161,7 @@ class Project:
             if not read_only:
                 opening.sweep_unused(opened.folder, opened.database)
         except BaseException:
-            opened.database.close()
-            if opened.lock is not None:
-                opened.lock.release()
+            opening.leave(opened, None, 0)
             raise
         return project
 
@@ -215,18 +205,8 @@ class Project:
         if self._closed:
             return
         self._closed = True
-        try:
-            if not self.read_only and not self._database.broken:
-                self._rasters.settle()
-                opening.snapshot_if_due(self._folder, self._database, self._head[0])
-        except (SeedlabError, OSError) as error:
-            logger.warning("closing %s: %s", self._folder.name, error)
-        finally:
-            self._database.close()
-            if self._lock is not None:
-                self._lock.release()
-            if self._scratch is not None:
-                shutil.rmtree(self._scratch, ignore_errors=True)
+        settle = None if self.read_only or self._database.broken else self._rasters.settle
+        opening.leave(self._opened, settle, self._newest)
 
     def __enter__(self) -> Project:
         return self
@@ -257,15 +237,10 @@ class Project:
         ProjectError
             It was not saved; nothing changed.
         """
-        text = journal.payload_text(payload)
-        sequence, prev_hash = self._head
-        fields = (sequence + 1, str(uuid.uuid4()), self.now(), annotator or user_name(), str(kind))
-        own = journal.hash_of(fields, text, prev_hash)
-        event = Event(*fields[:4], EventKind(kind), json.loads(text), prev_hash, own)
+        by = annotator or user_name(), self.now()
         with self._database.transaction() as connection:
-            journal.add(connection, event, text)
-            projection.apply(connection, event, self._blobs)
-        self._head = event.sequence, event.hash
+            event = projection.record(connection, kind, payload, by, self._blobs)
+        self._newest = event.sequence
         return event
 
     def events(self, since: int = 0) -> list[Event]:
@@ -376,17 +351,6 @@ class Project:
         with self._database.reading() as connection:
             return queries.seeds(connection)
 
-    def next_region_id(self, count: int = STRIDE) -> int:
-        """Reserve `count` region ids; the first of them. No other call will ever give these ids."""
-        with self._database.transaction() as connection:
-            first = projection.next_number(connection, "region")
-            room = LAST_REGION - first
-            reserved = min(count, max(room // 1024, 64))
-            if reserved > room:
-                raise ProjectError(self._folder.name, "has no region ids left", "Start a new project")
-            projection.raise_number(connection, "region", first + reserved)
-        return first
-
     def add_split(
         self,
         scan: int,
@@ -468,12 +432,12 @@ class Project:
             given = payloads.repair_input(connection, scan, box, old, new)
         payload = payloads.repair(given, op, self._blobs)
         event = self.append(EventKind.REPAIR, payload, annotator)
-        self._rasters.path(scan, self._head[0])
+        self._rasters.path(scan, self._newest)
         return event
 
     def regions_source(self, scan: int) -> ArraySource | None:
         """The region raster of a scan, repairs included; None before it is split."""
-        path = self._rasters.path(scan, self._head[0])
+        path = self._rasters.path(scan, self._newest)
         if path is None:
             return None
         with self._database.reading() as connection:
@@ -483,7 +447,7 @@ class Project:
     def rebuild_regions(self, scan: int) -> None:
         """Make the repaired raster anew from the split and the patches."""
         self._rasters.discard(scan)
-        self._rasters.path(scan, self._head[0])
+        self._rasters.path(scan, self._newest)
 
     # -- answers ----------------------------------------------------------------------------------
     def labels(self) -> dict[int, Label]:
@@ -575,7 +539,9 @@ class Project:
         """Edits that can be taken back, newest first, and edits that can be done again, next first."""
         with self._database.reading() as connection:
             done, undone = queries.history(connection)
-            return tuple([journal.get(connection, s) for s, _ in part] for part in (done, undone))  # type: ignore[return-value]
+            return [journal.get(connection, s) for s, _ in done], [
+                journal.get(connection, s) for s, _ in undone
+            ]
 
     def undo(self, annotator: str = "") -> Event | None:
         """Take the newest edit back; None when there is none, or it is somebody else's.
@@ -588,18 +554,18 @@ class Project:
             Who; an edit of another annotator is then never taken back. Empty takes any.
         """
         with self._database.reading() as connection:
-            done, _ = queries.history(connection)
-        if not done or (annotator and done[0][1] != annotator):
+            edit = queries.next_back(connection)
+        if edit is None or annotator not in ("", edit[1]):
             return None
-        return self._take_back(done[0][0], annotator)
+        return self._take_back(edit[0], annotator)
 
     def redo(self, annotator: str = "") -> Event | None:
         """Do the edit that was taken back last once more; None when there is none."""
         with self._database.reading() as connection:
-            _, undone = queries.history(connection)
-            if not undone or (annotator and undone[0][1] != annotator):
+            edit = queries.next_again(connection)
+            if edit is None or annotator not in ("", edit[1]):
                 return None
-            undo = journal.last_undo_of(connection, undone[0][0])
+            undo = journal.last_undo_of(connection, edit[0])
         return self._take_back(undo, annotator)
 
     def _take_back(self, sequence: int, annotator: str) -> Event:
@@ -608,7 +574,7 @@ class Project:
             edit, _ = journal.resolve(connection, target)
         event = self.append(EventKind.UNDO, {"undoes": sequence, "uuid": target.uuid}, annotator)
         if edit.kind is EventKind.REPAIR:
-            self._rasters.path(int(edit.payload["scan"]), self._head[0])
+            self._rasters.path(int(edit.payload["scan"]), self._newest)
         return event
 
     # -- models, caches, place, jobs ----------------------------------------------------------------
@@ -645,10 +611,3 @@ class Project:
         """The active model of a kind and its file `name`; the newest undamaged one if that fails."""
         cards = sorted(self.models(kind), key=lambda card: not card.active)
         return self._registry.usable_model(cards, name)
-
-    def next_model_number(self, kind: str) -> int:
-        """A number for the id of a new model; never given twice."""
-        with self._database.transaction() as connection:
-            number = projection.next_number(connection, f"model-{kind}")
-            projection.raise_number(connection, f"model-{kind}", number + 1)
-        return number

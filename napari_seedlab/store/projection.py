@@ -6,11 +6,13 @@ replacement in two directions, and replaying the journal gives the same tables.
 
 from __future__ import annotations
 
+import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from napari_seedlab.core import EventKind, LabelState, canonical_json
+from napari_seedlab.core import Event, EventKind, LabelState, canonical_json
 from napari_seedlab.store import journal, schema
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from napari_seedlab.core import Event
     from napari_seedlab.store.blobs import Blobs
 
 UNDOABLE = (EventKind.LABEL, EventKind.REPAIR, EventKind.STROKE)
@@ -41,6 +42,21 @@ def apply(connection: Connection, event: Event, blobs: Blobs) -> None:
         connection.execute(
             insert(schema.history).values(sequence=event.sequence, annotator=event.annotator, undone=False)
         )
+
+
+def record(
+    connection: Connection, kind: EventKind, payload: Mapping[str, Any], by: tuple[str, str], blobs: Blobs
+) -> Event:
+    """Write the next event and what it changes; `by` is the annotator and the UTC time."""
+    text = journal.payload_text(payload)
+    sequence, prev_hash = journal.head(connection)
+    name, utc = by
+    fields = (sequence + 1, str(uuid.uuid4()), utc, name, str(kind))
+    own = journal.hash_of(fields, text, prev_hash)
+    event = Event(*fields[:4], EventKind(kind), json.loads(text), prev_hash, own)
+    journal.add(connection, event, text)
+    apply(connection, event, blobs)
+    return event
 
 
 def rebuild(connection: Connection, blobs: Blobs) -> None:
@@ -200,8 +216,6 @@ def _model(connection: Connection, event: Event, blobs: Blobs) -> None:
 
 def _activate(connection: Connection, model_id: str) -> None:
     """Show one model; models of the same task and pool step back."""
-    import json
-
     table = schema.models
     rows = {row.id: row for row in connection.execute(select(table))}
     chosen = rows.get(model_id)

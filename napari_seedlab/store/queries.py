@@ -187,6 +187,22 @@ def models(connection: Connection, kind: str | None = None) -> list[ModelCard]:
     return [card_of(row.card, bool(row.active)) for row in connection.execute(query)]
 
 
+def next_back(connection: Connection) -> tuple[int, str] | None:
+    """The newest edit (sequence, annotator) that can be taken back."""
+    table = schema.history
+    query = select(table.c.sequence, table.c.annotator).where(~table.c.undone)
+    row = connection.execute(query.order_by(table.c.sequence.desc()).limit(1)).first()
+    return None if row is None else (row[0], row[1])
+
+
+def next_again(connection: Connection) -> tuple[int, str] | None:
+    """The edit (sequence, annotator) that would be done again next."""
+    table = schema.history
+    query = select(table.c.sequence, table.c.annotator).where(table.c.undone)
+    row = connection.execute(query.order_by(table.c.sequence).limit(1)).first()
+    return None if row is None else (row[0], row[1])
+
+
 def history(connection: Connection) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """Edits (sequence, annotator) that can be taken back, newest first, and done again, next first."""
     table = schema.history

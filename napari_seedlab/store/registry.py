@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select
 
-from napari_seedlab.core import InputError, ProjectDamaged, canonical_json
+from napari_seedlab.core import InputError, ProjectDamaged, ProjectError, canonical_json
 from napari_seedlab.files import (
     ArraySource,
     file_hash,
@@ -26,7 +26,7 @@ from napari_seedlab.files import (
     write_json,
 )
 from napari_seedlab.files.atomic import write_failed
-from napari_seedlab.store import schema
+from napari_seedlab.store import projection, schema
 from napari_seedlab.store.folder import plain_name
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from napari_seedlab.store.folder import Folder
 
 logger = logging.getLogger(__name__)
+LAST_REGION = 2**31 - 1
+STRIDE = 2**20  # region ids reserved for one split
 
 
 class Registry:
@@ -81,6 +83,25 @@ class Registry:
             cause = "is not what was written" if path.is_file() else "is missing"
             raise ProjectDamaged(f"models/{row.folder}/{name}", cause, "Train the model again")
         return path
+
+    # -- ids ------------------------------------------------------------------------------------
+    def next_region_id(self, count: int = STRIDE) -> int:
+        """Reserve up to `count` region ids; the first of them. No other call will ever give these ids."""
+        with self._database.transaction() as connection:
+            first = projection.next_number(connection, "region")
+            room = LAST_REGION - first
+            reserved = min(count, max(room // 1024, 64))
+            if reserved > room:
+                raise ProjectError(self._folder.name, "has no region ids left", "Start a new project")
+            projection.raise_number(connection, "region", first + reserved)
+        return first
+
+    def next_model_number(self, kind: str) -> int:
+        """A number for the id of a new model; never given twice."""
+        with self._database.transaction() as connection:
+            number = projection.next_number(connection, f"model-{kind}")
+            projection.raise_number(connection, f"model-{kind}", number + 1)
+        return number
 
     def usable_model(self, cards: Sequence[ModelCard], name: str) -> tuple[ModelCard, Path] | None:
         """The first of `cards` whose file `name` is undamaged, with that file."""

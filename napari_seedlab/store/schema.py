@@ -89,6 +89,7 @@ history = Table(  # what can be taken back (undone false) or done again (undone 
     Column("sequence", Integer, primary_key=True, autoincrement=False),
     Column("annotator", Text, nullable=False),
     Column("undone", Boolean, nullable=False),
+    Index("history_undone", "undone"),
 )
 rasters = Table(  # region raster of a scan: `base` as it was split, plus repairs up to `applied`
     "rasters",
