@@ -84,10 +84,11 @@ def regular_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, os.st
         number = getattr(error, "errno", None) or 0
         cause, remedy = _CAUSES.get(number, (f"cannot be opened ({error})", "Check the path"))
         raise InputError(name, cause, remedy) from error
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise InputError(name, f"is {_kind(facts.st_mode)}, not a file", "Choose a regular file")
     with os.fdopen(descriptor, "rb") as stream:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode):
-            raise InputError(name, f"is {_kind(facts.st_mode)}, not a file", "Choose a regular file")
         if facts.st_size == 0:
             raise InputError(name, "is empty (0 bytes)", COPY_AGAIN)
         yield stream, facts

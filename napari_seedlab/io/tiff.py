@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import os
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -27,7 +28,6 @@ from napari_seedlab.io.tiff_gate import walk_pages
 from napari_seedlab.io.tiff_voxels import voxel_size
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -113,9 +113,25 @@ def describe(path: Path, modality: Modality | None) -> tuple[ScanFacts, ArraySou
 
 def planes(path: Path, modality: Modality | None, start: int, stop: int) -> Iterator[np.ndarray[Any, Any]]:
     """Decoded planes (y, x) `start` to `stop`; colours become their mean."""
-    with opened(path) as (_, stack, _facts):
+    stack = _kept(path)
+    with one_line_errors(stack.name):
         for z in range(start, stop):
             yield _plane(stack, z)
+
+
+@contextmanager
+def one_line_errors(name: str) -> Iterator[None]:
+    """Errors of the library as one line about `name`."""
+    try:
+        yield
+    except (InputError, GeneratorExit):
+        raise
+    except MemoryError as error:
+        cause = "needs more memory than a reader may take"
+        raise InputError(name, cause, "Save it in smaller pages") from error
+    except Exception as error:  # the edge to a foreign library
+        cause = f"cannot be decoded ({str(error)[:60] or type(error).__name__})"
+        raise InputError(name, cause, "Write it again, best without compression") from error
 
 
 @contextmanager
@@ -125,23 +141,32 @@ def opened(path: Path) -> Iterator[tuple[Any, Stack, os.stat_result]]:
 
     name = shown_name(path)
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters is checked and said here
-    with regular_file(path) as (stream, facts):
+    with regular_file(path) as (stream, facts), one_line_errors(name):
         pages = walk_pages(stream, facts.st_size, name)
         stream.seek(0)
-        try:
-            with tifffile.TiffFile(
-                stream, name=path.name, _multifile=False, _useframes=pages.is_uniform
-            ) as tif:
-                yield tif, _stack(tif, stream, name, facts.st_size), facts
-        except (InputError, GeneratorExit):
-            raise
-        except MemoryError as error:
-            raise InputError(
-                name, "needs more memory than a reader may take", "Save it in smaller pages"
-            ) from error
-        except Exception as error:  # the edge to a foreign library
-            cause = f"cannot be decoded ({str(error)[:60] or type(error).__name__})"
-            raise InputError(name, cause, "Write it again, best without compression") from error
+        options = {"_multifile": False, "_useframes": pages.is_uniform}
+        with tifffile.TiffFile(stream, name=path.name, **options) as tif:
+            yield tif, _stack(tif, stream, name, facts.st_size), facts
+
+
+_last: dict[tuple[str, int, int], tuple[ExitStack, Stack]] = {}  # the file that was decoded last
+
+
+def _kept(path: Path) -> Stack:
+    """The opened file, kept from the last call while it did not change: a page list takes long to walk."""
+    try:
+        facts = os.stat(path)
+        key = (str(path), facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        key = (str(path), -1, -1)
+    if key not in _last:
+        for room, _ in _last.values():
+            room.close()
+        _last.clear()
+        room = ExitStack()
+        _, stack, _ = room.enter_context(opened(path))
+        _last[key] = (room, stack)
+    return _last[key][1]
 
 
 def _stack(tif: Any, stream: BinaryIO, name: str, size: int) -> Stack:
