@@ -73,7 +73,7 @@ class RegionPatch:
             raise InputError(
                 "repair", f"crop has shape {crop.shape}, the patch {shape}", "Read the patch's own box"
             )
-        out = np.array(crop, np.int32)
+        out = np.array(crop, np.int32, order="C")
         if not np.array_equal(out.reshape(-1)[self.index], self.old):
             raise InputError("repair", "the regions changed since this edit", "Undo later edits first")
         out.reshape(-1)[self.index] = self.new

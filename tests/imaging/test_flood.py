@@ -136,7 +136,11 @@ def test_ascent_equals_a_plain_walk():
     inside = expected >= 0
     np.testing.assert_array_equal(-basins.labels[inside], np.searchsorted(summits, expected[inside]) + 1)
     assert not basins.labels[~inside].any()
-    np.testing.assert_array_equal(basins.sizes, np.bincount(-basins.labels.reshape(-1), minlength=len(basins.sizes)) * (np.arange(len(basins.sizes)) > 0))
+    np.testing.assert_array_equal(
+        basins.sizes,
+        np.bincount(-basins.labels.reshape(-1), minlength=len(basins.sizes))
+        * (np.arange(len(basins.sizes)) > 0),
+    )
 
 
 def test_passes_are_the_highest_borders():

@@ -218,7 +218,14 @@ def test_recipe_survives_json():
 
 @pytest.mark.parametrize(
     "field",
-    [{"n_levels": 4}, {"h": -1}, {"seed_radius": 0}, {"spacing": (1, 0, 1)}, {"clip_percentile": 10}, {"colour": 1}],
+    [
+        {"n_levels": 4},
+        {"h": -1},
+        {"seed_radius": 0},
+        {"spacing": (1, 0, 1)},
+        {"clip_percentile": 10},
+        {"colour": 1},
+    ],
     ids=str,
 )
 def test_bad_recipe_is_refused_in_one_line(field):
@@ -227,7 +234,9 @@ def test_bad_recipe_is_refused_in_one_line(field):
 
 
 @pytest.mark.parametrize(
-    "image", [np.full((3, 4, 5), 7), np.full((3, 4, 5), np.nan), np.empty((0, 4, 5))], ids=["flat", "nan", "empty"]
+    "image",
+    [np.full((3, 4, 5), 7), np.full((3, 4, 5), np.nan), np.empty((0, 4, 5))],
+    ids=["flat", "nan", "empty"],
 )
 def test_image_without_content_is_refused(image):
     with pytest.raises(InputError):
