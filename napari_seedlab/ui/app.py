@@ -8,13 +8,13 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from psygnal.qt import start_emitting_from_queue
-from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
-from napari_seedlab.core import LabelState, Modality, SeedlabError, one_line
+from napari_seedlab.core import Modality, SeedlabError, one_line
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
-from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds
+from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_telling
 from napari_seedlab.ui.labelling_mode import LabellingMode
 from napari_seedlab.ui.layers import SeedlabLayers
 from napari_seedlab.ui.strokes import StrokeTool
@@ -51,7 +51,8 @@ class SeedlabUi(QObject):
     def __init__(self, viewer: napari.Viewer, session: Session | None = None) -> None:
         window = viewer.window._qt_window
         super().__init__(window)
-        self.viewer, self.session = viewer, None
+        self.viewer = viewer
+        self.session: Session | None = None
         self.theme = theme_of(viewer.theme)
         self.colour_by = MODES[0]
         self._mode_was_chosen = False
@@ -75,6 +76,8 @@ class SeedlabUi(QObject):
         viewer.mouse_drag_callbacks.append(self._canvas_pressed)
         viewer.dims.events.current_step.connect(self._dims_changed)
         window.destroyed.connect(self.close)
+        window.installEventFilter(self)
+        QApplication.instance().aboutToQuit.connect(self.close)
         start_emitting_from_queue(msec=QUEUE_MS)
         if session is not None:
             self.bind(session)
@@ -163,6 +166,17 @@ class SeedlabUi(QObject):
             signal.disconnect(slot, missing_ok=True)
         self._connections.clear()
 
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Notice that the window was closed, unless somebody kept it open."""
+        if event is not None and event.type() == QEvent.Type.Close:
+            QTimer.singleShot(0, self._close_if_hidden)
+        return False
+
+    def _close_if_hidden(self) -> None:
+        window = getattr(self.viewer.window, "_qt_window", None)
+        if window is None or not window.isVisible():
+            self.close()
+
     def close(self, *_: object) -> None:
         """Let go of the viewer and of the session; called when the window goes."""
         if self._closed:
@@ -230,6 +244,7 @@ class SeedlabUi(QObject):
         session, shown = self.session, self.layers.shown
         self._recolour_soon()
         self._tell("project", "show_scans")
+        self._tell_blocked()
         if session is None or shown is None or shown.scan.id != scan:
             return
         from napari_seedlab.ui import reading
@@ -392,7 +407,10 @@ class SeedlabUi(QObject):
             self._halves = (seeds[0], [])
             self.say("Click a point in the first half, then one in the second.")
             return
-        session.repair(what, seeds)
+        if what == "merge":
+            session.merge(seeds)
+        else:
+            session.delete(seeds)
         session.select((), "repair")
 
     def preview_automatic(self, recipe: dict[str, Any]) -> None:
@@ -454,26 +472,6 @@ class SeedlabUi(QObject):
     def start_labelling(self, on: bool) -> None:
         """Switch labelling on or off; on draws suggestions where there are none and flies to the first."""
         self.mode.switch(on)
-
-    def describe(self, seed: int) -> str:
-        """One line about a seed."""
-        session = self.session
-        if session is None:
-            return f"Seed {seed}"
-        parts = [f"Seed {seed}"]
-        label = session.label(seed)
-        if label.state is LabelState.LABELLED:
-            parts.append(f"labelled {session.scheme.by_id(label.class_id).name}")
-        elif label.state is not LabelState.NONE:
-            parts.append(str(label.state).replace("_", " "))
-        p = {} if session.predictions is None else session.predictions.of(seed)
-        if p:
-            best = max(p, key=lambda c: p[c])
-            parts.append(f"predicted {session.scheme.by_id(best).name} {p[best]:.0%}")
-        score = None if session.anomaly is None else session.anomaly.of(seed)
-        if score is not None:
-            parts.append(f"oddness {score:.2f}")
-        return " · ".join(parts)
 
     # -- labelling mode, canvas ---------------------------------------------------------------
     def _make_mode(self, window: QWidget) -> LabellingMode:
@@ -557,7 +555,7 @@ class SeedlabUi(QObject):
         points.append(tuple(round(float(v)) for v in layer.world_to_data(position[-3:])))
         if len(points) == 2:
             self._halves = None
-            session.repair("split", [seed], points=points)
+            session.split_seed(seed, points)
 
     def _dims_changed(self, _event: object = None) -> None:
         self.slot(self._slice_moved)()
@@ -586,15 +584,6 @@ class SeedlabUi(QObject):
         overlay.visible = bool(lines)
 
 
-def most_telling(session: Session) -> str:
-    """What to colour by until the user chooses: the latest kind of knowledge there is."""
-    if session.predictions is not None:
-        return "prediction"
-    if session.anomaly is not None:
-        return "anomaly"
-    return "cluster" if session.layout is not None else "label"
-
-
 _OPEN: dict[int, SeedlabUi] = {}
 
 
@@ -603,11 +592,6 @@ def ui_for(viewer: napari.Viewer) -> SeedlabUi:
     if id(viewer) not in _OPEN:
         _OPEN[id(viewer)] = SeedlabUi(viewer)
     return _OPEN[id(viewer)]
-
-
-def loaded_heavy_modules() -> list[str]:
-    """Modules that only workers may import and that this process has."""
-    return [name for name in ("torch", "sklearn", "umap", "transformers") if name in sys.modules]
 
 
 def _n_arguments(call: Callable[..., object]) -> int:

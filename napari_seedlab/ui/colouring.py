@@ -26,7 +26,7 @@ STATE_RGB = {
     LabelState.NOT_WHOLE: NOT_WHOLE_RGB,
     LabelState.CONFLICT: CONFLICT_RGB,
 }
-# Stops of viridis and inferno (matplotlib, CC0), sampled evenly; inferno starts above black so that it shows on a dark map.
+# Stops of viridis and inferno (matplotlib, CC0); inferno starts above black, to show on a dark map.
 VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 INFERNO = ((66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
 CLUSTERS = (
@@ -104,6 +104,15 @@ def colour_seeds(session: Session, mode: str) -> SeedColours:
     """The colours of all seeds by `mode`, one of ``MODES``."""
     seeds = seeds_shown(session)
     return _BY_MODE[mode](session, seeds)
+
+
+def most_telling(session: Session) -> str:
+    """What to colour by until the user chooses: the latest kind of knowledge there is."""
+    if session.predictions is not None:
+        return "prediction"
+    if session.anomaly is not None:
+        return "anomaly"
+    return "cluster" if session.layout is not None else "label"
 
 
 def by_label(session: Session, seeds: Ids) -> SeedColours:

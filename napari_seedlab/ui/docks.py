@@ -50,6 +50,7 @@ def open_docks(viewer: napari.Viewer, session: Session | None = None) -> Seedlab
     Parameters
     ----------
     viewer : napari.Viewer
+        Where to open them.
     session : Session, optional
         The project to show.
 

@@ -99,7 +99,7 @@ class JobRow(QWidget):
 
     def text(self) -> str:
         """The line above the bar."""
-        return self._title.text()
+        return str(self._title.text())
 
     @staticmethod
     def _line(status: JobStatus) -> str:

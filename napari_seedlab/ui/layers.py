@@ -1,4 +1,4 @@
-"""The layers of Seedlab in a viewer: found by a mark in their metadata, made again when somebody deleted them."""
+"""The layers of Seedlab in a viewer: found by a mark in their metadata, made again when deleted."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SeedlabLayers:
         return next((layer for layer in self._viewer.layers if layer.metadata.get(MARK) == kind), None)
 
     def _put(self, kind: str, layer: Layer) -> Layer:
-        """Add `layer` under the mark `kind`, above the layers that belong below it; the active layer stays."""
+        """Add `layer` under the mark `kind` where it belongs in the stack; the active layer stays."""
         active = self._viewer.layers.selection.active
         below = set(STACK[: STACK.index(kind)])
         marks = [other.metadata.get(MARK) for other in self._viewer.layers]
@@ -223,9 +223,10 @@ class SeedlabLayers:
         if shown is None or layer is None or shown.planes is None or shown.table is None:
             return None
         voxel = np.rint(layer.world_to_data(position[-3:])).astype(int)
-        region = shown.planes.region_at(tuple(int(v) for v in voxel))
-        rows = np.flatnonzero(shown.table.region == region) if region else ()
-        return int(shown.table.seed[rows[0]]) if len(rows) else None
+        z, y, x = (int(v) for v in voxel)
+        region = shown.planes.region_at((z, y, x))
+        rows = np.flatnonzero(shown.table.region == region)
+        return int(shown.table.seed[rows[0]]) if region and rows.size else None
 
     # -- heatmap, threshold, tissue -----------------------------------------------------------
     def show_heat(self, heat: ArrayLike | None, scale: tuple[float, float]) -> None:
@@ -300,7 +301,8 @@ class SeedlabLayers:
             return None
         layer = self.find("strokes")
         if layer is None:
-            shape, place = self.shown.scan.facts.shape, self._place()
+            shape: tuple[int, ...] = self.shown.scan.facts.shape
+            place = self._place()
             if self.shown.scan.facts.modality is Modality.HSI:  # one plane, whatever band is shown
                 shape, place = shape[1:], {key: value[1:] for key, value in place.items()}
             canvas = np.zeros(shape, np.uint8)  # pages are only taken where somebody paints

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QEvent, QPointF, QRectF, Qt, QTimer, Signal
@@ -21,6 +23,9 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_seedlab.ui.theme import DARK, Theme
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Xy = npt.NDArray[np.float64]
 
@@ -57,7 +62,7 @@ def raster(
     size: tuple[int, int],
     background: tuple[int, int, int],
 ) -> npt.NDArray[np.uint8]:
-    """Draw discs at (n, 2) pixels x, y in colours `rgb` on a (height, width, 3) picture; later ones on top."""
+    """Draw discs at (n, 2) pixels x, y in colours `rgb` on a (height, width, 3) picture, in order."""
     height, width = size
     picture = np.empty((height, width, 3), np.uint8)
     picture[:] = background
@@ -105,7 +110,7 @@ class MapCanvas(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self._frame)
-        self.describe = str  # what a tooltip says of a seed
+        self.describe: Callable[[int], str] = str  # what a tooltip says of a seed
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.setMinimumHeight(120)
@@ -268,7 +273,7 @@ class MapCanvas(QWidget):
         place = event.position()
         if self._pan_from is not None:
             moved = place - self._pan_from
-            self._shift = (*self._shift, moved.x(), moved.y())
+            self._shift = self._shift + np.asarray([moved.x(), moved.y()])
             self._pan_from = place
             self._redraw()
         elif self._press is not None:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 
 from napari_seedlab.ui.colouring import MODES, SeedColours
 from napari_seedlab.ui.map_canvas import MapCanvas
+from napari_seedlab.ui.seed_text import describe
 
 if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
@@ -144,4 +145,4 @@ class MapDock(QWidget):
         self._ui.select(frozenset(seeds.tolist()), "map")
 
     def _describe(self, seed: int) -> str:
-        return self._ui.describe(seed)
+        return describe(self._ui.session, seed)

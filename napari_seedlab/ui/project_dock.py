@@ -215,7 +215,7 @@ class ProjectDock(QScrollArea):
     def show_scans(self) -> None:
         """List the scans; the current one is chosen."""
         session = self._ui.session
-        scans = [] if session is None else sorted(session.scans.values(), key=lambda s: s.id)
+        scans: list[Scan] = [] if session is None else sorted(session.scans.values(), key=lambda s: s.id)
         listed = [(self.scans.itemData(i), self.scans.itemText(i)) for i in range(self.scans.count())]
         wanted = [(s.id, s.facts.name) for s in scans]
         if listed != wanted:
@@ -270,7 +270,7 @@ class ProjectDock(QScrollArea):
 
     def _slider_grey(self) -> float:
         low, high = self._ui.layers.grey_range()
-        return low + (high - low) * self.slider.value() / SLIDER_STEPS
+        return low + (high - low) * float(self.slider.value()) / SLIDER_STEPS
 
     def _threshold_moved(self, *_: object) -> None:
         manual = not self.automatic.isChecked()
@@ -329,7 +329,7 @@ class ProjectDock(QScrollArea):
             self._ui.session.import_scan(path)
 
     def _ask_export(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Export into an empty folder")
+        path, _ = QFileDialog.getSaveFileName(self, "Export into a new folder", "seedlab-export")
         if path and self._ui.session is not None:
             self._ui.session.export(path)
 

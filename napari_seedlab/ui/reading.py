@@ -86,7 +86,7 @@ def stretched(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """`plane` between its 1 and 99 percentiles as 0-255."""
     low, high = np.percentile(plane, (1, 99))
     scaled = (np.nan_to_num(plane) - low) / max(float(high - low), 1e-9) * 255
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
 
 def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) -> float:

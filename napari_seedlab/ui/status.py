@@ -36,7 +36,7 @@ class StatusCard(QFrame):
 
     def text(self) -> str:
         """What is shown."""
-        return self._label.text()
+        return str(self._label.text())
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the card behind its text."""

@@ -90,7 +90,8 @@ class StrokeTool:
     def _plane(self, at: tuple[int, int]) -> npt.NDArray[np.uint8]:
         assert self._layer is not None
         data: Any = self._layer.data
-        return data if data.ndim == 2 else data[(slice(None),) * at[0] + (at[1],)]
+        plane: npt.NDArray[np.uint8] = data if data.ndim == 2 else data[(slice(None),) * at[0] + (at[1],)]
+        return plane
 
     def load(self) -> None:
         """Fetch the strokes of the visible slice."""

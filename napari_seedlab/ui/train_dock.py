@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt
@@ -146,7 +146,7 @@ class TrainDock(QScrollArea):
     def show_models(self) -> None:
         """List the models of the project, the newest first, the active one chosen."""
         session = self._ui.session
-        cards = () if session is None else session.models
+        cards: tuple[ModelCard, ...] = () if session is None else session.models
         self.models.clear()
         for card in reversed(cards):
             self.models.addItem(self._name(card), card.id)
@@ -159,7 +159,7 @@ class TrainDock(QScrollArea):
 
     def _say_quality(self) -> None:
         session = self._ui.session
-        report = {} if session is None else session.head_report.get(session.pool, {})
+        report: dict[str, Any] = {} if session is None else session.head_report.get(session.pool, {})
         value = report.get("balanced_accuracy")
         n = int(report.get("n_labels", 0))
         text = (

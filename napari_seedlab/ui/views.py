@@ -18,10 +18,15 @@ class ArrayLike(Protocol):
     """What napari slices."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __getitem__(self, key: Any) -> npt.NDArray[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Voxel type."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """The voxels of ints and slices."""
 
 
 class RegionPlanes:
@@ -52,7 +57,7 @@ class RegionPlanes:
         return self._kept(("ids", _name(key)), lambda: self._regions[key])
 
     def edges(self, key: tuple[Any, ...], width: int) -> npt.NDArray[np.int32]:
-        """Region ids within `width` voxels of a region's rim, 0 inside; as they are when `key` is not a plane."""
+        """Region ids within `width` voxels of a rim, 0 inside; unchanged when `key` is no plane."""
         if sum(isinstance(k, slice) for k in key) != 2:
             return self.plane(key)
         name = _name(key[1:] if self._flat else key)

@@ -300,5 +300,17 @@ class FakeSession:
         future.set_result(self._raster.get((scan, axis, index), np.full(plane, -1, np.int8)).copy())
         return future
 
+    def merge(self, seeds, scan=None):
+        self.calls.append(("merge", tuple(seeds)))
+
+    def split_seed(self, seed, points, scan=None):
+        self.calls.append(("split_seed", seed, [tuple(p) for p in points]))
+
+    def delete(self, seeds, scan=None):
+        self.calls.append(("delete", tuple(seeds)))
+
+    def export(self, to):
+        self.calls.append(("export", str(to)))
+
     def close(self, finish_in_background=False):
         self.calls.append(("close",))
