@@ -86,8 +86,8 @@ def _apply(block: Float, weights: list[Float]) -> Float:
     along_x = block @ weights[2].T  # (z, y, X)
     along_y = weights[1] @ along_x  # (z, Y, X)
     n_z, n_y, n_x = along_y.shape
-    cells = weights[0] @ along_y.reshape(n_z, n_y * n_x)  # (Z, Y · X)
-    return np.asarray(cells.reshape(-1, n_y, n_x), np.float32)  # (Z, Y, X)
+    cells = np.asarray(weights[0] @ along_y.reshape(n_z, n_y * n_x))  # (Z, Y · X)
+    return cells.reshape(-1, n_y, n_x)  # (Z, Y, X)
 
 
 def _resample(block: Float, window: _Window) -> Float:

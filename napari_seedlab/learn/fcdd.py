@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Members = npt.NDArray[np.int64]
 
 MIN_NORMAL = 8  # seeds without which there is no idea of normal
-CHECKPOINT_EVERY = 50  # steps
 CHUNK = 64  # voxels per edge of a chunk of the heat raster
 LEAST_TOP = 3.0  # heat at the top of the colour scale, at least; 1 is the score of the median seed
 
@@ -144,52 +143,20 @@ def scores(heat: npt.NDArray[np.floating], masks: Mask, top: float = 0.01) -> Fl
     return out
 
 
-class Fit:
-    """One training of one network, a step at a time.
+def new_trainer(
+    pool: Pool, members: Members, settings: FCDDSettings, random_state: int, number: int = 0
+) -> training.Trainer:
+    """Fit number `number` of the pool's `members`, ready for its first step."""
+    device = training.pick_device(settings.device)
 
-    The draws of a step depend on `random_state`, the number of the fit and the step alone, so that
-    a resumed fit goes on exactly.
-    """
+    def loss(model: torch.nn.Module, step: int, batch: int) -> torch.Tensor:
+        rng = training.stream(random_state, number, step)
+        crops, masks, defects = pool.draw(members, batch, rng)
+        heat = model.heat(network_input(crops, masks, pool.spread).to(device))
+        return map_loss(heat, torch.from_numpy(masks).to(device), torch.from_numpy(defects).to(device))
 
-    def __init__(
-        self, pool: Pool, members: Members, settings: FCDDSettings, random_state: int, number: int = 0
-    ) -> None:
-        self.pool, self.members, self.settings = pool, members, settings
-        self.device = training.pick_device(settings.device)
-        self.model = new_model(settings, random_state, number).to(self.device)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), settings.peak_rate)
-        self.n_done, self.batch, self.halvings = 0, settings.batch, 0
-        self.is_bfloat16 = settings.precision == "bfloat16"
-        self._key = (random_state, number)
-        self._guard = training.StepGuard("anomaly map")
-
-    def step(self) -> float:
-        """Take one optimiser step; return its loss."""
-        try:
-            loss = self._loss()
-        except RuntimeError as error:
-            self.batch = training.halved(self.batch, self.halvings, error)
-            self.halvings += 1
-            return self.step()
-        value = float(loss.detach())
-        if self._guard.is_good(value):
-            rate = training.one_cycle(self.n_done, self.settings.n_steps, self.settings.peak_rate)
-            training.set_rate(self.optimizer, rate)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        self.n_done += 1
-        return value
-
-    def _loss(self) -> torch.Tensor:
-        self.model.train()
-        rng = training.stream(*self._key, self.n_done)
-        crops, masks, defects = self.pool.draw(self.members, self.batch, rng)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
-            heat = self.model.heat(network_input(crops, masks, self.pool.spread).to(self.device))
-        return map_loss(
-            heat, torch.from_numpy(masks).to(self.device), torch.from_numpy(defects).to(self.device)
-        )
+    plan = training.Plan(settings.n_steps, settings.peak_rate, settings.batch, precision=settings.precision)
+    return training.Trainer("anomaly map", new_model(settings, random_state, number).to(device), loss, plan)
 
 
 def new_model(settings: FCDDSettings, random_state: int, number: int = 0) -> FCDD3D:
@@ -265,11 +232,27 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     fits = []
     for number in range(settings.n_fits):
         kept = members if number == 0 else _without_oddest(members, averages.scores(), settings.drop)
-        fit = Fit(pool, kept, settings, request.random_state, number)
-        yield from _train(fit, folder, number)
+        fit = new_trainer(pool, kept, settings, request.random_state, number)
+        report = _Report(number, settings, fit.device.type)
+        yield from fit.run(folder / f"checkpoint-{number}.safetensors", report)
         yield from averages.add(fit.model, kept)
         fits.append(fit)
     return (yield from _publish(folder, scans, seeds, averages, fits))
+
+
+@dataclass(frozen=True)
+class _Report:
+    """How a fit tells where it stands."""
+
+    number: int
+    settings: FCDDSettings
+    device: str
+
+    def __call__(self, n_done: int, loss: float) -> Progress:
+        """The progress over all fits."""
+        n_steps, n_fits = self.settings.n_steps, self.settings.n_fits
+        line = f"Learning what is normal, fit {self.number + 1} of {n_fits} on {self.device}"
+        return Progress(self.number * n_steps + n_done, n_fits * n_steps, line, {"loss": loss})
 
 
 def _normal_members(seeds: crops_io.SeedCrops, labels: dict[int, int], settings: FCDDSettings) -> Members:
@@ -292,51 +275,12 @@ def _without_oddest(members: Members, score: Float, drop: float) -> Members:
     return np.sort(members[np.argsort(score[members], kind="stable")[:n_kept]])
 
 
-def _train(fit: Fit, folder: Path, number: int) -> Generator[Progress, None, None]:
-    """Run a fit to its end, from its checkpoint where there is one, leaving one when it is stopped."""
-    path = folder / f"checkpoint-{number}.safetensors"
-    n_steps, pace = fit.settings.n_steps, training.Pace()
-    if path.is_file():
-        facts = training.load_checkpoint(path, fit.model, fit.optimizer)
-        fit.n_done, fit.is_bfloat16, fit.batch = facts["n_done"], facts["bfloat16"], facts["batch"]
-    elif fit.settings.precision == "auto":
-        fit.is_bfloat16 = _is_bfloat16_faster(fit)
-    try:
-        while fit.n_done < n_steps:
-            loss = fit.step()
-            if fit.n_done % CHECKPOINT_EVERY == 0:
-                _save_checkpoint(fit, path)
-            if pace.is_due():
-                done, total = number * n_steps + fit.n_done, fit.settings.n_fits * n_steps
-                line = (
-                    f"Learning what is normal ({fit.device.type}, fit {number + 1} of {fit.settings.n_fits})"
-                )
-                yield Progress(done, total, line, {"loss": loss})
-    except GeneratorExit:
-        _save_checkpoint(fit, path)
-        raise
-    _save_checkpoint(fit, path)
-
-
-def _save_checkpoint(fit: Fit, path: Path) -> None:
-    facts = {"n_done": fit.n_done, "bfloat16": fit.is_bfloat16, "batch": fit.batch}
-    training.save_checkpoint(path, fit.model, fit.optimizer, facts)
-
-
-def _is_bfloat16_faster(fit: Fit) -> bool:
-    """Probe one training step of a copy, without changing the fit."""
-    settings = fit.settings
-    probe = FCDD3D(fit.model.config).to(fit.device)
-    crops = torch.zeros((settings.batch, 1, *(settings.size,) * 3), device=fit.device)
-    return training.is_bfloat16_faster(lambda: probe.heat(crops).mean().backward(), fit.device)
-
-
 def _publish(
     folder: Path,
     scans: list[crops_io.ScanInput],
     seeds: crops_io.SeedCrops,
     averages: _Averages,
-    fits: list[Fit],
+    fits: list[training.Trainer],
 ) -> Generator[Progress, None, JobResult]:
     """Write weights, scores and heat; return what was written."""
     settings, score = averages.settings, averages.scores()
@@ -358,7 +302,7 @@ def _publish(
         "scores_min": float(best.min()),
         "scores_max": float(best.max()),
         "scale": [0.0, top],
-        "n_normal": len(fits[-1].members),
+        "n_seeds": len(best),
         "device": fits[0].device.type,
         "bfloat16": fits[0].is_bfloat16,
         "threads": torch.get_num_threads(),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +15,13 @@ import safetensors.torch
 import torch
 
 from napari_seedlab import files
-from napari_seedlab.core import InputError, JobError
+from napari_seedlab.core import InputError, JobError, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
 
+CHECKPOINT_EVERY = 50  # steps
 PAUSE = 0.3  # seconds between two reports of a job
 MAX_BAD_STEPS = 3  # steps with a loss that is not a number, before a training stops
 MAX_HALVINGS = 3  # of the batch when the device runs out of memory
@@ -70,12 +73,6 @@ def one_cycle(step: int, n_steps: int, peak: float) -> float:
         return low + (peak - low) * (1 - math.cos(math.pi * step / max(top, 1))) / 2
     share = (step - top) / max(n_steps - 1 - top, 1)
     return last + (peak - last) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 class Pace:
@@ -153,29 +150,6 @@ def save_model(path: Path, model: torch.nn.Module, facts: Mapping[str, Any]) -> 
     save_tensors(path, model.state_dict(), facts)
 
 
-def save_checkpoint(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]
-) -> None:
-    """Publish what is needed to go on with a training: weights, optimiser state and facts."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    for i, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    save_tensors(path, tensors, facts)
-
-
-def load_checkpoint(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put a checkpoint into `model` and `optimizer`; return its facts."""
-    tensors, facts = load_tensors(path)
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, i, name = key.split(".")
-            states.setdefault(int(i), {})[name] = value
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    return facts
-
-
 def stream(*numbers: int) -> np.random.Generator:
     """A random stream for a step: the same numbers give the same draws, whatever was drawn before."""
     return np.random.default_rng([abs(int(n)) for n in numbers])
@@ -200,3 +174,118 @@ def halved(batch: int, halvings: int, error: RuntimeError) -> int:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return batch // 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train: steps, largest learning rate, batch, decay, precision."""
+
+    n_steps: int
+    peak_rate: float
+    batch: int
+    weight_decay: float = 0.0
+    precision: str = "auto"  # or float32, bfloat16; auto tries both for a second
+
+
+class Trainer:
+    """One training of one network, a step at a time, resumable and robust.
+
+    Parameters
+    ----------
+    subject : str
+        What is trained, for error lines.
+    model : torch.nn.Module
+        On its device; changed in place.
+    loss : callable
+        ``loss(model, step, batch)`` → scalar tensor. What it draws must depend on `step` alone, so that
+        a resumed training goes on exactly.
+    plan : Plan
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        model: torch.nn.Module,
+        loss: Callable[[torch.nn.Module, int, int], torch.Tensor],
+        plan: Plan,
+    ) -> None:
+        self.subject, self.model, self.plan = subject, model, plan
+        self.device = next(model.parameters()).device
+        self.optimizer = torch.optim.AdamW(model.parameters(), plan.peak_rate, weight_decay=plan.weight_decay)
+        self.n_done, self.batch = 0, plan.batch
+        self.is_bfloat16 = plan.precision == "bfloat16"
+        self._loss, self._halvings, self._guard = loss, 0, StepGuard(subject)
+
+    def step(self) -> float:
+        """Take one optimiser step and return its loss; a loss that is not finite changes nothing."""
+        self.model.train()
+        try:
+            value = self._step()
+        except RuntimeError as error:
+            self.batch = halved(self.batch, self._halvings, error)
+            self._halvings += 1
+            return self.step()
+        self.n_done += 1
+        return value
+
+    def _step(self) -> float:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
+            loss = self._loss(self.model, self.n_done, self.batch)
+        value = float(loss.detach())
+        if self._guard.is_good(value):
+            for group in self.optimizer.param_groups:
+                group["lr"] = one_cycle(self.n_done, self.plan.n_steps, self.plan.peak_rate)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        return value
+
+    def run(self, path: Path, report: Callable[[int, float], Progress]) -> Generator[Progress, None, None]:
+        """Train to the end, from the checkpoint at `path` where there is one.
+
+        Yields ``report(steps done, mean loss since the last report)``. A checkpoint is left every 50
+        steps, at the end, and when the generator is closed.
+        """
+        if path.is_file():
+            self.load(path)
+        elif self.plan.precision == "auto":
+            self.is_bfloat16 = self._is_bfloat16_faster()
+        pace, losses = Pace(), []
+        try:
+            while self.n_done < self.plan.n_steps:
+                losses.append(self.step())
+                if self.n_done % CHECKPOINT_EVERY == 0:
+                    self.save(path)
+                if pace.is_due():
+                    yield report(self.n_done, float(np.mean(losses)))
+                    losses.clear()
+        except GeneratorExit:
+            self.save(path)
+            raise
+        self.save(path)
+
+    def _is_bfloat16_faster(self) -> bool:
+        """Try both precisions on a copy of the network."""
+        probe = copy.deepcopy(self.model).train()
+        return is_bfloat16_faster(lambda: self._loss(probe, 0, self.batch).backward(), self.device)
+
+    def save(self, path: Path) -> None:
+        """Publish a checkpoint: weights, optimiser state, place, precision and batch."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        facts = {"n_done": self.n_done, "bfloat16": self.is_bfloat16, "batch": self.batch}
+        save_tensors(path, tensors, facts)
+
+    def load(self, path: Path) -> None:
+        """Go on where :meth:`save` left."""
+        tensors, facts = load_tensors(path)
+        self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, i, name = key.split(".")
+                states.setdefault(int(i), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self.n_done, self.is_bfloat16, self.batch = facts["n_done"], facts["bfloat16"], facts["batch"]
