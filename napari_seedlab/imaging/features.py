@@ -7,13 +7,15 @@ the typical seed of the scan is 1 (:class:`GreyLevels`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
     Grey = npt.NDArray[np.float32]
@@ -34,7 +36,16 @@ N_COARSE = 8
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 SHARES = (-0.4, -0.6, -0.8, 1.1, 1.25, 1.5)  # below |x| where negative, above x elsewhere; of the median
 
-SHAPE = ("log_diameter_um", "axis_2_of_1", "axis_3_of_1", "ellipsoid_fill", "surface", "depth", "open", "holes")
+SHAPE = (
+    "log_diameter_um",
+    "axis_2_of_1",
+    "axis_3_of_1",
+    "ellipsoid_fill",
+    "surface",
+    "depth",
+    "open",
+    "holes",
+)
 SPOT = ("largest", "total", "number", "depth", "grey", "flat", "span", "reach")
 SCALES = ("noise", "small", "large")
 
@@ -48,8 +59,9 @@ class GreyLevels:
 
     @property
     def range(self) -> float:
-        """Difference, at least a hair."""
-        return max(self.solid - self.air, 1e-6) if self.solid >= self.air else self.solid - self.air
+        """Difference solid − air, kept away from zero; negative where seeds are darker than air."""
+        gap = self.solid - self.air
+        return gap if abs(gap) > 1e-6 else 1.0
 
 
 @dataclass(frozen=True)
@@ -70,19 +82,18 @@ class _Body:
     edge_um: float
 
 
-def grey_levels(samples: Iterable[tuple[Any, Any]]) -> GreyLevels:
+def grey_levels(samples: Iterable[tuple[float, float]]) -> GreyLevels:
     """Levels of a scan from some of its regions.
 
     Parameters
     ----------
-    samples : iterable of (image box, region raster box == id)
-        Boxes (z, y, x) of any dtype, each with a bool array that is True outside *every* region in
-        the second place's negative: pass ``(image, raster, id)`` through :func:`sample_levels`.
+    samples : iterable of (air, solid)
+        From :func:`sample_levels`, some of the scan's regions; NaN is left out.
 
     Returns
     -------
     GreyLevels
-        Medians over the samples of the median outside all regions and inside the region.
+        Medians over the samples.
     """
     pairs = np.asarray([p for p in samples if np.isfinite(p).all()], np.float64).reshape(-1, 2)
     if len(pairs) == 0:
@@ -92,7 +103,7 @@ def grey_levels(samples: Iterable[tuple[Any, Any]]) -> GreyLevels:
 
 
 def sample_levels(image: Any, raster: Any, region: int) -> tuple[float, float]:
-    """Median grey outside all regions and inside `region` of one box; NaN where there is none."""
+    """Grey of air (lowest fifth outside all regions) and of `region` (median); NaN where there is none."""
     inside, outside = image[raster == region], image[raster == 0]
     return (
         float(np.percentile(outside, 20)) if outside.size else float("nan"),
@@ -322,7 +333,7 @@ def _texture(seed: _Body) -> list[float]:
     inner = inner if inner.sum() >= 8 else seed.core
     smooth = [flat, *(ndimage.gaussian_filter(flat, s, truncate=2.0) for s in SIGMAS)]
     values: list[float] = []
-    for fine, coarse in zip(smooth, smooth[1:], strict=False):
+    for fine, coarse in itertools.pairwise(smooth):
         band = np.sort((fine - coarse)[inner])
         at = (np.asarray((0.01, 0.1, 0.9, 0.99)) * (len(band) - 1)).round().astype(int)
         values += [*(10 * band[at]).tolist(), 20 * float(band.std())]
@@ -345,7 +356,8 @@ def _symmetry(seed: _Body, axes: Any, lengths: Any, centre: Any) -> list[float]:
     octants = halves.mean(axis=tuple(range(1, 2 * ndim, 2)))
     ends = abs(float(octants[0].mean() - octants[1].mean()))
     values = [30 * float(octants.std()), *(flips + [0.0] * (3 - ndim)), 30 * ends]
-    cuts = [grid.take(GRID // 2, axis=a) for a in range(3)] if ndim == 3 else [grid] * 3
+    middle = (GRID // 2 - 1, GRID // 2)
+    cuts = [grid.take(middle, axis=a).mean(axis=a) for a in range(3)] if ndim == 3 else [grid] * 3
     keep = [inside.take(GRID // 2, axis=a) for a in range(3)] if ndim == 3 else [inside] * 3
     found = [_gradients(cut, mask) for cut, mask in zip(cuts, keep, strict=True)]
     return values + [b for bins, _ in found for b in bins] + [strength for _, strength in found]
@@ -389,6 +401,7 @@ def describe_spectrum(
     cube : (band, y, x) of any real dtype
         The region's box, all bands; averaged into ``N_BANDS`` equal groups of bands.
     mask : (1, y, x) or (y, x) bool
+        The region.
     levels : GreyLevels
         Of the mean over bands.
     scale_um : tuple of float

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,10 @@ from napari_seedlab.learn.calibration import (
     softmax,
     weighted_accuracy,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -195,7 +198,11 @@ def fold_of(columns: Ints, random_state: int, n_folds: int = N_FOLDS) -> npt.NDA
 
 
 def out_of_fold_logits(
-    vectors: Floats, class_of: Ints, class_ids: Sequence[int], scaler: tuple[Floats, Floats], random_state: int
+    vectors: Floats,
+    class_of: Ints,
+    class_ids: Sequence[int],
+    scaler: tuple[Floats, Floats],
+    random_state: int,
 ) -> npt.NDArray[np.float64]:
     """Scores (n, C) of each labelled row by a head that did not see it."""
     columns = columns_of(class_of, class_ids)

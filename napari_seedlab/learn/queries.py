@@ -91,7 +91,7 @@ def group_space(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     x = np.asarray(vectors, np.float32)
     x = x - x.mean(axis=0)
     if x.shape[1] <= N_COMPONENTS:
-        return x
+        return np.asarray(x, np.float32)
     _, axes = np.linalg.eigh(x.T @ x)
     return np.asarray(x @ axes[:, : -N_COMPONENTS - 1 : -1], np.float32)
 
@@ -300,6 +300,7 @@ def suggest(
     Parameters
     ----------
     pool : Pool
+        What may be asked and what is known.
     n : int
         Batch size.
     strategy : str
@@ -346,7 +347,8 @@ def suggest(
 
 def nearest_chain(pool: Pool, picks: list[Pick]) -> list[Pick]:
     """The picks in a greedy chain from the first, each followed by the most similar one left."""
-    left, chain = list(picks), []
+    left = list(picks)
+    chain: list[Pick] = []
     while left:
         if chain:
             here = pool.vectors[chain[-1].row]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +11,10 @@ import numpy.typing as npt
 from napari_seedlab.core import InputError, JobRequest, JobResult, Progress, Suggestion
 from napari_seedlab.learn.head import Head, HeadReport, fit_calibrated, pool_scaler, save_head, scaled
 from napari_seedlab.learn.queries import Pool, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,9 @@ def labelling_round(
     vectors : (n, d) float
         Their embedding.
     answers : Answers
+        What is known.
     settings : RoundSettings
+        What to ask for.
     skip : (k,) int64, optional
         Seeds not to ask (unsure, not whole, skipped, in the queue already).
     anomaly : (n,) float, optional

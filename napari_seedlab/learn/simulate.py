@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +11,10 @@ import numpy.typing as npt
 from napari_seedlab.core import InputError, JobRequest, JobResult, Progress
 from napari_seedlab.learn.calibration import balanced_accuracy
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
