@@ -69,7 +69,9 @@ class _Progress:
 
 
 @contextmanager
-def opened(path: Path, scheduler: str = "", random_state: int = 0, read_only: bool = False) -> Iterator[Session]:
+def opened(
+    path: Path, scheduler: str = "", random_state: int = 0, read_only: bool = False
+) -> Iterator[Session]:
     """Open a project for one command; its jobs run in this process, or at `scheduler`."""
     from napari_seedlab.session import Session
 

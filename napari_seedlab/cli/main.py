@@ -67,7 +67,8 @@ def sample(
     def work() -> dict[str, Any]:
         from napari_seedlab.io.samples import write_sample
 
-        return dict(write_sample(kind, n_seeds, random_state, to))
+        scan = write_sample(kind, n_seeds, random_state, to)
+        return {"scan": str(scan), "files": sorted(p.name for p in scan.parent.iterdir())}
 
     run(work, as_json)
 
@@ -113,7 +114,9 @@ def import_(
 def split(
     project: ProjectArg,
     scan: ScanOption = None,
-    threshold: Annotated[float | None, typer.Option(help="Grey value; found by itself when left out.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Grey value; found by itself when left out.")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="JSON file with settings of another split.")] = None,
     scheduler: Scheduler = "",
     as_json: Json = False,
@@ -303,7 +306,9 @@ def doctor(
         from napari_seedlab.cli.doctor import examine
 
         findings = examine(project)
-        return {"findings": [{"name": f.name, "ok": f.ok, "line": f.line, "remedy": f.remedy} for f in findings]}
+        return {
+            "findings": [{"name": f.name, "ok": f.ok, "line": f.line, "remedy": f.remedy} for f in findings]
+        }
 
     run(work, as_json)
 
