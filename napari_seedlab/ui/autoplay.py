@@ -15,7 +15,6 @@ from napari_seedlab.core import JobRequest, LabelState
 from napari_seedlab.files import save_arrays, write_json
 from napari_seedlab.ui import hands, judge
 from napari_seedlab.ui.lateness import LatenessMeter
-from napari_seedlab.ui.layers import background_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
