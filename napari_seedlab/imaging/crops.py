@@ -103,7 +103,8 @@ def _resample(block: Float, window: _Window) -> Float:
 def _read(image: Raster, slices: tuple[slice, slice, slice], plane: bool) -> Float:
     """Voxels as float32; a cube (band, y, x) over a plane of regions is averaged over its bands."""
     if plane and image.shape[0] > 1:
-        return np.asarray(image[(slice(None), *slices[1:])], np.float32).mean(0, keepdims=True)
+        bands = np.asarray(image[(slice(None), *slices[1:])], np.float32)
+        return np.asarray(bands.mean(0, keepdims=True))
     return np.asarray(image[slices], np.float32)
 
 
