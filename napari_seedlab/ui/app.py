@@ -11,9 +11,10 @@ from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
-from napari_seedlab.core import Modality, SeedlabError, one_line
+from napari_seedlab.core import SeedlabError, one_line
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
+from napari_seedlab.ui.canvas import CanvasClicks, write_on_canvas
 from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_telling
 from napari_seedlab.ui.labelling_mode import LabellingMode
 from napari_seedlab.ui.layers import SeedlabLayers
@@ -61,7 +62,6 @@ class SeedlabUi(QObject):
         self._closed = False
         self._flight_to: int | None = None
         self._in_view: int | None = None
-        self._halves: tuple[int, list[tuple[int, ...]]] | None = None
         self._message: tuple[str, str] = ("", "info")
         self.background = Background(self.report)
         self.layers = SeedlabLayers(viewer)
@@ -73,7 +73,7 @@ class SeedlabUi(QObject):
         self._redraw.setInterval(REDRAW_MS)
         self._redraw.timeout.connect(self.slot(self.recolour))
         self.mode = self._make_mode(window)
-        viewer.mouse_drag_callbacks.append(self._canvas_pressed)
+        self.clicks = CanvasClicks(self)
         viewer.dims.events.current_step.connect(self._dims_changed)
         window.destroyed.connect(self.close)
         window.installEventFilter(self)
@@ -231,7 +231,7 @@ class SeedlabUi(QObject):
 
     def _scan_opened(self, opened: OpenedScan) -> None:
         session = self.session
-        if session is None:
+        if session is None or getattr(self.viewer.window, "_qt_window", None) is None:
             return
         self.layers.show(opened, session.regions(opened.scan.id))
         self._anomaly_came()
@@ -404,8 +404,7 @@ class SeedlabUi(QObject):
         if session is None or not seeds:
             return
         if what == "split":
-            self._halves = (seeds[0], [])
-            self.say("Click a point in the first half, then one in the second.")
+            self.clicks.ask_for_halves(seeds[0])
             return
         if what == "merge":
             session.merge(seeds)
@@ -479,9 +478,9 @@ class SeedlabUi(QObject):
             "not_whole": partial(self.answer, "not_whole"),
             "clear": partial(self.answer, None),
             "unsure": partial(self.answer, "unsure"),
-            "next": partial(self._session_call, "skip"),
-            "previous": partial(self._session_call, "previous"),
-            "accept": partial(self._session_call, "accept"),
+            "next": partial(self.do, "skip"),
+            "previous": partial(self.do, "previous"),
+            "accept": partial(self.do, "accept"),
             "undo": self.undo,
             "redo": self.redo,
             "heatmap": self.toggle_heatmap,
@@ -496,9 +495,20 @@ class SeedlabUi(QObject):
         mode.changed.connect(self.slot(self._mode_changed))
         return mode
 
-    def _session_call(self, method: str) -> None:
-        if self.session is not None:
-            getattr(self.session, method)()
+    def do(self, action: str) -> None:
+        """Call an action of the session that needs no argument."""
+        if self.session is None:
+            self.say("Open a project first.", "warning")
+            return
+        getattr(self.session, action)()
+
+    def split(self) -> None:
+        """Split the shown scan with what the Project dock says."""
+        session, dock = self.session, self.docks.get("project")
+        if session is None:
+            self.say("Open a project first.", "warning")
+            return
+        session.split(recipe={} if dock is None else dock.recipe())
 
     def _zones(self) -> list[QWidget]:
         docks = [dock for name, dock in self.docks.items() if name in ("map", "labelling", "inspect")]
@@ -524,39 +534,6 @@ class SeedlabUi(QObject):
         self._write_on_canvas()
         self.labelling_switched.emit(on)
 
-    def _canvas_pressed(self, _viewer: object, event: Any) -> Any:
-        """Pick the seed under a click; a drag moves the camera as ever."""
-        if (
-            not (self.mode.is_on or self._halves)
-            or event.button != 1
-            or self.strokes.is_painting
-            or event.modifiers
-        ):
-            return
-        yield
-        if event.type == "mouse_move":
-            return
-        self.slot(self._canvas_clicked)(tuple(event.position))
-
-    def _canvas_clicked(self, position: tuple[float, ...]) -> None:
-        if self._halves is not None:
-            self._half_clicked(position)
-            return
-        seed = self.layers.seed_at(position)
-        if seed is not None:
-            self.pick(seed, "canvas")
-
-    def _half_clicked(self, position: tuple[float, ...]) -> None:
-        """Take a point of a split by hand; the second one starts it."""
-        session, layer = self.session, self.layers.find("image")
-        if session is None or layer is None or self._halves is None:
-            return
-        seed, points = self._halves
-        points.append(tuple(round(float(v)) for v in layer.world_to_data(position[-3:])))
-        if len(points) == 2:
-            self._halves = None
-            session.split_seed(seed, points)
-
     def _dims_changed(self, _event: object = None) -> None:
         self.slot(self._slice_moved)()
 
@@ -568,20 +545,7 @@ class SeedlabUi(QObject):
             self.strokes.load()
 
     def _write_on_canvas(self) -> None:
-        """Say the wavelength of the band, and the keys while labelling."""
-        lines, shown, session = [], self.layers.shown, self.session
-        steps = self.viewer.dims.current_step
-        if shown is not None and shown.scan.facts.modality is Modality.HSI and len(steps) == 3:
-            band = min(int(steps[0]), shown.scan.facts.shape[0] - 1)
-            nm = shown.scan.facts.wavelengths_nm
-            lines.append(f"{nm[band]:.0f} nm · band {band}" if nm else f"band {band}")
-        if self.mode.is_on and session is not None:
-            lines.append(
-                "  ".join(f"{c.key} {c.name}" for c in session.scheme) + "  U unsure  N next  K stop"
-            )
-        overlay = self.viewer.canvas.overlays.text
-        overlay.text = "\n".join(lines)
-        overlay.visible = bool(lines)
+        write_on_canvas(self)
 
 
 _OPEN: dict[int, SeedlabUi] = {}

@@ -125,7 +125,7 @@ class LabellingDock(QScrollArea):
         self._layout.addLayout(self._classes)
         ui, grid = self._ui, QGridLayout()
         grid.setSpacing(3)
-        call = ui._session_call
+        call = ui.do
         rows = (
             ("unsure", "Unsure", "An expert should look", partial(ui.answer, "unsure")),
             ("not_whole", "Not whole", "Not one whole seed: to repair", partial(ui.answer, "not_whole")),

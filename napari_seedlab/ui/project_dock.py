@@ -132,7 +132,7 @@ class ProjectDock(QScrollArea):
     def _make_split(self, body: QWidget) -> None:
         self._heading("Seeds")
         self.split = self._button(
-            "Split into seeds", "Find every seed; touching ones are parted", self._split
+            "Split into seeds", "Find every seed; touching ones are parted", self._ui.split
         )
         self.automatic = QCheckBox("Automatic threshold", body)
         self.automatic.setChecked(True)
@@ -293,10 +293,6 @@ class ProjectDock(QScrollArea):
         return recipe
 
     # -- from the user ------------------------------------------------------------------------
-    def _split(self) -> None:
-        if self._ui.session is not None:
-            self._ui.session.split(recipe=self.recipe())
-
     def _scan_chosen(self, index: int) -> None:
         if self._ui.session is not None and index >= 0:
             self._ui.session.show_scan(int(self.scans.itemData(index)))

@@ -21,13 +21,13 @@ SUFFIX = ".seedlab"
 def make_project(ui: SeedlabUi, path: str | Path) -> None:
     """Make a project folder and show it."""
     ui.say("Making the project…")
-    ui.background.submit("project", partial(_make, Path(path)), partial(_show, ui))
+    ui.background.submit("project", partial(_make, Path(path), preferences()), partial(_show, ui))
 
 
 def open_project(ui: SeedlabUi, path: str | Path) -> None:
     """Open a project folder and show it; read-only where somebody else writes it."""
     ui.say("Opening the project…")
-    ui.background.submit("project", partial(_open, Path(path)), partial(_show, ui))
+    ui.background.submit("project", partial(_open, Path(path), preferences()), partial(_show, ui))
 
 
 def _show(ui: SeedlabUi, session: Session) -> None:
@@ -35,42 +35,39 @@ def _show(ui: SeedlabUi, session: Session) -> None:
     ui.bind(session)
 
 
-def _make(path: Path) -> Session:
+def _make(path: Path, settings: Settings) -> Session:
     from napari_seedlab.jobs import ClusterRunner
     from napari_seedlab.session.session import Session
 
     named = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
-    return _started(lambda runner, settings: Session.create(named, runner, settings), ClusterRunner)
+    runner = ClusterRunner(settings)
+    session = Session.create(named, runner, settings)
+    runner.start()
+    return session
 
 
-def _open(path: Path) -> Session:
+def _open(path: Path, settings: Settings) -> Session:
     from napari_seedlab.jobs import ClusterRunner
     from napari_seedlab.session.session import Session
 
+    runner = ClusterRunner(settings)
     try:
-        return _started(lambda runner, settings: Session.open(path, runner, settings), ClusterRunner)
+        session = Session.open(path, runner, settings)
     except ProjectLocked:
-        return _started(
-            lambda runner, settings: Session.open(path, runner, settings, read_only=True), ClusterRunner
-        )
-
-
-def _started(make: object, runner_type: type) -> Session:
-    settings = preferences()
-    runner = runner_type(settings)
-    session: Session = make(runner, settings)  # type: ignore[operator]
+        session = Session.open(path, runner, settings, read_only=True)
     runner.start()
     return session
 
 
 def preferences() -> Settings:
     """What the user set under Preferences › Plugins."""
-    store = _store()
-    return Settings(
-        annotator=str(store.value("annotator", "")),
-        scheduler=str(store.value("scheduler", "")),
-        memory_limit_gb=float(store.value("memory_limit_gb", 4.0)),
-    )
+    from napari.settings import get_plugin_settings
+
+    try:
+        chosen = get_plugin_settings("napari-seedlab").general
+    except (KeyError, AttributeError):  # run from a checkout that is not installed
+        return Settings()
+    return Settings(str(chosen.annotator), str(chosen.scheduler), float(chosen.memory_limit_gb))
 
 
 def _store() -> QSettings:

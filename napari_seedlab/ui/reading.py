@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.views import ArrayLike
 
 IN_MEMORY = 256 * 2**20  # bytes; a smaller raster is held whole, so that a slice costs nothing
-VISIBLE_NM = (640.0, 550.0, 460.0)  # red, green, blue of the false-colour picture
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,16 @@ class OpenedScan:
 
 def read_scan(session: Session, scan: int) -> OpenedScan:
     """Open a scan of the session, with what its first picture needs."""
+    from napari_seedlab.io.hsi_view import composite
+
     known = session.scans[scan]
     image = open_for_viewing(session.scan_source(scan))
-    composite = false_colours(image, known) if known.facts.modality is Modality.HSI else None
-    return OpenedScan(known, image, grey_limits(image), composite, read_regions(session, scan))
+    picture = (
+        composite(session.scan_source(scan), known.facts.wavelengths_nm)
+        if known.facts.modality is Modality.HSI
+        else None
+    )
+    return OpenedScan(known, image, grey_limits(image), picture, read_regions(session, scan))
 
 
 def read_regions(session: Session, scan: int) -> ArrayLike | None:
@@ -64,29 +69,6 @@ def grey_limits(image: ArrayLike) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9)))
     return (low, high) if high > low else (low, low + 1.0)
-
-
-def false_colours(image: ArrayLike, scan: Scan) -> npt.NDArray[np.uint8]:
-    """(y, x, 3) picture from the bands nearest to red, green and blue."""
-    planes = [stretched(np.asarray(image[band], np.float32)) for band in colour_bands(scan)]
-    return np.stack(planes, -1)
-
-
-def colour_bands(scan: Scan) -> tuple[int, int, int]:
-    """Bands for red, green, blue: by wavelength where it is known, else evenly spread."""
-    n, nm = scan.facts.shape[0], scan.facts.wavelengths_nm
-    if not nm:
-        return n * 3 // 4, n // 2, n // 4
-    table = np.asarray(nm)
-    red, green, blue = (int(np.abs(table - wanted).argmin()) for wanted in VISIBLE_NM)
-    return red, green, blue
-
-
-def stretched(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """`plane` between its 1 and 99 percentiles as 0-255."""
-    low, high = np.percentile(plane, (1, 99))
-    scaled = (np.nan_to_num(plane) - low) / max(float(high - low), 1e-9) * 255
-    return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
 
 def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) -> float:
