@@ -15,6 +15,7 @@ from napari_seedlab.core import JobRequest, LabelState
 from napari_seedlab.files import save_arrays, write_json
 from napari_seedlab.ui import hands, judge
 from napari_seedlab.ui.lateness import LatenessMeter
+from napari_seedlab.ui.layers import background_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -238,11 +239,7 @@ class Player:
         seen: list[float] = []
         self.session.slice_predicted.connect(lambda *_: seen.append(time.perf_counter()))
         for name, path in spots.items():
-            value = (
-                self.ui.layers.background_value(self.session.tissues)
-                if name == "background"
-                else STROKES[name]
-            )
+            value = STROKES[name] or background_value(self.session.tissues)
             hands.click(dock._tissue_buttons[value])
             pixels = [hands.pixel_of(self.viewer, np.asarray(p) * scale[1:]) for p in path]
             hands.drag(self.canvas, _dense(pixels))
