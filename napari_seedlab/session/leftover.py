@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_seedlab.core import JobRequest, JobState, SeedlabError
@@ -73,6 +74,9 @@ class Leftovers:
             return steps.anomaly_step(self._session, params["pool"], dict(params["settings"]))
         return None
 
+    def _take_folder(self, folder: Path, project: Project) -> None:
+        self._take(project, folder)
+
     def _watch(self) -> None:
         from napari_seedlab.jobs import adopt
 
@@ -82,7 +86,7 @@ class Leftovers:
                 self._session.desk.status.emit(status)
                 if status.state is not JobState.RUNNING:
                     del self._watched[job_id]
-                    self._session.desk.do(lambda project, folder=folder: self._take(project, folder))
+                    self._session.desk.do(partial(self._take_folder, folder))
 
     def close(self) -> None:
         """Stop watching; what runs goes on."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_seedlab.core import ClassScheme, JobRequest, JobResult
+    from napari_seedlab.io import ClassProbabilities
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
@@ -118,6 +119,15 @@ def export_step(session: Session, to: Path) -> Step:
     return Step("export", "napari_seedlab.io.export:run", prepare, adopt, lane="background")
 
 
+def _probabilities(session: Session) -> ClassProbabilities | None:
+    from napari_seedlab.io import ClassProbabilities
+
+    shown = session.predictions
+    if shown is None:
+        return None
+    return ClassProbabilities(shown.seeds, shown.p, shown.class_ids, shown.model_id)
+
+
 def _snapshot(session: Session, project: Project) -> Any:
     from dataclasses import asdict
 
@@ -125,7 +135,7 @@ def _snapshot(session: Session, project: Project) -> Any:
 
     scans = tuple(project.scans())
     rasters = {s.id: source for s in scans if (source := project.regions_source(s.id)) is not None}
-    shown, odd = session.predictions, session.anomaly
+    odd = session.anomaly
     attachments = {f"blobs/{sha}.npz": str(path) for sha, path in project.blob_paths().items()}
     attachments |= {f"rasters/{scan}.zarr": source.path for scan, source in rasters.items()}
     return io.ExportSnapshot(
@@ -140,8 +150,10 @@ def _snapshot(session: Session, project: Project) -> Any:
         labels=project.labels(),
         label_facts=project.label_facts(),
         events=tuple(project.events()),
-        probabilities=shown and io.ClassProbabilities(shown.seeds, shown.p, shown.class_ids, shown.model_id),
-        anomaly=odd and io.AnomalyTable(odd.seeds, odd.score.astype("f8"), odd.model_id),
+        probabilities=None
+        if shown is None
+        else io.ClassProbabilities(shown.seeds, shown.p, shown.class_ids, shown.model_id),
+        anomaly=None if odd is None else io.AnomalyTable(odd.seeds, odd.score.astype("f8"), odd.model_id),
         suggestions={s.seed: asdict(s) for s in session.queue},
         attachments=attachments,
     )

@@ -57,7 +57,8 @@ class Predictions(_BySeed):
     @cached_property
     def best(self) -> npt.NDArray[np.int32]:
         """Most probable class id per row."""
-        return np.asarray(self.class_ids, np.int32)[self.p.argmax(1)]
+        best: npt.NDArray[np.int32] = np.asarray(self.class_ids, np.int32)[self.p.argmax(1)]
+        return best
 
     def of(self, seed: int) -> dict[int, float]:
         """Probability per class id of one seed; empty when it was not predicted."""

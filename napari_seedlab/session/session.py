@@ -26,7 +26,7 @@ from napari_seedlab.core import (
     Suggestion,
 )
 from napari_seedlab.session import making, repair, steps
-from napari_seedlab.session.desk import Desk, Task
+from napari_seedlab.session.desk import Desk, Step, Task
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
@@ -403,7 +403,7 @@ class Session:
         if any(request.id.startswith(f"{kind}-") for request in self.desk.active):
             raise NotReady("this training", "is already running", "Wait or cancel it")
 
-    def _resume_or_start(self, kind: str, step: steps.Step) -> Task:
+    def _resume_or_start(self, kind: str, step: Step) -> Task:
         folder = self._interrupted.pop(kind, None)
         if folder is None:
             return self.desk.start(step)

@@ -243,9 +243,10 @@ class Player:
             hands.click(dock._tissue_buttons[value])
             pixels = [hands.pixel_of(self.viewer, np.asarray(p) * scale[1:]) for p in path]
             hands.drag(self.canvas, _dense(pixels))
-            begun, n = time.perf_counter(), len(seen)
-            hands.wait_until(lambda n=n: len(seen) > n, "the predicted slice")
-            times.append((seen[n] - begun) * 1000)
+            begun = time.perf_counter()
+            seen.clear()
+            hands.wait_until(seen.__len__, "the predicted slice")
+            times.append((seen[0] - begun) * 1000)
         self.story.values["stroke_to_slice_ms"] = float(np.median(times))
         self.picture("strokes")
         self.ui.strokes.put_away()
