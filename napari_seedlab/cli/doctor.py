@@ -249,13 +249,13 @@ def check_disk(folder: Path, free_gb: float | None = None) -> Finding:
     return Finding("disk", True, line)
 
 
-def examine(folder: Path, settings: Settings | None = None) -> tuple[Finding, ...]:
+def examine(folder: Path | None = None, settings: Settings | None = None) -> tuple[Finding, ...]:
     """All checks, in the order in which to read them.
 
     Parameters
     ----------
-    folder : Path
-        The project, or where projects shall lie.
+    folder : Path, optional
+        The project, or where projects shall lie; the working folder if None.
     settings : Settings, optional
         Preferences of the user.
 
@@ -263,6 +263,7 @@ def examine(folder: Path, settings: Settings | None = None) -> tuple[Finding, ..
     -------
     tuple of Finding
     """
+    folder = Path.cwd() if folder is None else folder
     return (
         check_qt(),
         check_gl(),

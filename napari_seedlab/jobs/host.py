@@ -345,11 +345,22 @@ def _continue(folder: Path) -> None:
 
 def _sweep() -> None:
     """Remove what hosts that were killed have left in the temporary folder."""
+    if os.name != "posix":  # there, a file in use cannot be removed, and pids cannot be asked
+        return
     for path in Path(tempfile.gettempdir()).glob("seedlab-jobs-*-*"):
         with suppress(OSError, ValueError):
-            owner = int(path.name.split("-")[2])
-            if path.stat().st_uid == os.getuid() and not Path(f"/proc/{owner}").exists():
+            if path.stat().st_uid == os.getuid() and not _is_alive(int(path.name.split("-")[2])):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _listen(stream: IO[bytes], put: Any) -> None:

@@ -24,8 +24,10 @@ WARM_UP = (
     "torch.optim",
     "sklearn.linear_model",
     "safetensors.torch",
-    "napari_seedlab.imaging.kernels:warm_up",
+    "napari_seedlab.imaging.split:warm_up",
     "napari_seedlab.learn.round",
+    "napari_seedlab.learn.splitting",
+    "napari_seedlab.learn.embedding",
     "umap",
 )
 _PROBE_SIZE = 512  # rows of the square product in the precision probe

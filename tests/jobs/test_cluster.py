@@ -271,6 +271,29 @@ def test_nothing_is_left_five_seconds_after_the_app_was_killed(jobs_folder):
     assert adopt(jobs_folder / "1").state is JobState.QUEUED
 
 
+def test_a_job_beyond_the_memory_limit_is_ended_and_the_limit_is_named(jobs_folder):
+    runner = ClusterRunner(Settings(memory_limit_gb=0.6), warm_up=())
+    runner.submit(request("1", "hoard"), jobs_folder / "1")
+    with pytest.raises(WorkerLost, match=r"memory limit 0\.6 GB"):
+        runner.wait("1", 60)
+    runner.submit(request("2", "count", n=1), jobs_folder / "2")
+    runner.wait("2", 60)
+    runner.close(timeout=10)
+
+
+def test_what_a_killed_host_left_is_swept_at_the_next_start():
+    left = Path(tempfile.mkdtemp(prefix=f"seedlab-jobs-{2**22 + 1}-"))  # above every process id
+    (left / "x").touch()
+    mine = Path(tempfile.mkdtemp(prefix=f"seedlab-jobs-{os.getpid()}-"))
+    runner = ClusterRunner(warm_up=())
+    runner.start()
+    assert runner.wait_ready(60)
+    assert not left.exists()
+    assert mine.exists()
+    mine.rmdir()
+    runner.close(timeout=10)
+
+
 def test_an_unreachable_scheduler_is_one_line(jobs_folder):
     runner = ClusterRunner(Settings(scheduler="tcp://127.0.0.1:1"), warm_up=())
     runner.submit(request("1", "count", n=1), jobs_folder / "1")

@@ -106,3 +106,13 @@ def child(folder: Path) -> Steps:
         process.start()
         process.join()
     return JobResult({"exitcode": process.exitcode})
+
+
+def hoard(folder: Path) -> Steps:
+    """Take memory until somebody minds."""
+    hoarded = []
+    for step in range(200):
+        hoarded.append(np.ones(20_000_000, np.uint8))
+        _PACE.wait(0.02)
+        yield Progress(step, 200)
+    return JobResult({"n": len(hoarded)})
