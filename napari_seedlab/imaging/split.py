@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 BINS = 512
 BINS_THREE = 256
+FILL_VOLUME, FILL_PLANE = 0.9, 0.002  # of a seed
 LEAST_SHELL = 0.05  # of a seed: smaller hollows of a faint shell are gaps between seeds
 TWO_LEVELS = 0.8  # share of variance from which a histogram counts as two levels
 SAMPLE = 1 << 22  # voxels looked at for the histogram
@@ -64,11 +65,13 @@ class SplitRecipe:
         Least rise of a seed's centre above the pass to its neighbour, as a share of the seed radius.
     h_share : float
         The same as a share of the centre's own distance to the surface.
-    fill_voids_fraction : float
-        Enclosed voids up to this share of a seed's volume are filled.
+    fill_voids_fraction : float, optional
+        Enclosed voids up to this share of a seed's volume are filled. None = ``FILL_VOLUME`` in a volume,
+        where gaps between seeds are hardly ever closed, and ``FILL_PLANE`` in a single plane, where they
+        often are.
     shell : float
-        Shells of empty seeds may be fainter than the threshold: what they enclose is looked for at this
-        share of the threshold's height above the surroundings; 1 = not looked for.
+        Shells of empty seeds in a volume may be fainter than the threshold: what they enclose is looked for
+        at this share of the threshold's height above the surroundings; 1 = not looked for.
     min_voxels : int, optional
         Smaller pieces are dropped, or join the neighbour that they touch; None = a share of the expected
         seed.
@@ -82,10 +85,10 @@ class SplitRecipe:
     clip_percentile: float = 99.5
     sigma_px: float = 0.0
     seed_radius: float | None = None
-    smooth: float = 0.1
-    h: float = 0.04
+    smooth: float = 0.08
+    h: float = 0.05
     h_share: float = 0.0
-    fill_voids_fraction: float = 0.9
+    fill_voids_fraction: float | None = None
     shell: float = 0.6
     min_voxels: int | None = None
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -99,7 +102,7 @@ class SplitRecipe:
             raise InputError("split recipe", f"n_levels is {self.n_levels}", "Use 0, 2 or 3")
         for name in ("sigma_px", "smooth", "h", "h_share", "fill_voids_fraction", "shell"):
             value = getattr(self, name)
-            if not 0 <= value < 1000:
+            if value is not None and not 0 <= value < 1000:
                 raise InputError("split recipe", f"{name} is {value}", "Use 0 or more")
         if self.seed_radius is not None and not self.seed_radius > 0:
             raise InputError("split recipe", f"seed_radius is {self.seed_radius}", "Use more than 0, or none")
@@ -250,9 +253,9 @@ def split_steps(volume: Volume, recipe: SplitRecipe) -> Generator[Progress, None
     mask = yield from _counted(_foreground(volume, threshold, recipe), 5, 20, "foreground")
     radius = recipe.seed_radius or (yield from _counted(_coarse_radius(mask, recipe), 20, 25, "seed size"))
     ball = _ball_voxels(radius, recipe, n_z == 1)
-    largest = recipe.fill_voids_fraction * ball
+    largest = _fill_share(recipe, n_z == 1) * ball
     yield from _counted(flood.fill_voids(mask, (0, largest)), 25, 30, "voids")
-    if recipe.shell < 1:
+    if recipe.shell < 1 and n_z > 1:
         yield from _counted(
             _fill_shells(volume, mask, threshold, recipe, (LEAST_SHELL * ball, largest)), 30, 35, "shells"
         )
@@ -376,6 +379,12 @@ def _coarse_radius(mask: Array, recipe: SplitRecipe) -> Generator[None, None, fl
     if k > 1 and radius < 4 * k:
         _, radius = yield from flood.distance(mask, recipe.spacing)
     return radius
+
+
+def _fill_share(recipe: SplitRecipe, flat: bool) -> float:
+    if recipe.fill_voids_fraction is not None:
+        return recipe.fill_voids_fraction
+    return FILL_PLANE if flat else FILL_VOLUME
 
 
 def _ball_voxels(radius: float, recipe: SplitRecipe, flat: bool) -> float:
