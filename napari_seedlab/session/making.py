@@ -150,9 +150,7 @@ def _snapshot(session: Session, project: Project) -> Any:
         labels=project.labels(),
         label_facts=project.label_facts(),
         events=tuple(project.events()),
-        probabilities=None
-        if shown is None
-        else io.ClassProbabilities(shown.seeds, shown.p, shown.class_ids, shown.model_id),
+        probabilities=_probabilities(session),
         anomaly=None if odd is None else io.AnomalyTable(odd.seeds, odd.score.astype("f8"), odd.model_id),
         suggestions={s.seed: asdict(s) for s in session.queue},
         attachments=attachments,
