@@ -18,18 +18,19 @@ def acquire(density: Floats, dials: Dials) -> npt.NDArray[np.uint8]:
     (z, y, x) uint8
         Air at ``dials.air_grey``, the flesh of a median seed at ``dials.seed_grey``.
     """
-    blur(density, dials)
     if dials.chain == "projected":
-        from napari_seedlab.imaging.phantom.projection import project
+        from napari_seedlab.imaging.phantom.projection import HANN_BLUR, project
 
+        blur(density, dials, already=HANN_BLUR)
         return to_grey(project(density, dials), dials)
+    blur(density, dials)
     return image_chain(density, dials)
 
 
 def image_chain(density: Floats, dials: Dials) -> npt.NDArray[np.uint8]:
     """Cupping, noise, rings and streaks added slice by slice to a blurred `density` (z, y, x)."""
     grey = np.empty(density.shape, np.uint8)
-    artefacts = _Artefacts(density.shape[1:], dials)
+    artefacts = Artefacts(density.shape[1:], dials)
     for z, plane in enumerate(density):
         grey[z] = to_grey(artefacts.add(plane, z), dials)
     return grey
@@ -41,12 +42,22 @@ def to_grey(density: Floats, dials: Dials) -> npt.NDArray[np.uint8]:
     return np.clip(density * scale + np.float32(dials.air_grey + 0.5), 0, 255).astype(np.uint8)
 
 
-def blur(density: Floats, dials: Dials) -> None:
-    """Focus and detector in place: a Gaussian, and a rim at edges where ``fringe`` is set."""
+def blur(density: Floats, dials: Dials, already: float = 0.0) -> None:
+    """Focus and detector in place: a Gaussian, and a rim at edges where ``fringe`` is set.
+
+    Parameters
+    ----------
+    density : (z, y, x) float32
+    dials : Dials
+    already : float
+        Sd of the blur within a slice that reconstruction will add.
+    """
     from scipy.ndimage import gaussian_filter1d, laplace
 
-    for axis in range(3):
-        gaussian_filter1d(density, dials.blur, axis=axis, output=density, truncate=3.0)
+    within = max(dials.blur**2 - already**2, 0.0) ** 0.5
+    for axis, sd in enumerate((dials.blur, within, within)):
+        if sd > 0.1:
+            gaussian_filter1d(density, sd, axis=axis, output=density, truncate=3.0)
     if dials.fringe:
         density -= np.float32(dials.fringe) * laplace(density)
 
@@ -69,7 +80,7 @@ def noise_transfer(shape: tuple[int, int]) -> Floats:
     return (amplitude / np.sqrt(power)).astype(np.float32)
 
 
-class _Artefacts:
+class Artefacts:
     """What is the same for all slices (y, x), made once."""
 
     def __init__(self, shape: tuple[int, ...], dials: Dials) -> None:

@@ -40,7 +40,7 @@ class Dials:
     # the seeds
     diameter: float = 21.5  # median over seeds
     diameter_sd: float = 0.05  # of its logarithm
-    flatness: Range = (0.80, 0.97)  # shorter axes over the longest one
+    flatness: Range = (0.66, 0.97)  # shorter axes over the longest one
     bumps: float = 0.025  # sd of the radius over the surface
     coat: float = 1.7
     coat_density: float = 1.10
@@ -59,8 +59,8 @@ class Dials:
         ("shrunken", 0.8),
         ("radicle", 0.6),
     )
-    dead: Kinds = (("empty", 1.0), ("collapsed", 1.0), ("uniform", 0.6), ("mould", 0.6))
-    foreign: Kinds = (("stone", 1.0), ("stem", 1.0), ("weed", 1.0))
+    dead: Kinds = (("empty", 1.0), ("collapsed", 1.5), ("uniform", 0.6), ("mould", 0.9))
+    foreign: Kinds = (("stone", 1.2), ("stem", 0.8), ("weed", 1.2))
     defect_fraction: Range = (0.03, 0.09)  # of the seed, log-uniform
     dense_contrast: Range = (0.45, 0.8)  # of a dense spot over the embryo
     shrink: Range = (0.6, 0.82)  # volume of a shrunken embryo over a full one
@@ -130,3 +130,23 @@ def tray_dials(n_seeds: int, random_state: int = 0, base: Dials = DEFAULT_TRAY) 
     side = max(round((n_seeds * room) ** 0.5) + 2 * _WALL, round(3 * base.diameter))
     shape = (round(depth * grown), side, side)
     return base.replace(holder="tray", n_seeds=n_seeds, random_state=random_state, shape=shape)
+
+
+def tube_dials(n_seeds: int, random_state: int = 0, base: Dials = TUBE) -> Dials:
+    """Dials of a tube with the bore of :data:`TUBE`, as long as `n_seeds` need.
+
+    Parameters
+    ----------
+    n_seeds : int
+    random_state : int
+    base : Dials
+        Everything else.
+
+    Returns
+    -------
+    Dials
+    """
+    depth, height, width = base.shape
+    column = (depth - base.diameter) * n_seeds / base.n_seeds
+    shape = (round(column + base.diameter), height, width)
+    return base.replace(holder="tube", n_seeds=n_seeds, random_state=random_state, shape=shape)
