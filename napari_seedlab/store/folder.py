@@ -94,5 +94,5 @@ class Folder:
 def plain_name(name: str) -> str:
     """Return `name` if it can be part of a file name, else raise InputError."""
     if not NAME.fullmatch(name):
-        raise InputError(f"name {name!r}", "cannot be a file name", "Use letters, digits, dot, dash")
+        raise InputError(f"name {name[:40]!r}", "cannot be a file name", "Use letters, digits, dot, dash")
     return name
