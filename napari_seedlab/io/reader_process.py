@@ -7,13 +7,14 @@ import json
 import logging
 import os
 import selectors
+import signal
 import struct
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,10 @@ from napari_seedlab.files.source import ArraySource
 from napari_seedlab.io.facts import facts_from_json
 from napari_seedlab.io.gate import MAX_PLANE_BYTES, n_bytes, shown_name
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 MAX_FRAME = 64 * 2**20  # bytes of one JSON answer
@@ -33,6 +38,10 @@ ONE_THREAD = dict.fromkeys(
 
 class ReaderLost(Exception):
     """The child died or fell silent."""
+
+
+class ReaderDied(ReaderLost):
+    """The child ended by itself or by a signal."""
 
 
 class ReaderProcess:
@@ -120,10 +129,19 @@ class ReaderProcess:
         with self._lock:
             self._end()
 
-    def _guarded(self, name: str, ask: Any) -> Any:
+    def _guarded(self, name: str, ask: Callable[[], T]) -> T:
+        """Ask; a warm child that died is replaced once, since something else may have ended it."""
         try:
+            was_warm = self._child is not None
             self._running()
-            return ask()
+            try:
+                return ask()
+            except ReaderDied:
+                if not was_warm:
+                    raise
+                self._end()
+                self._running()
+                return ask()
         except ReaderLost as error:
             self._end()
             raise InputError(name, f"stopped its reader: {error}", "Write the file again") from error
@@ -142,7 +160,7 @@ class ReaderProcess:
             child.stdin.write(json.dumps({**request, **more}).encode() + b"\n")
             child.stdin.flush()
         except OSError as error:
-            raise ReaderLost(f"it ended ({error.strerror})") from error
+            raise ReaderDied(f"it ended ({error.strerror})") from error
         return self._answer(self._seconds)
 
     def _receive(
@@ -190,7 +208,7 @@ class ReaderProcess:
                     raise ReaderLost("no answer in time")
                 got = os.readv(descriptor, [view[done:]])
                 if got == 0:
-                    raise ReaderLost(_why(child))
+                    raise _end_of(child)
                 done += got
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -226,14 +244,15 @@ class ReaderProcess:
                     logger.debug("the reader's pipe was broken")
 
 
-def _why(child: subprocess.Popen[bytes]) -> str:
+def _end_of(child: subprocess.Popen[bytes]) -> ReaderLost:
+    """What a closed line means."""
     try:
         code = child.wait(timeout=1)
     except subprocess.TimeoutExpired:
-        return "it closed its line"
-    if code == -14:
-        return "no answer in time"
-    return f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}"
+        return ReaderDied("it closed its line")
+    if code == -signal.SIGALRM:
+        return ReaderLost("no answer in time")
+    return ReaderDied(f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}")
 
 
 _reader: ReaderProcess | None = None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STACK_AXES = "ZQIRTC"  # read as depth when it is the only long axis
+MAX_CHANNELS = 7  # that ImageJ shows together; more are slices that a writer called channels
 ONE_CHANNEL = "Save one channel as a stack (z, y, x)"
 
 
@@ -208,7 +209,9 @@ def _check_axes(stack: Stack) -> None:
 
 
 def _note_oddities(tif: Any, stack: Stack, kind: Modality, notes: list[str]) -> None:
-    if stack.stack_axis == "C" and kind is not Modality.HSI:
+    if stack.stack_axis == "C" and kind is not Modality.HSI and stack.shape[0] > MAX_CHANNELS:
+        notes.append("its channels are read as depth")
+    elif stack.stack_axis == "C" and kind is not Modality.HSI:
         cause = f"has {stack.shape[0]} channels, not a depth axis"
         raise InputError(stack.name, cause, "Save one channel, or open it as a cube (modality hsi)")
     if stack.stack_axis == "T":

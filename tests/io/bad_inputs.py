@@ -60,7 +60,9 @@ def long_strip(folder):
 
 def nan_tiff(folder, compression=None):
     path = folder / "nan.tif"
-    tifffile.imwrite(path, np.full((3, 8, 8), np.nan, np.float32), photometric="minisblack", compression=compression)
+    tifffile.imwrite(
+        path, np.full((3, 8, 8), np.nan, np.float32), photometric="minisblack", compression=compression
+    )
     return path
 
 
@@ -134,8 +136,14 @@ BAD = {
     "3 tiff cut": (cut_tiff, "declares|is cut"),
     "3 tiff cut, packed": (lambda f: cut_tiff(f, "zlib"), "is cut"),
     "4 tiff header only": (lambda f: put(f, "head.tif", b"II*\0\x08\0\0\0"), "no image inside"),
-    "4 big tiff header only": (lambda f: put(f, "h.tif", struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16)), "no image"),
-    "5 tiff 200000 squared": (lambda f: put(f, "huge.tif", tiff_bytes(page(200_000, 200_000)) + bytes(4096)), "37 GiB"),
+    "4 big tiff header only": (
+        lambda f: put(f, "h.tif", struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16)),
+        "no image",
+    ),
+    "5 tiff 200000 squared": (
+        lambda f: put(f, "huge.tif", tiff_bytes(page(200_000, 200_000)) + bytes(4096)),
+        "37 GiB",
+    ),
     "5 tiff huge, packed": (
         lambda f: put(f, "huge.tif", tiff_bytes(page(200_000, 200_000, 8)) + bytes(4096)),
         "unpacks to 37 GiB",
@@ -149,12 +157,17 @@ BAD = {
     "8 tiff deflate bomb": (bomb, "cannot be decoded"),
     "9 tiff strip longer": (long_strip, "declares|is cut|cannot"),
     "tiff no voxels": (lambda f: put(f, "zero.tif", tiff_bytes(page(0, 1)) + bytes(200)), "no voxels"),
-    "tiff ifd behind end": (lambda f: put(f, "far.tif", b"II*\0\xff\xff\0\0" + bytes(20)), "the file ends at"),
+    "tiff ifd behind end": (
+        lambda f: put(f, "far.tif", b"II*\0\xff\xff\0\0" + bytes(20)),
+        "the file ends at",
+    ),
     "tiff all nan": (nan_tiff, "no finite voxel"),
     "tiff all nan, packed": (lambda f: nan_tiff(f, "zlib"), "no finite voxel"),
     "tiff complex": (lambda f: other_tiff(f, np.zeros((4, 4), np.complex64)), "complex64"),
     "tiff channels": (
-        lambda f: other_tiff(f, np.zeros((3, 5, 5), np.uint8), metadata={"axes": "CYX"}, photometric="minisblack"),
+        lambda f: other_tiff(
+            f, np.zeros((3, 5, 5), np.uint8), metadata={"axes": "CYX"}, photometric="minisblack"
+        ),
         "3 channels",
     ),
     "tiff two stack axes": (
@@ -169,7 +182,10 @@ BAD = {
     "39 envi zero bands": (lambda f: envi(f, bands="0"), "'bands' is '0'"),
     "40 envi data type 99": (lambda f: envi(f, data_type="99"), "line 6: data type 99"),
     "40 envi complex": (lambda f: envi(f, data_type="6"), "data type 6"),
-    "41 envi short file": (lambda f: envi(f, data=bytes(100)), "declares 120 bytes of voxels, the file holds 100"),
+    "41 envi short file": (
+        lambda f: envi(f, data=bytes(100)),
+        "declares 120 bytes of voxels, the file holds 100",
+    ),
     "41 envi offset": (lambda f: envi(f, header_offset="1"), "declares 121 bytes"),
     "41 envi negative offset": (lambda f: envi(f, header_offset="-7"), "header offset"),
     "42 envi interleave xyz": (lambda f: envi(f, interleave="xyz"), "interleave is 'xyz'"),
@@ -198,7 +214,10 @@ BAD = {
     "48 npy 8 TB": (lambda f: npy(f, described("(2000, 1000, 2000000)")), "7 TiB"),
     "49 npy objects": (lambda f: saved_npy(f, np.array([{}], object), allow_pickle=True), "unsafe"),
     "49 npy records": (lambda f: saved_npy(f, np.zeros(3, "i4,f4")), "unsafe"),
-    "50 npy header 2 GiB": (lambda f: npy(f, described("(4, 5)"), length=2**31, version=2), "header of 2,048 MiB|2 GiB"),
+    "50 npy header 2 GiB": (
+        lambda f: npy(f, described("(4, 5)"), length=2**31, version=2),
+        "header of 2,048 MiB|2 GiB",
+    ),
     "51 npy brackets": (lambda f: npy(f, "[" * 8000), "broken .npy header"),
     "npy code": (lambda f: npy(f, "__import__('os').system('true')"), "broken .npy header"),
     "npy empty": (lambda f: saved_npy(f, np.zeros((0, 4))), "no voxels"),
@@ -207,7 +226,10 @@ BAD = {
     "npy complex": (lambda f: saved_npy(f, np.zeros((2, 2), complex)), "complex128"),
     "npy text": (lambda f: saved_npy(f, np.array([["a", "b"]])), "type"),
     "npy nan": (lambda f: saved_npy(f, np.full((3, 3), np.nan)), "no finite voxel"),
-    "npy short": (lambda f: npy(f, described("(4, 5, 13)")), "declares 520 bytes of voxels, the file holds 480"),
+    "npy short": (
+        lambda f: npy(f, described("(4, 5, 13)")),
+        "declares 520 bytes of voxels, the file holds 480",
+    ),
     "npy magic": (lambda f: put(f, "array.npy", b"not numpy at all"), "is not a .npy"),
     "104 name with a newline": (lambda f: put(f, "a\nb.tif", b"text"), r"a\\nb.tif"),
     "104 name right to left": (lambda f: put(f, "a\u202efit.tif", b"text"), r"a\\u202efit.tif"),

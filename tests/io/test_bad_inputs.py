@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_inputs import BAD
 
 from napari_seedlab.core import InputError
 from napari_seedlab.core.errors import MAX_LINE
 from napari_seedlab.io.gate import shown_name
 from napari_seedlab.io.reader_process import reader
-from bad_inputs import BAD
 
 GIB_KB = 2**20
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -71,7 +71,12 @@ def test_mutated_files_are_read_or_refused_but_never_hurt(seed, warm, tmp_path):
     import tifffile
 
     rng = np.random.default_rng(seed)
-    tifffile.imwrite(tmp_path / "good.tif", rng.integers(0, 9, (4, 30, 30), np.uint16), photometric="minisblack", compression="zlib")
+    tifffile.imwrite(
+        tmp_path / "good.tif",
+        rng.integers(0, 9, (4, 30, 30), np.uint16),
+        photometric="minisblack",
+        compression="zlib",
+    )
     good = np.frombuffer((tmp_path / "good.tif").read_bytes(), np.uint8)
     for trial in range(60):
         bytes_ = good.copy()
