@@ -46,7 +46,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     folder = Path(folder)
     request = crops_io.read_request(folder)
     training.use_threads()
-    path = folder / request.params.get("weights", "net.safetensors")
+    path = folder / str(request.params.get("weights", "net.safetensors"))
     model, settings, temperature, class_ids = load_net(path, request.params.get("device", "auto"))
     scans = crops_io.read_scans(folder, request.params)
     crops = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)

@@ -1,4 +1,4 @@
-"""Single grains of 24³ voxels for learning tests: random pose, size, brightness, a benign dark cleft, a radicle.
+"""Single grains of 24³ voxels for learning tests: random pose, size and brightness, cleft and radicle.
 
 Brightness and benign structure are drawn alike for nominal and anomalous grains, so that neither is a cue.
 """

@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from napari_seedlab.core import RegionTable
+from napari_seedlab.imaging import crops
+
+
+def ball(shape, centre, radius, scale=(1, 1, 1)):
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+    return (((grid - centre) * scale) ** 2).sum(-1) <= radius**2
+
+
+def box_of(mask):
+    where = np.argwhere(mask)
+    return np.concatenate([where.min(0), where.max(0) + 1]).astype(np.int32)
+
+
+def test_a_crop_at_voxel_size_is_the_padded_voxels_themselves():
+    image = np.random.default_rng(0).integers(0, 255, (30, 30, 30)).astype(np.uint8)
+    regions = np.zeros(image.shape, np.int32)
+    regions[8:20, 9:21, 10:22] = 7
+    crop, mask = crops.seed_crop(image, regions, 7, (8, 9, 10, 20, 21, 22), size=16, margin=2)
+    np.testing.assert_allclose(crop, image[6:22, 7:23, 8:24], rtol=1e-5)
+    np.testing.assert_array_equal(mask, regions[6:22, 7:23, 8:24] == 7)
+
+
+def test_the_longest_edge_fills_the_cube_and_cells_are_equal_along_all_axes():
+    regions = np.zeros((60, 40, 40), np.int32)
+    regions[10:50, 10:30, 10:20] = 1
+    _, mask = crops.seed_crop(regions, regions, 1, (10, 10, 10, 50, 30, 20), size=24, margin=2)
+    lengths = [mask.any(tuple({0, 1, 2} - {axis})).sum() for axis in range(3)]
+    assert lengths == [20, 10, 5] or np.abs(np.array(lengths) - [20, 10, 5]).max() <= 1
+
+
+def test_flat_voxels_give_a_round_seed():
+    round_seed = ball((20, 60, 60), (10, 30, 30), 20, scale=(3, 1, 1))
+    table = RegionTable(
+        1, np.array([1], np.int32), np.array([1]), box_of(round_seed)[None], np.zeros((1, 3)), np.array([1])
+    )
+    regions = round_seed.astype(np.int32)
+    [(_, mask)] = crops.seed_crops(regions, regions, table, 24, 2, (3.0, 1.0, 1.0))
+    lengths = [mask.any(tuple({0, 1, 2} - {axis})).sum() for axis in range(3)]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_batch_equals_single_crops():
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(20, 20, 40)).astype(np.float32)
+    regions = np.zeros(image.shape, np.int32)
+    regions[3:12, 4:15, 2:18], regions[5:18, 2:16, 20:38] = 1, 2
+    boxes = np.array([[3, 4, 2, 12, 15, 18], [5, 2, 20, 18, 16, 38]], np.int32)
+    table = RegionTable(
+        1, np.array([1, 2], np.int32), np.array([5, 6]), boxes, np.zeros((2, 3)), np.ones(2, np.int64)
+    )
+    for i, (crop, mask) in enumerate(crops.seed_crops(image, regions, table, 16)):
+        one, own = crops.seed_crop(image, regions, i + 1, boxes[i], 16)
+        np.testing.assert_array_equal(crop, one)
+        np.testing.assert_array_equal(mask, own)
+
+
+def test_large_seeds_are_averaged_not_sampled():
+    checker = (np.indices((64, 64, 64)).sum(0) % 2).astype(np.float32)
+    crop, _ = crops.seed_crop(checker, np.ones(checker.shape, np.int32), 1, (0, 0, 0, 64, 64, 64), size=16)
+    assert np.abs(crop[4:12, 4:12, 4:12] - 0.5).max() < 0.1
+
+
+def test_neighbours_are_not_in_the_mask_and_the_edge_of_the_scan_is_no_problem():
+    regions = np.zeros((10, 10, 20), np.int32)
+    regions[:, :, :10], regions[:, :, 10:] = 1, 2
+    image = np.full(regions.shape, 7, np.uint16)
+    crop, mask = crops.seed_crop(image, regions, 1, (0, 0, 0, 10, 10, 10), size=14, margin=2)
+    np.testing.assert_allclose(crop, 7, rtol=1e-6)
+    assert mask[:, :, 2:12].any()
+    assert not mask[:, :, 12:].any()
+
+
+def test_a_plane_repeats_and_bands_are_averaged():
+    cube = np.stack([np.full((20, 20), b, np.uint16) for b in (10, 20, 60)])
+    regions = np.zeros((1, 20, 20), np.int32)
+    regions[0, 5:15, 5:15] = 1
+    crop, mask = crops.seed_crop(cube, regions, 1, (0, 5, 5, 1, 15, 15), size=12)
+    np.testing.assert_allclose(crop, 30, rtol=1e-6)
+    assert mask.any((1, 2)).all()
+
+
+@pytest.mark.parametrize("gain, offset", [(1.0, 0.0), (40.0, -3.0)])
+def test_normalised_crops_do_not_know_brightness_or_contrast(gain, offset):
+    rng = np.random.default_rng(2)
+    crop, mask = rng.normal(size=(8, 8, 8)).astype(np.float32), rng.random((8, 8, 8)) < 0.5
+    inside = crop[mask]
+    expected = np.where(mask, (crop - np.median(inside)) / inside.std(), 0)
+    np.testing.assert_allclose(crops.normalise_crop(crop * gain + offset, mask), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((4, 4, 4), bool), np.ones((4, 4, 4), bool)], ids=["empty", "flat"])
+def test_a_seed_without_contrast_gives_zeros(mask):
+    assert not crops.normalise_crop(np.full((4, 4, 4), 9, np.float32), mask).any()
+    assert crops.with_mask(np.full((4, 4, 4), 9, np.float32), mask).shape == (2, 4, 4, 4)
+
+
+def test_heat_comes_back_to_the_voxels_it_came_from():
+    z, y, x = np.indices((40, 30, 36)).astype(np.float32)
+    ramp = z + 2 * y - x
+    box = (4, 5, 6, 34, 25, 30)
+    crop, _ = crops.seed_crop(ramp, np.ones(ramp.shape, np.int32), 1, box, size=24, margin=2)
+    back = crops.uncrop(crop, box, margin=2)
+    expected = ramp[4:34, 5:25, 6:30]
+    assert back.shape == expected.shape
+    np.testing.assert_allclose(back[2:-2], expected[2:-2], atol=0.2)
+
+
+def test_three_cuts_have_one_size_and_dim_the_neighbours():
+    image = np.full((30, 40, 50), 100, np.uint16)
+    seed = ball(image.shape, (15, 20, 25), 9)
+    image[seed] += np.random.default_rng(3).integers(0, 50, int(seed.sum())).astype(np.uint16)
+    cuts = crops.three_cuts(image, seed.astype(np.int32), 1, box_of(seed))
+    assert {c.shape for c in cuts} == {cuts[0].shape}
+    assert cuts[0].shape[0] == cuts[0].shape[1]
+    for cut in cuts:
+        assert cut.dtype == np.uint8
+        middle = cut.shape[0] // 2
+        assert cut[middle - 4 : middle + 4, middle - 4 : middle + 4].mean() > 2 * cut[0].mean() + 20
+
+
+def test_three_cuts_of_a_plane_are_one_picture():
+    image = np.random.default_rng(4).integers(0, 99, (1, 30, 30)).astype(np.uint8)
+    regions = np.zeros(image.shape, np.int32)
+    regions[0, 5:25, 5:20] = 3
+    one, two, three = crops.three_cuts(image, regions, 3, (0, 5, 5, 1, 25, 20))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, three)
+    assert one.max() == 255

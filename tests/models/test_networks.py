@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from napari_seedlab.models.fcdd3d import FCDD3D, FCDDConfig
+from napari_seedlab.models.seed_cnn import SeedCNN, SeedCNNConfig
+
+
+def n_parameters(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_the_anomaly_net_is_small_and_its_map_is_not_negative():
+    torch.manual_seed(0)
+    model = FCDD3D()
+    crops = torch.randn(2, 1, 24, 24, 24)
+    assert 10_600 <= n_parameters(model) <= 10_800
+    assert model(crops).shape == (2, 12, 12, 12)
+    heat = model.heat(crops)
+    assert heat.shape == (2, 24, 24, 24)
+    assert (heat >= 0).all()
+    phi = model.net(crops)[:, 0]
+    torch.testing.assert_close(model(crops), (phi**2 + 1).sqrt() - 1)
+
+
+def test_the_anomaly_net_is_fully_convolutional():
+    model = FCDD3D(FCDDConfig(width=4)).eval()
+    crops = torch.randn(1, 1, 32, 32, 32)
+    moved = torch.roll(crops, 2, 4)
+    torch.testing.assert_close(model(crops)[..., 6:9], model(moved)[..., 7:10], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes, edge", [(2, 16), (4, 32)])
+def test_the_classifier_takes_any_cube(n_classes, edge):
+    model = SeedCNN(SeedCNNConfig(n_classes=n_classes))
+    assert model(torch.randn(3, 2, edge, edge, edge)).shape == (3, n_classes)
+
+
+def test_the_classifier_overfits_one_batch():
+    torch.manual_seed(0)
+    model = SeedCNN(SeedCNNConfig(n_classes=2, widths=(4, 8), dropout=0.0))
+    crops, target = torch.randn(8, 2, 12, 12, 12), torch.arange(8) % 2
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(60):
+        loss = torch.nn.functional.cross_entropy(model(crops), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.05
