@@ -39,7 +39,7 @@ def _defect(rng, kind, body, axes, radius):
     if kind == "":
         return np.zeros(radius.shape, bool)
     if kind == "gap":  # dead: the embryo shrank from the coat
-        return (radius > rng.uniform(0.6, 0.7)) & (radius < 0.88)
+        return (radius > rng.uniform(0.7, 0.78)) & (radius < 0.88)
     at = rng.normal(size=3)
     at *= rng.uniform(0.15, 0.6) / np.linalg.norm(at) * axes
     half = rng.uniform(1.6, 3.2, 3)
