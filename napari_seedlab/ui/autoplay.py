@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtCore import QPoint
 
 from napari_seedlab.core import JobRequest, LabelState
@@ -107,6 +108,8 @@ class Player:
         for _ in range(20):
             hands.breathe()
         with self.meter.paused():
+            for notice in self.viewer.window._qt_window.findChildren(NapariQtNotification):
+                notice.close()
             self._n_pictures += 1
             grabbed = self.viewer.window._qt_window.grab()
             grabbed.save(str(self._screenshots / f"{self._n_pictures:02d}-{name}.png"))
@@ -161,6 +164,7 @@ class Player:
         """Answer what is asked; half-way the network begins to train meanwhile."""
         self.ui.raise_dock("labelling")
         hands.press(self.canvas, "k")
+        hands.wait_until(lambda: self.ui.mode.is_on, "the labelling mode", 10)
         hands.wait_until(lambda: self.session.current_seed is not None, "the first seed")
         self.picture("labelling")
         begun, trained = time.perf_counter(), False

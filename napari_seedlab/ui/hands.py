@@ -42,9 +42,17 @@ def wait_until(is_so: Callable[[], object], what: str, seconds: float = 120.0) -
     return time.perf_counter() - begun
 
 
+def focus(widget: QWidget) -> None:
+    """Give `widget` the keyboard, as a click into it would."""
+    widget.window().activateWindow()
+    widget.setFocus()
+    wait_until(lambda: QApplication.focusWidget() is not None, "the keyboard", 10)
+
+
 def press(widget: QWidget, key: str) -> None:
     """Press one key while `widget` has the keyboard."""
-    widget.setFocus()
+    if QApplication.focusWidget() is not widget:
+        focus(widget)
     QTest.keyClick(widget, key)
 
 
