@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from distributed import KilledWorker
 
-from napari_seedlab.core import JobError, Settings
+from napari_seedlab.core import JobError, Settings, WorkerLost
 from napari_seedlab.jobs import ClusterRunner
-from napari_seedlab.jobs.host import Host
+from napari_seedlab.jobs.host import Host, _Task
 from tests.jobs.tools import request
 
 # 127.0.0.2 is a loopback address that the host does not take for this machine.
@@ -29,11 +30,22 @@ if __name__ == "__main__":
 class FakeClient:
     """Stands for the client: workers that offer `resources` and answer `answers`."""
 
+    submitted = 0
+
     def __init__(self, resources=(), answers=None):
         self.resources, self.answers = resources, answers or {}
 
     def scheduler_info(self, n_workers):
         return {"workers": {str(i): {"resources": r} for i, r in enumerate(self.resources)}}
+
+    def submit(self, *arguments, **options):
+        async def compute():
+            self.submitted += 1
+            if self.submitted == 1:
+                raise KilledWorker("key", None, 0)
+            return {"op": "completed"}
+
+        return compute()
 
     async def run(self, function, *arguments, on_error):
         assert (Path(arguments[0]) / arguments[1]).read_text() == arguments[2]
@@ -78,6 +90,18 @@ def test_a_scheduler_on_this_machine_needs_no_shared_drive(host, tmp_path, addre
 def test_a_job_asks_remote_workers_for_what_they_offer(host, resources, lane, expected):
     host._client = FakeClient(resources)
     assert host._resources(lane) == expected
+
+
+@pytest.mark.parametrize("has_begun", [False, True], ids=["waiting", "begun"])
+def test_a_job_that_had_not_begun_when_its_worker_died_is_sent_again(host, tmp_path, has_begun):
+    host._client = FakeClient()
+    task = _Task("1", tmp_path, has_begun=has_begun)
+    if has_begun:
+        with pytest.raises(WorkerLost):
+            asyncio.run(host._outcome(task, "live"))
+    else:
+        assert asyncio.run(host._outcome(task, "live")) == {"op": "completed"}
+    assert host._client.submitted == (1 if has_begun else 2)
 
 
 def test_jobs_run_on_a_scheduler_that_already_runs(jobs_folder):
