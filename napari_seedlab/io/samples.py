@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from napari_seedlab.core import GRAIN_SCHEME, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import numpy.typing as npt
 
@@ -72,7 +73,9 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
     kind : str
         ``ct`` (a tray), ``hsi`` (the same tray from above) or ``tube``.
     n_seeds : int
+        How many.
     random_state : int
+        State of everything random.
     to : Path
         New or empty folder.
 
@@ -102,8 +105,6 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
         folder = Path(parent) / to.name
         folder.mkdir()
         name = _write_into(folder, kind, n_seeds, random_state)
-        if to.exists():
-            to.rmdir()
         publish_tree(folder, to)
     return to / name
 
@@ -133,8 +134,11 @@ def write_volume(path: Path, volume: Voxels, voxel_size_um: float, compress: boo
     Parameters
     ----------
     path : Path
+        New file.
     volume : (z, y, x) of any integer type
+        Voxels.
     voxel_size_um : float
+        Edge of a voxel.
     compress : bool
         By zlib; a scan is left as it is, so that it can be read slice by slice without a codec.
     """

@@ -1,4 +1,4 @@
-"""One seed drawn in its own box: coat, two folded cotyledons, radicle, and what is wrong with it.
+"""The bodies of one seed at points: surface, coat, and what fills them.
 
 Surfaces are signed distances in voxels (negative inside); the share of a voxel that a body fills
 is ``clip(0.5 - distance, 0, 1)``, which is partial volume without supersampling.
@@ -7,41 +7,18 @@ is ``clip(0.5 - distance, 0, 1)``, which is partial volume without supersampling
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.imaging.phantom.dials import CAVITY, COAT, EMBRYO, Dials
-from napari_seedlab.imaging.phantom.packing import SeedPlan
+if TYPE_CHECKING:
+    from napari_seedlab.imaging.phantom.dials import Dials
+    from napari_seedlab.imaging.phantom.packing import SeedPlan
 
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
-_ROOM = 1.14  # half box over the half axes: bumps and half a voxel of edge
-
-
-@dataclass(frozen=True)
-class SeedPicture:
-    """A seed in its box (z, y, x) of the scan.
-
-    Attributes
-    ----------
-    origin : tuple of int
-        First voxel of the box in the scan; may lie outside of it.
-    density : (z, y, x) float32
-        Relative to the embryo of a normal seed; 0 where the seed is not.
-    distance : (z, y, x) float32
-        To the seed's surface, in voxels, negative inside; 9 where it is further away.
-    tissues : (z, y, x) uint8
-    defect : (z, y, x) uint8
-        1 where the seed is not as it should be.
-    """
-
-    origin: tuple[int, int, int]
-    density: Floats
-    distance: Floats
-    tissues: Bytes
-    defect: Bytes
+ROOM = 1.14  # half box over the half axes: bumps and half a voxel of edge
 
 
 @dataclass
@@ -86,13 +63,13 @@ class Anatomy:
 
 def fill(distance: Floats) -> Floats:
     """Share of a voxel at a signed `distance` from a surface that lies inside."""
-    return np.clip(np.float32(0.5) - distance, 0, 1)
+    return np.asarray(np.clip(np.float32(0.5) - distance, 0, 1), np.float32)
 
 
 def sheet(distance: Floats, width: float) -> Floats:
     """Share of a voxel that a gap of `width` voxels around distance 0 takes."""
     half = np.float32(width / 2)
-    return np.clip(half + np.float32(0.5) - np.abs(distance), 0, min(1.0, width))
+    return np.asarray(np.clip(half + np.float32(0.5) - np.abs(distance), 0, min(1.0, width)), np.float32)
 
 
 def surface(plan: SeedPlan, own: Floats, dials: Dials) -> Floats:
@@ -123,48 +100,9 @@ def _relief(kind: str, direction: Floats, amount: float, rng: np.random.Generato
             towards = rng.normal(size=3)
             near = 1 - direction @ (towards / np.linalg.norm(towards))
             relief -= rng.uniform(0.22, 0.38) * np.exp(-((near / 0.35) ** 2))
-    return np.clip(relief, -0.5, _ROOM - 1.02).astype(np.float32)
+    return np.asarray(np.clip(relief, -0.5, ROOM - 1.02), np.float32)
 
 
 def own_points(plan: SeedPlan, voxels: npt.NDArray[np.integer]) -> Floats:
     """Voxel positions (m, 3) of the scan on the seed's own axes."""
-    return ((voxels - plan.centre) @ plan.rotation).astype(np.float32)
-
-
-def draw_seed(plan: SeedPlan, dials: Dials) -> SeedPicture:
-    """Draw one seed in the smallest box that holds it."""
-    from napari_seedlab.imaging.phantom.defects import draw_inside
-
-    half = np.linalg.norm(plan.rotation * plan.axes, axis=1) * _ROOM + 1
-    first = np.floor(plan.centre - half).astype(int)
-    shape = tuple(int(n) for n in np.ceil(plan.centre + half).astype(int) - first + 1)
-    grid = [np.arange(n, dtype=np.float32) + np.float32(f - c) for n, f, c in zip(shape, first, plan.centre, strict=True)]
-    turn = plan.rotation.astype(np.float32)
-    z, y, x = grid[0][:, None, None], grid[1][:, None], grid[2]
-    own = np.stack([(z * turn[0, k] + y * turn[1, k] + x * turn[2, k]).ravel() for k in range(3)], 1)
-    level = ((own / plan.axes.astype(np.float32)) ** 2).sum(1)
-    near = np.flatnonzero(level < (_ROOM + 0.8 / plan.axes.min()) ** 2)
-    outer = surface(plan, own[near], dials)
-    touched = outer < 1
-    near, outer, own = near[touched], outer[touched], own[near[touched]]
-    rng = np.random.default_rng([*plan.random_state, 1])
-    low, high = np.log(dials.defect_fraction)
-    seed = Anatomy(plan, dials, rng, own, outer, float(np.exp(rng.uniform(low, high))))
-    draw_inside(seed)
-    return _box(seed, near, shape, (int(first[0]), int(first[1]), int(first[2])))
-
-
-def _box(
-    seed: Anatomy, near: npt.NDArray[np.intp], shape: tuple[int, ...], origin: tuple[int, int, int]
-) -> SeedPicture:
-    """The points put back into their box."""
-    inside = seed.outer < 0
-    tissue = np.where(seed.lumen > 0.5, np.where(seed.solid > 0.5, EMBRYO, CAVITY), COAT) * inside
-    density = np.zeros(shape, np.float32)
-    distance = np.full(shape, 9, np.float32)
-    tissues, defect = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    density.flat[near] = seed.density * np.float32(seed.plan.brightness)
-    distance.flat[near] = seed.outer
-    tissues.flat[near] = tissue
-    defect.flat[near] = (seed.defect > 0.5) & inside
-    return SeedPicture(origin, density, distance, tissues, defect)
+    return np.asarray((voxels - plan.centre) @ plan.rotation, np.float32)

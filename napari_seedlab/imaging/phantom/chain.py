@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.imaging.phantom.dials import Dials
+if TYPE_CHECKING:
+    from napari_seedlab.imaging.phantom.dials import Dials
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,7 +42,7 @@ def image_chain(density: Floats, dials: Dials) -> npt.NDArray[np.uint8]:
 def to_grey(density: Floats, dials: Dials) -> npt.NDArray[np.uint8]:
     """Map density 0 to ``air_grey`` and 1 to ``seed_grey``, clipped to 8 bits."""
     scale = np.float32(dials.seed_grey - dials.air_grey)
-    return np.clip(density * scale + np.float32(dials.air_grey + 0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(density * scale + np.float32(dials.air_grey + 0.5), 0, 255), np.uint8)
 
 
 def blur(density: Floats, dials: Dials, already: float = 0.0) -> None:
@@ -48,7 +51,9 @@ def blur(density: Floats, dials: Dials, already: float = 0.0) -> None:
     Parameters
     ----------
     density : (z, y, x) float32
+        Overwritten.
     dials : Dials
+        Of which `blur` and `fringe` are used.
     already : float
         Sd of the blur within a slice that reconstruction will add.
     """
@@ -77,7 +82,7 @@ def noise_transfer(shape: tuple[int, int]) -> Floats:
     twice[0] = 1.0
     twice[-1] = 1.0 if shape[1] % 2 == 0 else 2.0
     power = float((amplitude**2 * twice).sum() / (shape[0] * shape[1]))
-    return (amplitude / np.sqrt(power)).astype(np.float32)
+    return np.asarray(amplitude / np.sqrt(power), np.float32)
 
 
 class Artefacts:

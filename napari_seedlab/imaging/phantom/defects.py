@@ -110,7 +110,7 @@ def _blob(seed: Anatomy) -> Floats:
     points = (seed.own - _place(seed, 0.55)) @ turn.astype(np.float32)
     length = np.linalg.norm(points, axis=1)
     level = np.linalg.norm(points / axes, axis=1)
-    return (length * (1 - 1 / np.maximum(level, 1e-3))).astype(np.float32)
+    return np.asarray(length * (1 - 1 / np.maximum(level, 1e-3)), np.float32)
 
 
 def _cavity(seed: Anatomy) -> None:
@@ -170,7 +170,7 @@ def _shrunken(seed: Anatomy) -> None:
     scale = volume ** (1 / 3)
     towards = seed.rng.normal(size=3)
     towards *= (1 - scale) * 0.8 / np.linalg.norm(towards)
-    unit = (seed.unit - towards.astype(np.float32)) / np.float32(scale)
+    unit: Floats = np.asarray((seed.unit - towards) / scale, np.float32)
     level = np.linalg.norm(unit, axis=1)
     body = fill(((level - 1) * np.float32(scale * seed.radius)).astype(np.float32))
     embryo(seed, body, unit=unit)
@@ -181,7 +181,7 @@ def _shrunken(seed: Anatomy) -> None:
 
 def _empty(seed: Anatomy) -> None:
     """A coat with a dried crumb of embryo in it."""
-    unit = (seed.unit - np.float32(0.3) * seed.rng.normal(size=3).astype(np.float32)) / np.float32(0.45)
+    unit = np.asarray((seed.unit - 0.3 * seed.rng.normal(size=3)) / 0.45, np.float32)
     level = np.linalg.norm(unit, axis=1) * (1 + np.float32(0.15) * _waves(unit, 3.0, seed.rng))
     body = fill(((level - 1) * np.float32(0.45 * seed.radius)).astype(np.float32))
     seed.solid = np.minimum(seed.lumen, body)
@@ -226,7 +226,7 @@ def _stem(seed: Anatomy) -> None:
     """A stalk: a woody tube around looser pith."""
     bark = fill(seed.outer) - fill(seed.outer + np.float32(2.2))
     pith = fill(seed.outer + np.float32(2.2))
-    fibres = 1 + np.float32(0.1) * _waves(seed.own * np.float32([1, 1, 0.1]), 1.5, seed.rng)
+    fibres = 1 + np.float32(0.1) * _waves(seed.own * np.array([1, 1, 0.1], np.float32), 1.5, seed.rng)
     seed.density = (bark * np.float32(0.95) + pith * np.float32(0.62)) * fibres
     seed.defect = fill(seed.outer)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NORMAL, ABNORMAL, DEAD, FOREIGN = 1, 2, 3, 4
 COAT, EMBRYO, CAVITY = 1, 2, 3
@@ -115,7 +117,9 @@ def tray_dials(n_seeds: int, random_state: int = 0, base: Dials = DEFAULT_TRAY) 
     Parameters
     ----------
     n_seeds : int
+        How many.
     random_state : int
+        State of everything random.
     base : Dials
         Everything else.
 
@@ -138,7 +142,9 @@ def tube_dials(n_seeds: int, random_state: int = 0, base: Dials = TUBE) -> Dials
     Parameters
     ----------
     n_seeds : int
+        How many.
     random_state : int
+        State of everything random.
     base : Dials
         Everything else.
 

@@ -95,7 +95,7 @@ def _counts(weights: npt.ArrayLike, n: int, rng: np.random.Generator) -> npt.NDA
     """Whole numbers that add up to `n` in these proportions: largest remainders, ties by chance."""
     shares = np.asarray(weights, float)
     wanted = shares / shares.sum() * n
-    counts = np.floor(wanted).astype(np.int64)
+    counts: npt.NDArray[np.int64] = np.floor(wanted).astype(np.int64)
     rest = np.lexsort((rng.uniform(size=len(shares)), np.round(counts - wanted, 9)))
     counts[rest[: n - counts.sum()]] += 1
     return counts

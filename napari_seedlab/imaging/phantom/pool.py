@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from napari_seedlab.imaging.phantom.dials import DEFAULT_TRAY, Dials, tray_dials
 from napari_seedlab.imaging.phantom.packing import draw_kinds
 from napari_seedlab.imaging.phantom.tray import Phantom, assemble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _CHUNK = 160  # seeds scanned together: bounds the memory
 _MARGIN = 2  # voxels of surroundings in a crop
@@ -62,7 +65,9 @@ def make_seed_pool(
     Parameters
     ----------
     n : int
+        How many seeds.
     random_state : int
+        State of everything random.
     shares : tuple of float
         Of normal, abnormal, dead and foreign seeds; the numbers are exact.
     dials : Dials

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.imaging.phantom.dials import Dials
+if TYPE_CHECKING:
+    from napari_seedlab.imaging.phantom.dials import Dials
 
 Floats = npt.NDArray[np.float32]
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.imaging.phantom.anatomy import SeedPicture, draw_seed, own_points, surface
+from napari_seedlab.imaging.phantom.anatomy import own_points, surface
 from napari_seedlab.imaging.phantom.chain import acquire
-from napari_seedlab.imaging.phantom.dials import Dials
+from napari_seedlab.imaging.phantom.drawing import SeedPicture, draw_seed
 from napari_seedlab.imaging.phantom.packing import SeedKinds, SeedPlan, draw_kinds, plan_seeds
+
+if TYPE_CHECKING:
+    from napari_seedlab.imaging.phantom.dials import Dials
 
 Floats = npt.NDArray[np.float32]
 Slices = tuple[slice, slice, slice]
@@ -117,7 +121,7 @@ def _draw_holder(density: Floats, dials: Dials) -> None:
         y, x = np.ogrid[:height, :width]
         radius = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
         middle = min(height, width) / 2 - 0.5 - dials.wall / 2
-        share = np.clip(dials.wall / 2 + 0.0 - np.abs(radius - middle), 0, 1)
+        share = np.clip(dials.wall / 2 + 0.5 - np.abs(radius - middle), 0, 1)
         density += (dials.wall_density * share).astype(np.float32)
     if dials.floor:
         np.maximum(density[depth - dials.floor :], dials.floor_density, out=density[depth - dials.floor :])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.imaging.phantom.dials import ABNORMAL, DEAD
-from napari_seedlab.imaging.phantom.tray import Phantom
+
+if TYPE_CHECKING:
+    from napari_seedlab.imaging.phantom.tray import Phantom
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,7 +71,9 @@ def make_twin(phantom: Phantom, n_bands: int = N_BANDS) -> Cube:
     rng = np.random.default_rng([phantom.dials.random_state, 4])
     nm = np.linspace(*RANGE_NM, n_bands)
     seen, height = _from_above(phantom.instances)
-    spectra = np.stack([_tray_spectrum(nm), *(_seed_spectrum(nm, phantom, i, rng) for i in range(len(phantom.table)))])
+    spectra = np.stack(
+        [_tray_spectrum(nm), *(_seed_spectrum(nm, phantom, i, rng) for i in range(len(phantom.table)))]
+    )
     white, dark = _references(nm, seen.shape[1], rng)
     light = _shading(height, seen) * _texture(seen.shape, rng)
     spots = _spots(phantom, seen, rng)
@@ -136,11 +141,9 @@ def _seed_spectrum(
     return np.asarray(np.clip(curve * bright, 0.01, 0.95), np.float32)
 
 
-def _references(
-    nm: npt.NDArray[np.float64], width: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+def _references(nm: npt.NDArray[np.float64], width: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """White and dark frames (band, x): lamp times detector, with uneven and bad columns."""
-    lamp = np.clip(0.04 + _dip(nm, 740, 260) * 0.96 - 0.03 * _dip(nm, 930, 20), 0.02, 1.0)
+    lamp = np.clip(0.04 + _dip(nm, 740, 200) * 0.96 - 0.03 * _dip(nm, 930, 20), 0.02, 1.0)
     columns = rng.normal(1.0, 0.008, width)
     bad = rng.choice(width, max(1, width // 128), replace=False)
     columns[bad] *= rng.uniform(0.75, 0.9, len(bad))
@@ -187,4 +190,4 @@ def _spots(phantom: Phantom, seen: npt.NDArray[np.int32], rng: np.random.Generat
 
 def _noise(counts: Floats) -> Floats:
     """Standard deviation of photon and read-out noise, in counts."""
-    return np.sqrt(np.maximum(counts, 0) * np.float32(1.6) + np.float32(55.0**2))
+    return np.asarray(np.sqrt(np.maximum(counts, 0) * np.float32(1.6) + np.float32(55.0**2)), np.float32)
