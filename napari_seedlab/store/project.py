@@ -178,10 +178,8 @@ class Project:
 
         Parameters
         ----------
-        path : path-like
-            Folder that does not exist yet.
-        events : iterable of Event
-            The whole journal, first to last; its chain is verified and kept.
+        path, events
+            Folder that does not exist yet; the whole journal, whose chain is verified and kept.
         blobs : path-like, optional
             Folder with the blobs that the events name (see :meth:`blob_paths`).
         region_rasters : mapping of int to Path, optional
@@ -231,11 +229,6 @@ class Project:
             Plain JSON, as the methods for each kind write it.
         annotator : str
             Who; empty means the name of the OS user.
-
-        Raises
-        ------
-        ProjectError
-            It was not saved; nothing changed.
         """
         by = annotator or user_name(), self.now()
         with self._database.transaction() as connection:
@@ -485,11 +478,6 @@ class Project:
             For seeds that were asked about: uuid, strategy, reason, inclusion_p, model_id.
         shown : mapping of int to mapping, optional
             For those seeds: the predicted chance per class id that was shown.
-
-        Raises
-        ------
-        InputError
-            A seed or class is unknown, or the state cannot be said by hand.
         """
         with self._database.reading() as connection:
             payload = payloads.label(connection, seeds, LabelState(state), class_id)
@@ -517,11 +505,6 @@ class Project:
             Per pixel: -1 unknown, 0 background, or a tissue class.
         annotator : str
             Who.
-
-        Raises
-        ------
-        InputError
-            A pixel lies outside the scan or a class is unknown.
         """
         where = np.asarray(points, np.int32).reshape(-1, 2)
         what = np.asarray(classes, np.int8).reshape(-1)
