@@ -376,7 +376,7 @@ def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:
         points, classes = session.strokes.on_slice(project, scan, axis, index)
         if len(points) == 0:
             raise NotReady("the slice", "has no strokes", "Paint embryo, cavity or background on it")
-        files.save_arrays(folder / "strokes.npz", points=points, class_id=classes)
+        files.save_arrays(folder / "strokes.npz", points=points, **{"class": classes})
         return {
             "image": project.scan_source(scan).to_json(),
             "scan": scan,
