@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_seedlab.core import Modality, SeedlabError
 from napari_seedlab.files import open_array
-from napari_seedlab.io.encoded import lazy_view
+from napari_seedlab.io.encoded import LazyView, lazy_view
 from napari_seedlab.io.facts import facts_to_json
 from napari_seedlab.io.gate import regular_file
 from napari_seedlab.io.hsi_view import colour_bands, stretch
@@ -17,8 +17,6 @@ from napari_seedlab.io.reader_process import describe, reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import dask.array
 
     from napari_seedlab.core import ScanFacts
     from napari_seedlab.files import ArraySource
@@ -92,14 +90,14 @@ def _limits(plane: np.ndarray[Any, Any]) -> tuple[float, float]:
     return (low, high if high > low else low + 1.0)
 
 
-def _cheap_plane(source: ArraySource, data: dask.array.Array) -> np.ndarray[Any, Any]:
+def _cheap_plane(source: ArraySource, data: LazyView) -> np.ndarray[Any, Any]:
     """A plane through the middle that lies in one place of the file."""
     if source.layout in INTERLEAVED:
         return open_array(source)[:, source.shape[1] // 2]
     return np.asarray(data[data.shape[0] // 2])
 
 
-def _picture(facts: ScanFacts, data: dask.array.Array, metadata: dict[str, Any]) -> LayerData:
+def _picture(facts: ScanFacts, data: LazyView, metadata: dict[str, Any]) -> LayerData:
     bands = colour_bands(facts.shape[0], facts.wavelengths_nm)
     picture = np.stack([stretch(np.asarray(data[band])) for band in bands], axis=-1)
     shown = {"name": f"{facts.name} colours", "scale": facts.scale_um[1:], "units": _units(facts)[1:]}

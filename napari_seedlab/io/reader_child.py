@@ -8,6 +8,8 @@ it runs out of the memory that it was given.
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import queue
@@ -19,9 +21,11 @@ import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from napari_seedlab.core import InputError, Modality
 from napari_seedlab.io.facts import facts_to_json
-from napari_seedlab.io.formats import format_of
+from napari_seedlab.io.formats import MODULES, format_of
 from napari_seedlab.io.gate import shown_name
 
 
@@ -92,10 +96,22 @@ def _alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
+def _rehearse() -> None:
+    """Load every reader and read a tiny packed TIFF, so that the first real file finds all of it warm."""
+    import tifffile
+
+    for module in MODULES:
+        importlib.import_module(module)
+    stream = io.BytesIO()
+    plane = np.zeros((2, 8, 8), np.uint16)
+    tifffile.imwrite(stream, plane, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(io.BytesIO(stream.getvalue())) as tif:
+        tif.series[0].pages[0].asarray(maxworkers=1)
+
+
 def _limit_memory(extra: int) -> None:
     """Allow `extra` bytes of address space beyond what the imports took."""
-    import tifffile  # noqa: F401 - here, so that it counts as the baseline and is warm
-
+    _rehearse()
     try:
         import resource
 

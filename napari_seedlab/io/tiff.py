@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 STACK_AXES = "ZQIRTC"  # read as depth when it is the only long axis
 MAX_CHANNELS = 7  # that ImageJ shows together; more are slices that a writer called channels
 ONE_CHANNEL = "Save one channel as a stack (z, y, x)"
+
+
+Opened: TypeAlias = "tuple[Any, Stack, os.stat_result]"  # the TiffFile, its planes, facts of the file
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Stack:
 def describe(path: Path, modality: Modality | None) -> tuple[ScanFacts, ArraySource]:
     """Facts and source of the first image series; see :class:`napari_seedlab.io.formats.Format`."""
     notes: list[str] = []
-    with opened(path) as (tif, stack, facts):
+    tif, stack, facts = _kept(path)
+    with one_line_errors(stack.name):
         kind = modality or (Modality.IMAGE if stack.shape[0] == 1 else Modality.CT)
         axes = ("band" if kind is Modality.HSI else "z", "y", "x")
         _note_oddities(tif, stack, kind, notes)
@@ -114,7 +118,7 @@ def describe(path: Path, modality: Modality | None) -> tuple[ScanFacts, ArraySou
 
 def planes(path: Path, modality: Modality | None, start: int, stop: int) -> Iterator[np.ndarray[Any, Any]]:
     """Decoded planes (y, x) `start` to `stop`; colours become their mean."""
-    stack = _kept(path)
+    _, stack, _ = _kept(path)
     with one_line_errors(stack.name):
         for z in range(start, stop):
             yield _plane(stack, z)
@@ -136,7 +140,7 @@ def one_line_errors(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, Stack, os.stat_result]]:
+def opened(path: Path) -> Iterator[Opened]:
     """The file behind our gate, parsed by tifffile; foreign errors become one line."""
     import tifffile
 
@@ -150,23 +154,22 @@ def opened(path: Path) -> Iterator[tuple[Any, Stack, os.stat_result]]:
             yield tif, _stack(tif, stream, name, facts.st_size), facts
 
 
-_last: dict[tuple[str, int, int], tuple[ExitStack, Stack]] = {}  # the file that was decoded last
+_last: dict[tuple[object, ...], tuple[ExitStack, Opened]] = {}  # the file that was looked at last
 
 
-def _kept(path: Path) -> Stack:
+def _kept(path: Path) -> Opened:
     """The opened file, kept from the last call while it did not change: a page list takes long to walk."""
     try:
         facts = os.stat(path)
-        key = (str(path), facts.st_size, facts.st_mtime_ns)
-    except OSError:
-        key = (str(path), -1, -1)
+        key: tuple[object, ...] = (path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    except (OSError, ValueError):
+        key = (path, None)
     if key not in _last:
         for room, _ in _last.values():
             room.close()
         _last.clear()
         room = ExitStack()
-        _, stack, _ = room.enter_context(opened(path))
-        _last[key] = (room, stack)
+        _last[key] = (room, room.enter_context(opened(path)))
     return _last[key][1]
 
 

@@ -9,7 +9,7 @@ import tifffile
 from bad_inputs import envi
 
 from napari_seedlab.core import InputError
-from napari_seedlab.io import get_reader, reader
+from napari_seedlab.io import encoded, get_reader, reader
 from napari_seedlab.io.hsi_view import colour_bands, composite, stretch
 from napari_seedlab.io.reader_process import describe
 
@@ -45,9 +45,50 @@ def test_a_packed_stack_is_shown_lazily_in_um(packed):
     assert shown["scale"] == (40.0, 20.0, 20.0) and shown["units"] == ("um",) * 3
     assert shown["metadata"]["seedlab"]["facts"]["modality"] == "ct"
     assert shown["contrast_limits"] == (VALUES[2].min(), VALUES[2].max())
-    assert data.chunks[0] == (1,) * 5
-    np.testing.assert_array_equal(data[1:4:2, 1].compute(), VALUES[1:4:2, 1])
-    np.testing.assert_array_equal(data.compute(), VALUES)
+    np.testing.assert_array_equal(np.asarray(data), VALUES)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        0,
+        -1,
+        (1, 2),
+        (slice(1, 4, 2), 1),
+        (slice(None, None, -2),),
+        (..., 2),
+        (1, ..., slice(1, 3)),
+        slice(2, 2),
+        ...,
+    ],
+    ids=str,
+)
+def test_packed_planes_are_indexed_as_numpy_does(index, packed):
+    ((data, _, _),) = get_reader(packed)(packed)
+    assert (data.shape, data.ndim, data.nbytes, len(data)) == (VALUES.shape, 3, VALUES.nbytes, 5)
+    np.testing.assert_array_equal(data[index], VALUES[index])
+
+
+def test_wrong_indices_are_told_as_numpy_does(packed):
+    ((data, _, _),) = get_reader(packed)(packed)
+    for index in (5, -6, (0, 0, 0, 0)):
+        with pytest.raises(IndexError):
+            data[index]
+
+
+def test_a_plane_that_was_shown_is_not_decoded_again(packed, monkeypatch):
+    ((data, _, _),) = get_reader(packed)(packed)
+    first = data[3]
+    monkeypatch.setattr(encoded, "reader", lambda: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(data[3], first)
+
+
+@pytest.mark.filterwarnings("ignore")  # of napari and pydantic
+def test_layers_are_taken_by_napari(packed):
+    from napari.layers import Layer
+
+    layer = Layer.create(*get_reader(packed)(packed)[0])
+    np.testing.assert_array_equal(layer.get_value((0.0, 20.0, 40.0), world=True), VALUES[0, 1, 2])
 
 
 @pytest.mark.parametrize("interleave", ["bsq", "bil", "bip"])
@@ -56,7 +97,7 @@ def test_a_cube_comes_with_a_picture(interleave, tmp_path):
     path = str(envi(tmp_path, data=VALUES.transpose(order).tobytes(), interleave=interleave))
     (data, shown, _), (picture, colours, _) = get_reader(path)(path)
     assert shown["units"] == ("pixel", "pixel", "pixel")
-    np.testing.assert_array_equal(data.compute(), VALUES)
+    np.testing.assert_array_equal(np.asarray(data), VALUES)
     assert picture.shape == (3, 4, 3) and picture.dtype == np.uint8 and colours["rgb"]
     np.testing.assert_array_equal(picture, composite(*cube_of(path)))
 
@@ -69,7 +110,7 @@ def cube_of(path):
 def test_fortran_order_is_shown_upright(tmp_path):
     np.save(tmp_path / "f.npy", np.asfortranarray(VALUES))
     ((data, _, _),) = get_reader(str(tmp_path / "f.npy"))(str(tmp_path / "f.npy"))
-    np.testing.assert_array_equal(data.compute(), VALUES)
+    np.testing.assert_array_equal(np.asarray(data), VALUES)
 
 
 def test_a_flat_image_has_a_contrast(tmp_path):
