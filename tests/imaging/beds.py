@@ -17,7 +17,9 @@ def grain_bed(n=90, count=40, random_state=0, cavity=0.15, spacing=(1.0, 1.0, 1.
         push = np.maximum(2 * radius * 0.97 - far, 0) / far
         centres += 0.25 * (push[..., None] * gap).sum(1) + 0.002 * (n / 2 - centres)
         centres = np.clip(centres, radius * 0.9, n - radius * 0.9)
-    grid = np.stack(np.meshgrid(*[np.arange(k) * s for k, s in zip(shape, spacing, strict=True)], indexing="ij"), -1)
+    grid = np.stack(
+        np.meshgrid(*[np.arange(k) * s for k, s in zip(shape, spacing, strict=True)], indexing="ij"), -1
+    )
     truth, nearest = np.zeros(shape, np.int32), np.full(shape, 1.0)
     image = np.full(shape, 25.0)
     for k, centre in enumerate(centres, 1):
