@@ -70,7 +70,7 @@ class EncodedArray:
             if z in self._planes:
                 self._planes.move_to_end(z)
                 return self._planes[z]
-        plane = reader().planes(self._path, self._facts, z, z + 1)[0]
+        plane: npt.NDArray[Any] = reader().planes(self._path, self._facts, z, z + 1)[0]
         with self._lock:
             self._planes[z] = plane
             while len(self._planes) > max(1, CACHE_BYTES // max(1, plane.nbytes)):

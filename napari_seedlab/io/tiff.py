@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 STACK_AXES = "ZQIRTC"  # read as depth when it is the only long axis
 MAX_CHANNELS = 7  # that ImageJ shows together; more are slices that a writer called channels
+OVERFLOWS = ("INSUFFICIENT_SPACE", "BUF_ERROR", "too small")  # what codecs say when their output is full
 ONE_CHANNEL = "Save one channel as a stack (z, y, x)"
 
 
@@ -136,6 +137,8 @@ def one_line_errors(name: str) -> Iterator[None]:
         raise InputError(name, cause, "Save it in smaller pages") from error
     except Exception as error:  # the edge to a foreign library
         cause = f"cannot be decoded ({str(error)[:60] or type(error).__name__})"
+        if any(word in str(error) for word in OVERFLOWS):
+            cause = "a block unpacks to more than it declares, or is damaged"
         raise InputError(name, cause, "Write it again, best without compression") from error
 
 
@@ -239,6 +242,7 @@ def _source(tif: Any, stack: Stack, path: str, axes: tuple[str, str, str]) -> Ar
         _check_extents(stack)
         return encoded
     if series.dataoffset is not None:
+        _check_extents(stack)
         offset = int(series.dataoffset)
         return ArraySource(path, "raw", stack.shape, axes, dtype.str, offset=offset, size=stack.size)
     offsets = _page_offsets(stack)
@@ -282,10 +286,8 @@ def _page_offsets(stack: Stack) -> tuple[int, ...]:
 
 def _check_extents(stack: Stack) -> None:
     """Refuse blocks that end behind the end of the file."""
-    if stack.series.dataoffset is not None:
-        return
-    end = 0
-    for page in stack.series.pages:
+    end, series = 0, stack.series
+    for page in [series.keyframe] if series.dataoffset is not None else series.pages:
         if page is not None and len(page.dataoffsets):
             ends = np.asarray(page.dataoffsets, np.uint64) + np.asarray(page.databytecounts, np.uint64)
             end = max(end, int(ends.max()))
