@@ -1,0 +1,122 @@
+"""Every command as a user calls it: JSON last on stdout, one line on stderr and exit code 1 when refused."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+N_SEEDS = 30
+
+
+def seedlab(*args):
+    """Run the command in a fresh process: (exit code, stdout, stderr)."""
+    command = [sys.executable, "-m", "napari_seedlab", *map(str, args)]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return out.returncode, out.stdout, out.stderr
+
+
+def values(*args):
+    code, stdout, stderr = seedlab(*args, "--json")
+    assert code == 0, stderr
+    return json.loads(stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A sample, imported and split, with a project beside it."""
+    root = tmp_path_factory.mktemp("command")
+    made = values("sample", "--kind", "ct", "--n-seeds", N_SEEDS, "--random-state", 3, "--to", root / "tray")
+    assert {"scan.tif", "instances.tif", "tissues.tif", "truth.csv", "recipe.json"} <= set(made["files"])
+    values("new", root / "p")
+    scan = values("import", root / "p", root / "tray" / "scan.tif", "--name", "tray")
+    assert scan["scan"] == 1 and scan["axes"] == ["z", "y", "x"] and len(scan["shape"]) == 3
+    assert scan["voxel_size_um"] is not None and scan["wavelengths_nm"] is None
+    assert abs(values("split", root / "p")["n_seeds"] - N_SEEDS) <= 2
+    return root
+
+
+def test_the_main_path(folder):
+    p = folder / "p"
+    assert values("embed", p)["n_seeds"] > 0
+    assert values("map", p, "--method", "pca")["n_clusters"] >= 1
+    asked = values("suggest", p, "-n", 10)["suggestions"]
+    assert len(asked) == 10 and all(set(s) == {"seed", "score", "reason"} for s in asked)
+    with open(folder / "labels.csv", "w", newline="") as stream:
+        rows = [(s["seed"], "normal" if i % 2 else "dead") for i, s in enumerate(asked)]
+        csv.writer(stream).writerows([("seed", "class"), *rows])
+    assert values("label", p, "--from", folder / "labels.csv")["labels"] == 10
+    assert values("train", p, "--model", "head")["n_labels"] == 10
+    assert values("predict", p, "--to", folder / "predicted.csv")["rows"] > 0
+    with open(folder / "predicted.csv", newline="") as stream:
+        predicted = list(csv.DictReader(stream))
+    chances = [float(v) for k, v in predicted[0].items() if k.startswith("p_")]
+    assert sum(chances) == pytest.approx(1, abs=1e-4) and predicted[0]["class"] in (
+        "normal",
+        "abnormal",
+        "dead",
+        "foreign",
+    )
+    assert values("check", p)["ok"]
+    assert values("export", p, "--to", folder / "out")["rows"] > 0
+    values("new", folder / "again", "--from", folder / "out")
+    assert values("check", folder / "again")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("args", "names"),
+    [
+        (("split", "missing"), "missing"),
+        (("import", "p", "nothing.tif"), "nothing.tif"),
+        (("import", "p", "empty.npy"), "empty.npy"),
+        (("import", "p", "tray/scan.tif", "--modality", "xray"), "xray"),
+        (("label", "p", "--from", "unknown.csv"), "unknown.csv"),
+        (("split", "p", "--scan", "7"), "7"),
+        (("train", "p", "--model", "forest"), "forest"),
+        (("new", "p"), "p"),
+        (("new", "q", "--classes", "double.json"), "double.json"),
+        (("new", "q", "--from", "tray"), "tray"),
+        (("predict", "fresh", "--to", "x.csv"), "split"),
+        (("sample", "--kind", "mri", "--to", "x"), "mri"),
+    ],
+    ids=lambda v: " ".join(map(str, v[:2])) if isinstance(v, tuple) else None,
+)
+def test_refusals_are_one_line(folder, args, names):
+    (folder / "empty.npy").write_bytes(b"")
+    (folder / "unknown.csv").write_text("seed,class\n1,normal\n99999,dead\n")
+    double = [{"id": 1, "name": n, "color": "#112233", "key": n[0]} for n in ("normal", "dead")]
+    (folder / "double.json").write_text(json.dumps({"classes": double}))
+    if not (folder / "fresh").exists():
+        values("new", folder / "fresh")
+    paths = [args[0], *(str(folder / a) if _is_path(a) else a for a in args[1:])]
+    code, stdout, stderr = seedlab(*paths, "--json")
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    assert (code, stdout) == (1, ""), stderr
+    assert len(lines) == 1 and names in lines[0] and len(lines[0]) <= 200
+    assert values("check", folder / "p")["ok"]
+
+
+def _is_path(text):
+    return text in ("p", "q", "x", "fresh", "missing", "tray") or "." in text or "/" in text
+
+
+def test_usage_errors_exit_with_2():
+    assert seedlab("split")[0] == 2 and seedlab("nonsense")[0] == 2
+
+
+def test_the_command_itself_loads_no_qt():
+    heavy = ("qtpy", "napari", "torch", "zarr")
+    code = f"import sys, napari_seedlab.cli.main; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_command_is_in_the_readme():
+    from pathlib import Path
+
+    from napari_seedlab.cli.main import app
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    names = [c.name or c.callback.__name__ for c in app.registered_commands]
+    assert [n for n in names if f"seedlab {n}" not in readme] == []
