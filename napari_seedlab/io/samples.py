@@ -6,8 +6,10 @@ import csv
 import io
 import tempfile
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
 
 from napari_seedlab.core import GRAIN_SCHEME, InputError
 
@@ -144,6 +146,7 @@ def write_volume(path: Path, volume: Voxels, voxel_size_um: float, compress: boo
     """
     import tifffile
 
+    name = uuid5(NAMESPACE_OID, sha256(volume.tobytes()).hexdigest())  # equal voxels, equal files
     size = {f"PhysicalSize{axis}": voxel_size_um for axis in "XYZ"}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"}
     per_cm = 1e4 / voxel_size_um
@@ -155,7 +158,7 @@ def write_volume(path: Path, volume: Voxels, voxel_size_um: float, compress: boo
         resolution=(per_cm, per_cm),
         resolutionunit="CENTIMETER",
         compression="zlib" if compress else None,
-        metadata={"axes": "ZYX", **size, **units},
+        metadata={"axes": "ZYX", "UUID": str(name), **size, **units},
     )
 
 

@@ -137,7 +137,9 @@ def test_pool_crops_look_like_the_tray(default_tray):
     in_tray = [np.median(i[m]) for i, m, _ in cut_seeds(default_tray)]
     assert np.bincount(pool.class_id, minlength=4)[1:].tolist() == [32, 4, 4]
     assert np.median(np.array(greys)[normal]) == pytest.approx(np.median(in_tray), rel=0.05)
-    assert all(i.shape == m.shape == d.shape for i, m, d in zip(pool.images, pool.masks, pool.defects, strict=True))
+    assert all(
+        i.shape == m.shape == d.shape for i, m, d in zip(pool.images, pool.masks, pool.defects, strict=True)
+    )
     assert not any(d.any() for d, is_normal in zip(pool.defects, normal, strict=True) if is_normal)
 
 

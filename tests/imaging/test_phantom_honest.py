@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_seedlab.imaging.phantom import DEFAULT_TRAY, make_tray, tray_dials
+from napari_seedlab.imaging.phantom import DEFAULT_TRAY, make_tray, projection, tray_dials
 from napari_seedlab.imaging.phantom import chain as imaging_chain
-from napari_seedlab.imaging.phantom import projection
 
 STATES = (0, 1, 2, 3, 4)
 
@@ -49,7 +48,9 @@ def plain_watershed(solid, radius):
     from skimage.segmentation import watershed
 
     depth = ndimage.distance_transform_edt(solid)
-    peaks = peak_local_max(depth, min_distance=round(0.5 * radius), labels=solid.astype(int), exclude_border=False)
+    peaks = peak_local_max(
+        depth, min_distance=round(0.5 * radius), labels=solid.astype(int), exclude_border=False
+    )
     markers = np.zeros(solid.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return watershed(-depth, markers, mask=solid)

@@ -36,6 +36,12 @@ def test_recipe_makes_the_scan_again(ct):
     assert np.array_equal(again.instances, tifffile.imread(ct.parent / "instances.tif"))
 
 
+def test_the_same_sample_has_the_same_bytes(ct, tmp_path):
+    again = samples.write_sample("ct", 9, 4, tmp_path / "again")
+    for path in ct.parent.iterdir():
+        assert path.read_bytes() == (again.parent / path.name).read_bytes(), path.name
+
+
 def test_scan_lies_uncompressed_in_one_piece_with_its_voxel_size(ct):
     with tifffile.TiffFile(ct) as file:
         pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
@@ -73,7 +79,9 @@ def test_twin_has_the_seeds_of_the_tray(ct, hsi):
 
 
 @pytest.mark.parametrize(
-    ("kind", "n_seeds", "words"), [("mri", 9, "ct, hsi, tube"), ("ct", 0, "at least 1")], ids=["kind", "number"]
+    ("kind", "n_seeds", "words"),
+    [("mri", 9, "ct, hsi, tube"), ("ct", 0, "at least 1")],
+    ids=["kind", "number"],
 )
 def test_what_cannot_be_made_is_refused(tmp_path, kind, n_seeds, words):
     with pytest.raises(InputError, match=words):

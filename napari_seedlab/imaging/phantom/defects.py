@@ -175,7 +175,7 @@ def _shrunken(seed: Anatomy) -> None:
     body = fill(((level - 1) * np.float32(scale * seed.radius)).astype(np.float32))
     embryo(seed, body, unit=unit)
     flesh = seed.density - seed.coat * _shell(seed)
-    seed.density = seed.density + flesh * np.float32(volume**-0.75 - 1)
+    seed.density = np.asarray(seed.density + flesh * (volume**-0.75 - 1), np.float32)
     seed.defect = np.maximum(seed.defect, seed.lumen * (1 - body))
 
 
