@@ -340,6 +340,17 @@ def test_moved_folder_is_noticed_before_an_answer_is_accepted(path):
     project.close()
 
 
+def test_folder_that_was_exchanged_is_noticed(path):
+    """Without this the answer would go into a file that has no name any more."""
+    project = Project.open(path)
+    shutil.copytree(path, path.with_name("copy"))
+    os.rename(path, path.with_name("moved"))
+    os.rename(path.with_name("copy"), path)
+    with pytest.raises(ProjectError, match="was moved, removed or unmounted"):
+        project.label([3], "unsure")
+    project.close()
+
+
 def test_full_drive_keeps_what_was_saved_and_recovers(path):
     with Project.open(path) as project:
         before = state_of(project)
