@@ -34,6 +34,8 @@ SIZES = {
     17: 8,
     18: 8,
 }
+KNOWN = frozenset(SAME)
+SHORT = {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of whole numbers
 WRITE_AGAIN = "Write the file again"
 
 
@@ -136,12 +138,13 @@ def _number(data: bytes, form: str) -> int:
 def _tags(table: bytes, count: int, form: _Form) -> dict[int, object]:
     """Tag → its first number where that stands in the table, else the raw field."""
     tags: dict[int, object] = {}
-    for i in range(count):
-        tag, kind, n, value = struct.unpack_from(form.order + form.entry, table, i * form.n_entry)
-        short = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
+    entries = struct.iter_unpack(form.order + form.entry, table[: count * form.n_entry])
+    for tag, kind, n, value in entries:
+        if tag not in KNOWN:
+            continue
+        short = SHORT.get(kind)
         fits = 0 < n * SIZES.get(kind, 99) <= len(value)
-        if tag in SAME:
-            tags[tag] = struct.unpack_from(form.order + short, value)[0] if short and fits else (kind, n)
+        tags[tag] = struct.unpack_from(form.order + short, value)[0] if short and fits else (kind, n)
     return tags
 
 
