@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,14 @@ def read_labels(folder: Path) -> dict[int, int]:
     arrays = files.load_arrays(path)
     order = np.argsort(arrays["sequence"], kind="stable") if "sequence" in arrays else slice(None)
     return dict(zip(arrays["seed"][order].tolist(), arrays["class_id"][order].tolist(), strict=True))
+
+
+def data_hash(folder: Path) -> str:
+    """The sha256 over the labels and region tables of a job folder: what a model was trained on."""
+    digest = hashlib.sha256()
+    for path in sorted((*Path(folder).glob("regions*.npz"), *Path(folder).glob("labels.npz"))):
+        digest.update(f"{path.name} {files.file_hash(path)} ".encode())
+    return digest.hexdigest()
 
 
 def rows(table: RegionTable, keep: npt.NDArray[Any]) -> RegionTable:

@@ -210,10 +210,11 @@ class _Averages:
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: learn what is normal, score every seed and write the heat of every scan.
 
-    Reads ``request.json`` (params ``scans``, ``settings`` = fields of :class:`FCDDSettings`), region
-    tables and optional ``labels.npz``; writes ``fcdd.safetensors``, ``scores.npz`` (seed int64, score
-    float32; the larger the odder, 1 = the median seed) and ``heat-<scan>.zarr`` (uint8 of the region
-    raster's shape, one colour scale for all seeds and scans, 0 outside seeds).
+    Reads ``request.json`` (params ``scans``, ``settings`` = fields of :class:`FCDDSettings`, optional
+    ``normal_class``), region tables and optional ``labels.npz``; writes ``fcdd.safetensors``,
+    ``scores.npz`` (seed int64, score float32; the larger the odder, 1 = the median seed) and
+    ``heat-<scan>.zarr`` (uint8 of the region raster's shape, one colour scale for all seeds and scans,
+    0 outside seeds).
 
     Raises
     ------
@@ -222,7 +223,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)
-    settings = FCDDSettings(**request.params.get("settings", {}))
+    normal = {"normal_class": int(request.params.get("normal_class", 1))}
+    settings = FCDDSettings(**{**normal, **request.params.get("settings", {})})
     training.use_threads()
     scans = crops_io.read_scans(folder, request.params, ("ct", "image"))
     seeds = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)
@@ -303,9 +305,8 @@ def _publish(
         "scores_max": float(best.max()),
         "scale": [0.0, top],
         "n_seeds": len(best),
-        "device": fits[0].device.type,
-        "bfloat16": fits[0].is_bfloat16,
-        "threads": torch.get_num_threads(),
+        "data_hash": crops_io.data_hash(folder),
+        "versions": training.versions(fits[0].device, fits[0].is_bfloat16),
     }
     return JobResult(values, tuple(names))
 

@@ -262,9 +262,11 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     logits, first_loss = yield from job.out_of_fold()
     baseline = baseline_predictions(folder, answers, request.random_state)
     comparison = compare(answers.columns, logits.argmax(1), baseline)
-    model = yield from job.final()
+    trainer = yield from job.final()
     temperature = fit_temperature(logits, answers.columns)
-    yield from _publish(folder, model, crops, answers, {"temperature": temperature, **asdict(settings)})
+    yield from _publish(
+        folder, trainer.model, crops, answers, {"temperature": temperature, **asdict(settings)}
+    )
     values = {
         "balanced_accuracy": comparison.net,
         "head": comparison.baseline,
@@ -277,8 +279,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         "temperature": temperature,
         "n_labels": len(answers.seeds),
         "most_wrong": most_wrong(softmax(logits / temperature), answers),
-        "device": training.pick_device(settings.device).type,
-        "threads": torch.get_num_threads(),
+        "data_hash": crops_io.data_hash(folder),
+        "versions": training.versions(trainer.device, trainer.is_bfloat16),
     }
     return JobResult(values, ("net.safetensors", "probabilities.npz"))
 
@@ -333,11 +335,11 @@ class _Job:
             logits[places] = means
         return logits, first_loss
 
-    def final(self) -> Generator[Progress, None, torch.nn.Module]:
+    def final(self) -> Generator[Progress, None, training.Trainer]:
         """The network trained on all answers."""
         trainer = self._trainer(np.ones(len(self.rows), np.bool_), 0)
         yield from self._train(trainer, 0, "Network on all answers")
-        return trainer.model
+        return trainer
 
     def _trainer(self, use: npt.NDArray[np.bool_], number: int) -> training.Trainer:
         key = (self.random_state, number, len(self.answers.class_ids))

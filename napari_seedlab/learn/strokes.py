@@ -238,8 +238,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: classes of one slice from the strokes on it.
 
     Reads ``request.json`` (params ``image``, ``axis``, ``index``) and ``strokes.npz`` (``points`` (m, 2)
-    int32 y, x in the slice; ``class`` (m,) int8: −1 unknown, 0 background, 1.. tissues; later strokes
-    win); writes ``slice.npz`` (``classes``, ``p`` uint8 (y, x)). Runs on one thread.
+    int32 y, x in the slice; ``class_id`` or ``class`` (m,) int: −1 unknown, 0 background, 1.. tissues;
+    later strokes win); writes ``slice.npz`` (``classes``, ``p`` uint8 (y, x)). Runs on one thread.
 
     Raises
     ------
@@ -279,4 +279,5 @@ def _painted(folder: Path, shape: tuple[int, int]) -> tuple[npt.NDArray[np.int64
         )
     flat = points[:, 0] * shape[1] + points[:, 1]
     places, last = np.unique(flat[::-1], return_index=True)
-    return places, np.asarray(arrays["class"], np.int64)[::-1][last]
+    classes = arrays["class_id"] if "class_id" in arrays else arrays["class"]
+    return places, np.asarray(classes, np.int64)[::-1][last]

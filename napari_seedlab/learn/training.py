@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +44,13 @@ def use_threads(n: int | None = None) -> int:
     return int(torch.get_num_threads())
 
 
-def is_bfloat16_faster(step: Callable[[], object], device: torch.device, seconds: float = 1.0) -> bool:
-    """Try `step` with and without bfloat16 autocast for about a second; True when it gains 15 %."""
+def try_bfloat16(
+    step: Callable[[], object], device: torch.device, seconds: float = 1.0
+) -> Generator[None, None, bool]:
+    """Try `step` with and without bfloat16 autocast in turns for about a second.
+
+    Yields after each turn; returns True when bfloat16 gains 15 %.
+    """
     best = {False: math.inf, True: math.inf}
     end = time.perf_counter() + seconds
     for turn in range(12):
@@ -59,6 +64,7 @@ def is_bfloat16_faster(step: Callable[[], object], device: torch.device, seconds
             best[enabled] = min(best[enabled], time.perf_counter() - start)
         if turn >= 3 and enabled and time.perf_counter() > end:
             break
+        yield
     return best[True] < 0.85 * best[False]
 
 
@@ -109,6 +115,18 @@ class StepGuard:
                 "Check the scan for values that are not numbers, then train again",
             )
         return False
+
+
+def versions(device: torch.device, is_bfloat16: bool) -> dict[str, str]:
+    """What a model card tells of the machine and the libraries."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "device": name,
+        "precision": "bfloat16" if is_bfloat16 else "float32",
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -249,7 +267,7 @@ class Trainer:
         if path.is_file():
             self.load(path)
         elif self.plan.precision == "auto":
-            self.is_bfloat16 = self._is_bfloat16_faster()
+            yield from self._choose_precision(report(0, 0.0))
         pace, losses = Pace(), []
         try:
             while self.n_done < self.plan.n_steps:
@@ -264,10 +282,17 @@ class Trainer:
             raise
         self.save(path)
 
-    def _is_bfloat16_faster(self) -> bool:
-        """Try both precisions on a copy of the network."""
+    def _choose_precision(self, first: Progress) -> Generator[Progress, None, None]:
+        """Try both precisions on a copy of the network, for a second."""
         probe = copy.deepcopy(self.model).train()
-        return is_bfloat16_faster(lambda: self._loss(probe, 0, self.batch).backward(), self.device)
+        trial = try_bfloat16(lambda: self._loss(probe, 0, self.batch).backward(), self.device)
+        while True:
+            try:
+                next(trial)
+            except StopIteration as end:
+                self.is_bfloat16 = bool(end.value)
+                return
+            yield replace(first, figures={})
 
     def save(self, path: Path) -> None:
         """Publish a checkpoint: weights, optimiser state, place, precision and batch."""

@@ -90,8 +90,9 @@ def test_a_short_training_finds_defects_that_an_untrained_net_misses():
     trained, heat, untrained = trained_scores(train, test, settings, 0)
     assert roc_auc_score(odd, untrained) < 0.9
     assert roc_auc_score(odd, trained) >= 0.9
-    inside = test[1][odd]
-    assert roc_auc_score(test[2][odd][inside], heat[odd][inside]) >= 0.65
+    spots = np.isin(test[3], ("cavity", "dense"))
+    inside = test[1][spots]
+    assert roc_auc_score(test[2][spots][inside], heat[spots][inside]) >= 0.8
 
 
 @pytest.mark.slow
@@ -105,13 +106,14 @@ def test_gates_on_grains():
         trained, heat, untrained = trained_scores(train, test, settings, state)
         areas.append(roc_auc_score(odd, trained))
         untrained_areas.append(roc_auc_score(odd, untrained))
-        inside = test[1][odd]
-        voxels.append(roc_auc_score(test[2][odd][inside], heat[odd][inside]))
+        spots = np.isin(test[3], ("cavity", "dense"))  # a gap all round heats its whole grain
+        inside = test[1][spots]
+        voxels.append(roc_auc_score(test[2][spots][inside], heat[spots][inside]))
         best = max(roc_auc_score(odd, b) for b in intensity_baselines(*test[:2]))
         ahead.append(areas[-1] - best)
     assert np.median(areas) >= 0.93
     assert min(areas) >= 0.90
-    assert np.median(voxels) >= 0.75
+    assert np.median(voxels) >= 0.85
     assert np.median(ahead) >= 0.04
     assert max(untrained_areas) < 0.90
 
