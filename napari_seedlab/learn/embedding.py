@@ -16,8 +16,6 @@ from napari_seedlab.imaging.features import (
     describe_seed,
     describe_spectrum,
     descriptor_names,
-    grey_levels,
-    sample_levels,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
 SLAB_BYTES = 256 * 2**20  # of image and regions read at once
 SLAB_PLANES = 32
 SLAB_WASTE = 4.0  # a slab is read when it holds at most this many times the voxels of its boxes
-N_LEVEL_SAMPLES = 100  # regions that the grey levels of a scan are taken from
+LEVEL_VOXELS = 16_000_000  # that the grey levels of a scan are taken from
+MAX_LEVEL_PLANES = 24
 STEP = 4  # seeds between two reports
 
 Box = tuple[slice, slice, slice]
@@ -100,14 +99,31 @@ def _cut(scan: ScanView, place: Box, slab: tuple[Any, Any] | None, z0: int) -> t
 
 
 def scan_levels(scan: ScanView) -> GreyLevels:
-    """Grey of air and of the typical seed, from up to ``N_LEVEL_SAMPLES`` regions spread over the scan."""
-    n = len(scan.table)
-    rows = np.unique(np.linspace(0, n - 1, min(n, N_LEVEL_SAMPLES)).astype(int)) if n else np.zeros(0, int)
+    """Grey of air and of the typical seed, from some planes of the whole scan.
+
+    The table plays no part, so that a few new seeds are measured by the same levels as the others.
+    """
+    depth, height, width = scan.regions.shape
+    n = int(np.clip(LEVEL_VOXELS // max(height * width, 1), 4, MAX_LEVEL_PLANES))
     pairs = []
-    for row, image, raster in seed_boxes(scan, rows):
-        plane = image.mean(axis=0, keepdims=True) if scan.modality == "hsi" else image
-        pairs.append(sample_levels(plane, raster, int(scan.table.region[row])))
-    return grey_levels(pairs)
+    for z in np.unique(np.linspace(0, depth - 1, min(n, depth)).astype(int)):
+        inside = np.asarray(scan.regions[z : z + 1]) > 0
+        if inside.any():
+            plane = _level_plane(scan, int(z), n)
+            pairs.append((plane[inside], plane[~inside]))
+    if not pairs:
+        return GreyLevels(0.0, 1.0)
+    solid, air = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    low = float(np.percentile(air, 20)) if air.size else 0.0
+    return GreyLevels(low, float(np.median(solid)))
+
+
+def _level_plane(scan: ScanView, z: int, n: int) -> Any:
+    """One plane (1, y, x); of a cube the mean of at most `n` bands."""
+    if scan.modality != "hsi":
+        return np.asarray(scan.image[z : z + 1])
+    bands = np.unique(np.linspace(0, scan.image.shape[0] - 1, n).astype(int))
+    return np.mean([np.asarray(scan.image[b : b + 1], np.float32) for b in bands.tolist()], axis=0)
 
 
 def embed_scan(
@@ -149,9 +165,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     Parameters in the request: ``scans`` (see the job protocol; all ``ct``, all ``image`` or all
     ``hsi``, since vectors of different modalities have different entries: a project with several
     has one embedding per modality), ``encoder`` = ``descriptors``; optionally ``levels``, a mapping
-    of scan id to [air, solid] that keeps the grey levels of an earlier run, without which a few new
-    seeds could shift them and change every vector. ``previous.npz``, an earlier ``embedding.npz``,
-    saves the seeds whose voxels did not change.
+    of scan id to [air, solid] that keeps the grey levels of an earlier run. ``previous.npz``, an
+    earlier ``embedding.npz``, saves the seeds whose voxels did not change.
 
     Writes ``embedding.npz``: seed (n,) int64, vector (n, d) float32, key (n,) int64; a seed that
     several scans show has the row of the first. Values: names, levels, n_seeds, n_reused.

@@ -59,6 +59,8 @@ class RoundSettings:
         Name that the fitted head will carry.
     nearest_first : bool
         Order the batch for the eye.
+    draw : int
+        Batches drawn before: another one without new answers is another draw.
     """
 
     class_ids: tuple[int, ...]
@@ -68,6 +70,7 @@ class RoundSettings:
     random_state: int = 0
     model_id: str = ""
     nearest_first: bool = False
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,20 +130,27 @@ def labelling_round(
             settings.random_state,
         )
         p = head.probabilities(vectors)
-    if anomaly is not None:
-        anomaly = np.where(np.isnan(anomaly), -np.inf, anomaly)
     pool = Pool(
         seeds,
         scaled(vectors, *scaler),
         askable,
         answered,
         p,
-        anomaly,
+        _known_scores(anomaly),
         settings.class_names or tuple(f"class {c}" for c in settings.class_ids),
         settings.model_id if head else "",
     )
-    asked = suggest(pool, settings.n, settings.strategy, settings.random_state, settings.nearest_first)
+    state = settings.random_state + 7919 * settings.draw
+    asked = suggest(pool, settings.n, settings.strategy, state, settings.nearest_first)
     return RoundResult(asked, head, report, p, _values(seeds, rows, head, report))
+
+
+def _known_scores(scores: npt.NDArray[np.floating] | None) -> npt.NDArray[np.floating] | None:
+    """The scores with the least one where there is none; None where all are missing."""
+    if scores is None or not np.isfinite(scores).any():
+        return None
+    known = np.isfinite(scores)
+    return np.where(known, scores, scores[known].min())
 
 
 def _match(seeds: npt.NDArray[np.int64], answers: Answers) -> tuple[Any, Any]:
@@ -175,7 +185,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: one round from ``embedding.npz`` and ``labels.npz`` in `folder`.
 
     Optional inputs: ``anomaly.npz`` (seed, score), ``skip.npz`` (seed). Parameters: `class_ids`,
-    `class_names`, `n`, `strategy`, `model_id`, `nearest_first`; `random_state` of the request.
+    `class_names`, `n`, `strategy`, `model_id`, `nearest_first`, `round`
+    (batches drawn before); `random_state` of the request.
     Writes ``suggestions.json`` and, once something is labelled, ``head.safetensors`` and
     ``probabilities.npz`` (seed, p).
     """
@@ -217,6 +228,7 @@ def _settings(request: JobRequest) -> RoundSettings:
         int(params.get("random_state", request.random_state)),
         str(params.get("model_id", "")),
         bool(params.get("nearest_first", False)),
+        int(params.get("round", 0)),
     )
 
 

@@ -109,6 +109,13 @@ def test_slabs_and_single_boxes_read_the_same(monkeypatch):
         np.testing.assert_array_equal(vector, single[seed])
 
 
+def test_a_few_new_seeds_are_measured_by_the_levels_of_all():
+    image, regions, table = scan()
+    few = RegionTable.from_columns({k: v if k == "scan" else v[:2] for k, v in table.columns().items()})
+    views = [ScanView("ct", image, regions, t, (1.0,) * 3) for t in (table, few)]
+    assert scan_levels(views[0]) == scan_levels(views[1])
+
+
 class Counting:
     """An array that counts the voxels read from it."""
 

@@ -78,9 +78,25 @@ def test_unknown_anomaly_scores_come_last():
     seeds, x, truth = pool()
     scores = np.full(150, np.nan)
     scores[140] = 1.0
-    settings = RoundSettings((1, 2, 3), n=1, strategy="anomaly")
+    scores[:9] = 0.5
+    settings = RoundSettings((1, 2, 3), n=3, strategy="anomaly")
     asked = labelling_round(seeds, x, answers(seeds, truth, range(9)), settings, anomaly=scores).suggestions
     assert asked[0].seed == 640
+    assert all(np.isfinite(s.score) for s in asked)
+    nothing = np.full(150, np.nan)
+    asked = labelling_round(seeds, x, answers(seeds, truth, range(9)), settings, anomaly=nothing).suggestions
+    assert asked[0].reason.endswith("by how few seeds look like it")
+
+
+def test_another_draw_gives_other_random_seeds():
+    seeds, x, truth = pool()
+    given = answers(seeds, truth, range(20))
+    asked = [
+        labelling_round(seeds, x, given, RoundSettings((1, 2, 3), strategy="random", draw=d)).suggestions
+        for d in (0, 0, 1)
+    ]
+    assert asked[0] == asked[1]
+    assert {s.uuid for s in asked[0]}.isdisjoint(s.uuid for s in asked[2])
 
 
 def write_job(folder, **params):
