@@ -6,7 +6,7 @@ import pytest
 from napari_seedlab.core import InputError, JobRequest
 from napari_seedlab.files import save_arrays, write_json
 from napari_seedlab.imaging.features import describe_seed, grey_levels, sample_levels
-from napari_seedlab.learn.queries import Pool, suggest
+from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
 from napari_seedlab.learn.simulate import Comparison, Plan, Truth, compare, replay, run, share_found
 
 RARE = (1, 4, 8)  # digits that occur twelve times in the imbalanced pool
@@ -90,11 +90,11 @@ def test_share_found_counts_one_class():
 
 def test_first_batch_of_ten_meets_most_digits():
     shares = []
-    for state in range(12):
+    for state in range(16):
         pool, _ = digits(state, False)
-        x = (pool.vectors - pool.vectors.mean(0)) / np.maximum(pool.vectors.std(0), 1e-9)
-        everything = np.ones(len(x), bool)
-        asked = suggest(Pool(np.arange(len(x)), x, everything, ~everything), 10, "default", state)
+        seeds = np.arange(len(pool.class_id))
+        settings = RoundSettings(tuple(range(10)), n=10, random_state=state)
+        asked = labelling_round(seeds, pool.vectors, Answers.none(), settings).suggestions
         shares.append(len({int(pool.class_id[s.seed]) for s in asked}) / 10)
     assert np.mean(shares) >= 0.8
 
