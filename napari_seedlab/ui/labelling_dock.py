@@ -249,7 +249,8 @@ class LabellingDock(QScrollArea):
         if asked is None:
             self.reason.setText("You chose this seed.")
         else:
-            self.reason.setText(asked.reason or STRATEGY_WORDS.get(asked.strategy, "Suggested"))
+            reason = asked.reason or STRATEGY_WORDS.get(asked.strategy, "Suggested")
+            self.reason.setText(f"{reason[:1].upper()}{reason[1:]}")
 
     def _tell_classes(self, seed: int | None) -> None:
         session = self._ui.session

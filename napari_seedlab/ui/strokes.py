@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class StrokeTool:
         self._ui = ui
         self._layer: Labels | None = None
         self._before: tuple[tuple[int, int], npt.NDArray[np.uint8]] | None = None
+        self._n_painted = 0
         self.value = 0  # what the brush paints; 0 = the tool is put away
 
     @property
@@ -99,11 +101,15 @@ class StrokeTool:
         if at is None or session is None or shown is None or self._layer is None:
             return
         fetched = session.strokes.fetch_raster(shown.scan.id, *at)
-        self._ui.background.submit("strokes", fetched.result, lambda raster: self._loaded(at, raster))
+        then = partial(self._loaded, at, self._n_painted)
+        self._ui.background.submit("strokes", fetched.result, then)
 
-    def _loaded(self, at: tuple[int, int], raster: npt.NDArray[np.int8]) -> None:
+    def _loaded(self, at: tuple[int, int], n_painted: int, raster: npt.NDArray[np.int8]) -> None:
         session = self._ui.session
         if self._layer is None or session is None:
+            return
+        if n_painted != self._n_painted:  # a stroke came meanwhile: what was read is older than the layer
+            self.load()
             return
         plane = self._plane(at)
         values = np.where(raster == 0, background_value(session.tissues), np.maximum(raster, 0))
@@ -120,6 +126,7 @@ class StrokeTool:
         at, session, shown = self.slice_now(), self._ui.session, self._ui.layers.shown
         if at is None or session is None or shown is None or self._layer is None:
             return
+        self._n_painted += 1
         plane = self._plane(at)
         known = (
             self._before[1] if self._before is not None and self._before[0] == at else np.zeros_like(plane)

@@ -54,8 +54,12 @@ def table_of(scan, regions, first_seed=1):
     where = [np.argwhere(regions == i) for i in ids]
     box = np.asarray([[*w.min(0), *(w.max(0) + 1)] for w in where], np.int32)
     return RegionTable(
-        scan, ids.astype(np.int32), ids.astype(np.int64) + first_seed - 1, box,
-        np.asarray([w.mean(0) for w in where]), np.asarray([len(w) for w in where], np.int64),
+        scan,
+        ids.astype(np.int32),
+        ids.astype(np.int64) + first_seed - 1,
+        box,
+        np.asarray([w.mean(0) for w in where]),
+        np.asarray([len(w) for w in where], np.int64),
     )
 
 
@@ -115,8 +119,30 @@ class FakeSession:
         cube = (volume[20].astype(float)[None] * np.linspace(2, 9, BANDS)[:, None, None]).astype(np.uint16)
         nm = tuple(np.linspace(400, 1000, BANDS).round(1).tolist())
         facts = (
-            ScanFacts("tray-1", Modality.CT, volume.shape, ("z", "y", "x"), "uint8", (40.0,) * 3, None, "tray-1.raw", 1, 1),
-            ScanFacts("tray-1 spectra", Modality.HSI, cube.shape, ("band", "y", "x"), "uint16", (1.0, 40.0, 40.0), nm, "t.hdr", 1, 1),
+            ScanFacts(
+                "tray-1",
+                Modality.CT,
+                volume.shape,
+                ("z", "y", "x"),
+                "uint8",
+                (40.0,) * 3,
+                None,
+                "tray-1.raw",
+                1,
+                1,
+            ),
+            ScanFacts(
+                "tray-1 spectra",
+                Modality.HSI,
+                cube.shape,
+                ("band", "y", "x"),
+                "uint16",
+                (1.0, 40.0, 40.0),
+                nm,
+                "t.hdr",
+                1,
+                1,
+            ),
         )
         self.scans = {i + 1: Scan(i + 1, f) for i, f in enumerate(facts)}
         self._sources = {1: raw(folder, "ct", volume), 2: raw(folder, "hsi", cube, ("band", "y", "x"))}
@@ -163,7 +189,9 @@ class FakeSession:
             return "Open a scan first."
         if not self._tables:
             return "Split the scan into seeds first."
-        return "" if sum(n > 1 for n in self.counts().values()) > 1 else "Label seeds of at least two classes."
+        return (
+            "" if sum(n > 1 for n in self.counts().values()) > 1 else "Label seeds of at least two classes."
+        )
 
     # -- actions
     def import_scan(self, path, modality=None, name=None):
@@ -212,7 +240,10 @@ class FakeSession:
         state = {None: LabelState.NONE, "unsure": LabelState.UNSURE, "not_whole": LabelState.NOT_WHOLE}.get(
             said, LabelState.LABELLED
         )
-        self.labels = {**self.labels, **{s: Label(s, state, said if isinstance(said, int) else 0) for s in chosen}}
+        self.labels = {
+            **self.labels,
+            **{s: Label(s, state, said if isinstance(said, int) else 0) for s in chosen},
+        }
         self._history.append(before)
         self.labels_changed.emit(frozenset(chosen))
         self.pending_changed.emit(1)
@@ -246,7 +277,10 @@ class FakeSession:
         self.calls.append(("undo",))
         if self._history:
             before = self._history.pop()
-            self.labels = {**{k: v for k, v in self.labels.items() if k not in before}, **{k: v for k, v in before.items() if v}}
+            self.labels = {
+                **{k: v for k, v in self.labels.items() if k not in before},
+                **{k: v for k, v in before.items() if v},
+            }
             self.labels_changed.emit(frozenset(before))
             self.strokes_changed.emit(-1, -1, -1)
 
@@ -270,8 +304,13 @@ class FakeSession:
 
     def job(self, job_id, done, total, state=JobState.RUNNING, **figures):
         status = JobStatus(
-            job_id, f"napari_seedlab.learn.{job_id.split('-')[0]}:run", 1, state,
-            Progress(done, total, f"step {done} of {total}", figures), 3.0, 42.0,
+            job_id,
+            f"napari_seedlab.learn.{job_id.split('-')[0]}:run",
+            1,
+            state,
+            Progress(done, total, f"step {done} of {total}", figures),
+            3.0,
+            42.0,
         )
         self.jobs = {**self.jobs, job_id: status}
         self.job_changed.emit(status)

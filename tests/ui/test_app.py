@@ -1,0 +1,117 @@
+"""The window over a session: what a user sees after each step."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from napari_seedlab.session.session import Session
+from tests.ui.fake_session import FakeSession
+
+WAIT_MS = 60_000
+
+
+def test_the_fake_has_nothing_that_the_real_session_lacks(session):
+    own = {"calls", "job"}
+    public = {n for n in dir(FakeSession) if not n.startswith("_")} - own
+    missing = [n for n in public if not hasattr(Session, n)]
+    assert not missing
+
+
+def test_an_answer_recolours_without_new_layers_or_colormaps(ui, session, qtbot):
+    session.refit()
+    qtbot.waitUntil(lambda: not ui._redraw.isActive(), timeout=WAIT_MS)
+    layers, colormap = list(ui.viewer.layers), ui.layers.find("labels").colormap
+    session.look_at(5)
+    session.answer(2)
+    qtbot.waitUntil(lambda: ui.layers.find("labels").data.lut[5] == 2, timeout=WAIT_MS)
+    assert list(ui.viewer.layers) == layers
+    assert ui.layers.find("labels").colormap is colormap
+
+
+def test_a_deleted_layer_comes_back(ui, session, qtbot):
+    ui.viewer.layers.remove(ui.layers.find("seeds"))
+    session.refit()
+    qtbot.waitUntil(lambda: ui.layers.find("seeds") is not None, timeout=WAIT_MS)
+
+
+def test_one_scan_is_visible_and_a_cube_tells_its_wavelength(ui, session, qtbot):
+    session.show_scan(2)
+    qtbot.waitUntil(lambda: ui.layers.find("composite") is not None, timeout=WAIT_MS)
+    assert [x.name for x in ui.viewer.layers if "tray-1" in x.name] == ["tray-1 spectra"]
+    ui.viewer.dims.set_current_step(0, 0)
+    assert "400 nm" in ui.viewer.canvas.overlays.text.text
+    assert str(ui.viewer.layers[0].units[0]) == "pixel"
+
+
+def test_picking_a_seed_elsewhere_flies_into_its_scan(ui, session, qtbot):
+    seed = int(session.regions(2).seed[3])
+    ui.pick(seed, "map")
+    qtbot.waitUntil(lambda: ui.layers.shown.scan.id == 2, timeout=WAIT_MS)
+    assert session.current_seed == seed
+
+
+def test_the_card_shows_three_cuts_and_the_reason(ui, session, qtbot):
+    session.draw()
+    card = ui.docks["labelling"]
+    qtbot.waitUntil(lambda: card.cuts.n_cuts == 3, timeout=WAIT_MS)
+    assert "group of 7" in card.reason.text()
+    assert card.title.text().startswith("Seed 1")
+
+
+def test_a_stroke_is_one_edit_and_undo_takes_it_off_the_layer(ui, session, qtbot):
+    ui.strokes.take(2, 4)
+    qtbot.waitUntil(lambda: ui.strokes._before is not None, timeout=WAIT_MS)
+    layer, z = ui.layers.find("strokes"), ui.viewer.dims.current_step[0]
+    layer.paint((z, 30, 30), 2)
+    kind, scan, axis, index, n, class_id = session.calls[-1]
+    assert (kind, scan, axis, index, class_id) == ("stroke", 1, 0, z, 2) and n > 4
+    session._raster.clear()
+    session.strokes_changed.emit(-1, -1, -1)
+    qtbot.waitUntil(lambda: not layer.data[z].any(), timeout=WAIT_MS)
+    ui.strokes.put_away()
+    assert not ui.strokes.is_painting
+
+
+def test_a_loss_curve_grows_beside_the_loss_of_guessing(ui, session):
+    train = ui.docks["train"]
+    for i in range(5):
+        session.job("net-1", i, 10, loss=1.0 / (i + 1), chance_loss=np.log(4))
+    assert len(train.plot.lines[0].x) == 5
+    assert train.plot.reference[1] == pytest.approx(np.log(4))
+    assert "42 s left" in train.job.text()
+
+
+def test_the_heatmap_comes_with_one_scale(ui, session, qtbot):
+    session.find_odd()
+    qtbot.waitUntil(lambda: ui.layers.find("heat") is not None, timeout=WAIT_MS)
+    assert tuple(ui.layers.find("heat").contrast_limits) == (0.0, 1.0)
+
+
+def test_each_step_says_what_comes_next(ui, session, tmp_path):
+    guide = ui.docks["project"].guide
+    ui.bind(FakeSession(tmp_path, scans=False))
+    assert "Open a scan" in guide.text()
+    ui.bind(None)
+    assert "new project" in guide.text()
+    assert "project" in ui.docks["train"].blocked.text()
+
+
+def test_no_slot_takes_long_on_many_seeds(ui, session):
+    import time
+
+    session.refit()
+    start = time.process_time()
+    ui.recolour()
+    assert time.process_time() - start < 0.05
+
+
+def test_importing_the_window_loads_nothing_that_belongs_into_a_worker():
+    code = (
+        "import sys, napari_seedlab.ui.docks;"
+        "bad=[m for m in ('torch','sklearn','umap','dask.array','zarr','distributed','sqlalchemy','numba','pyqtgraph')"
+        " if m in sys.modules]; print(bad); sys.exit(bool(bad))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from napari_seedlab.core import Label, LabelState
+from napari_seedlab.ui.colouring import MODES, colour_seeds, lookup, most_telling
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_has_a_colour_for_each_seed_before_and_after_results(session, mode):
+    assert not colour_seeds(session, mode).codes.any()
+    session.make_map()
+    session.refit()
+    session.find_odd()
+    session.labels = {4: Label(4, LabelState.LABELLED, 3)}
+    colours = colour_seeds(session, mode)
+    assert len(colours.codes) == len(colours.seeds) == len(session.seeds)
+    assert colours.codes.any()
+    assert colours.codes.max() < len(colours.palette)
+
+
+def test_labels_have_the_colours_of_the_scheme(session):
+    session.labels = {4: Label(4, LabelState.LABELLED, 3), 9: Label(9, LabelState.UNSURE)}
+    colours = colour_seeds(session, "label")
+    codes = colours.codes_of(np.asarray([4, 9, 10, 99999]))
+    assert colours.palette[codes[0]].tolist() == [0xCC, 0x44, 0x55]
+    assert codes[1] != 0 and codes[2] == codes[3] == 0
+    assert "unsure" in dict(colours.legend)
+
+
+def test_predictions_are_coloured_by_the_most_probable_class(session):
+    session.refit()
+    colours = colour_seeds(session, "prediction")
+    best = session.predictions.best
+    np.testing.assert_array_equal(colours.codes_of(session.predictions.seeds), best)
+
+
+def test_lookup_matches_a_dict():
+    keys, values = np.asarray([2, 5, 7]), np.asarray([1, 2, 3], np.uint8)
+    assert lookup(keys, values, np.asarray([7, 3, 2, 8])).tolist() == [3, 0, 1, 0]
+
+
+def test_what_to_colour_by_follows_what_is_known(session):
+    assert most_telling(session) == "label"
+    session.make_map()
+    assert most_telling(session) == "cluster"
+    session.find_odd()
+    assert most_telling(session) == "anomaly"
+    session.refit()
+    assert most_telling(session) == "prediction"

@@ -1,0 +1,142 @@
+"""Keys of labelling, pressed for real on every kind of layer."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+NONE, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
+CTRL = Qt.KeyboardModifier.ControlModifier
+LAYERS = {
+    "Image": lambda v: v.layers[0],
+    "Labels": lambda v: v.add_labels(np.zeros((40, 150, 180), int)),
+    "Points": lambda v: v.add_points([[20, 40, 40]], size=9),
+    "Shapes": lambda v: v.add_shapes([[20, 10, 10], [20, 10, 40], [20, 40, 40], [20, 40, 10]]),
+}
+ANSWERS = {
+    "1": (Qt.Key.Key_1, NONE, 1),
+    "3": (Qt.Key.Key_3, NONE, 3),
+    "0": (Qt.Key.Key_0, NONE, "not_whole"),
+    "Backspace": (Qt.Key.Key_Backspace, NONE, None),
+    "U": (Qt.Key.Key_U, NONE, "unsure"),
+}
+
+
+def native(ui):
+    return ui.viewer.window._qt_viewer.canvas.native
+
+
+@pytest.fixture
+def labelling(ui, session, qtbot):
+    session.draw()
+    session.refit()
+    ui.mode.switch(True)
+    native(ui).setFocus()
+    yield ui
+    for layer in [x for x in ui.viewer.layers if "seedlab" not in x.metadata]:
+        ui.viewer.layers.remove(layer)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_every_key_means_the_same_whatever_layer_is_selected(labelling, session, qtbot, kind):
+    ui = labelling
+    ui.viewer.layers.selection.active = LAYERS[kind](ui.viewer)
+    native(ui).setFocus()
+    for key, modifier, said in ANSWERS.values():
+        seed = session.current_seed
+        qtbot.keyClick(native(ui), key, modifier)
+        assert session.calls[-1] == ("answer", said, (seed,)), f"{key} on {kind}"
+    first = session.current_seed
+    qtbot.keyClick(native(ui), Qt.Key.Key_N)
+    assert session.current_seed != first
+    qtbot.keyClick(native(ui), Qt.Key.Key_N, SHIFT)
+    assert session.current_seed == first
+    qtbot.keyClick(native(ui), Qt.Key.Key_Return)
+    best = session.calls[-1]
+    assert best[0] == "answer" and best[2] == (first,)
+    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
+    assert session.calls[-1] == ("undo",)
+    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL | SHIFT)
+    assert session.calls[-1] == ("redo",)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_shift_and_digit_answer_about_the_seed_under_the_cursor(labelling, session, qtbot, kind):
+    ui = labelling
+    ui.viewer.layers.selection.active = LAYERS[kind](ui.viewer)
+    native(ui).setFocus()
+    middle = session.regions(1).centroid[30] * 40
+    z = ui.viewer.dims.point[0]
+    ui.viewer.cursor.position = (z, *middle[1:])
+    qtbot.keyClick(native(ui), Qt.Key.Key_2, SHIFT)
+    assert session.calls[-1] == ("answer", 2, (31,))
+
+
+def test_view_keys_show_and_hide(labelling, session, qtbot):
+    ui = labelling
+    session.find_odd()
+    qtbot.waitUntil(lambda: ui.layers.find("heat") is not None, timeout=60_000)
+    qtbot.keyClick(native(ui), Qt.Key.Key_H)
+    assert not ui.layers.find("heat").visible
+    qtbot.keyClick(native(ui), Qt.Key.Key_W)
+    assert not ui.layers.predictions_on
+    ui.viewer.scene.camera.center = (0, 0, 0)
+    qtbot.keyClick(native(ui), Qt.Key.Key_J)
+    assert tuple(ui.viewer.scene.camera.center) != (0, 0, 0)
+
+
+def test_off_leaves_the_keys_to_napari_and_k_switches(labelling, session, qtbot):
+    ui = labelling
+    qtbot.keyClick(native(ui), Qt.Key.Key_K)
+    assert not ui.mode.is_on
+    n = len(session.calls)
+    qtbot.keyClick(native(ui), Qt.Key.Key_1)
+    qtbot.keyClick(native(ui), Qt.Key.Key_U)
+    assert len(session.calls) == n
+    qtbot.keyClick(native(ui), Qt.Key.Key_K)
+    assert ui.mode.is_on
+
+
+def test_text_and_number_fields_keep_their_keys(labelling, session, qtbot):
+    ui = labelling
+    ui.raise_dock("labelling")
+    box = ui.docks["labelling"]._brush_size
+    box.setFocus()
+    qtbot.waitUntil(lambda: QApplication.focusWidget() in (box, box.lineEdit()), timeout=5000)
+    n = len(session.calls)
+    box.selectAll()
+    qtbot.keyClicks(box, "12")
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+    assert box.value() == 12
+    assert len(session.calls) == n
+
+
+def test_keys_count_on_the_map_and_the_card_only(labelling):
+    ui = labelling
+    mode = ui.mode
+    assert mode.listens_at(ui.docks["map"].canvas)
+    assert mode.listens_at(ui.docks["labelling"])
+    assert mode.listens_at(native(ui))
+    assert not mode.listens_at(ui.docks["map"].mode)
+    assert not mode.listens_at(ui.docks["project"].split)
+    assert not mode.listens_at(None)
+
+
+def test_a_lasso_and_one_digit_are_one_answer(labelling, session, qtbot):
+    ui = labelling
+    ui.select(frozenset({3, 4, 5}), "map")
+    qtbot.keyClick(native(ui), Qt.Key.Key_2)
+    assert session.calls[-1] == ("answer", 2, (3, 4, 5))
+    assert session.selection == frozenset()
+
+
+def test_an_error_of_the_session_is_shown_and_raises_nothing(labelling, session, qtbot):
+    ui = labelling
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    session.answer = refuse
+    qtbot.keyClick(native(ui), Qt.Key.Key_1)
+    text, kind = ui.last_message
+    assert "disk full" in text and kind == "error"
