@@ -120,8 +120,8 @@ class SeedlabUi(QObject):
         before, self.session = self.session, session
         if before is not None and before is not session:
             before.close(finish_in_background=True)
-        self.layers.clear()
         self.strokes.release()
+        self.layers.clear()
         self._colours = None
         if session is not None:
             self._connect(session)
@@ -225,7 +225,6 @@ class SeedlabUi(QObject):
             return
         from napari_seedlab.ui import reading
 
-        self.strokes.put_away()
         self.strokes.release()
         self.background.submit("scan", partial(reading.read_scan, session, scan), self._scan_opened)
 

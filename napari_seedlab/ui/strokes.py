@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from qtpy.QtCore import QTimer
 
 from napari_seedlab.core import Modality
 from napari_seedlab.ui.layers import background_value
@@ -64,8 +65,9 @@ class StrokeTool:
             self._ui.viewer.layers.selection.active = image
 
     def release(self) -> None:
-        """Let go of the layer."""
+        """Let go of the layer; its brush is put away, since a brush without its layer crashes the canvas."""
         if self._layer is not None:
+            self.put_away()
             self._layer.events.paint.disconnect(self._painted)
         self._layer, self._before, self.value = None, None, 0
 
@@ -119,8 +121,8 @@ class StrokeTool:
         self._before = (at, plane.copy())
 
     def _painted(self, _event: object = None) -> None:
-        """Save what the finished stroke changed."""
-        self._ui.slot(self._save)()
+        """Save what the finished stroke changed, once napari has written all of it."""
+        QTimer.singleShot(0, self._ui.slot(self._save))
 
     def _save(self) -> None:
         at, session, shown = self.slice_now(), self._ui.session, self._ui.layers.shown

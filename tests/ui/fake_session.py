@@ -1,4 +1,4 @@
-"""A session over a small tray of ellipsoids: the attributes and signals of the real one, no project behind it."""
+"""A session over a small tray of ellipsoids: attributes and signals of the real one, no project."""
 
 from __future__ import annotations
 
