@@ -109,7 +109,7 @@ def test_no_slot_takes_long_on_many_seeds(ui, session):
 
 
 def test_importing_the_window_loads_nothing_that_belongs_into_a_worker():
-    heavy = "torch sklearn umap dask.array zarr distributed sqlalchemy numba pyqtgraph".split()
+    heavy = "torch sklearn umap dask.array zarr distributed sqlalchemy pyqtgraph".split()
     code = (
         f"import sys, napari_seedlab.ui.docks; sys.exit(str([m for m in {heavy} if m in sys.modules] or ''))"
     )

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_seedlab.ui.map_canvas import MapCanvas, inside_polygon
 
@@ -27,7 +29,11 @@ def test_a_drag_selects_what_lies_inside(canvas, qtbot):
     with qtbot.waitSignal(canvas.lassoed) as got:
         qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=QPoint(*corners[0]))
         for corner in corners[1:]:
-            qtbot.mouseMove(canvas, QPoint(*corner))
+            move = QMouseEvent(
+                QEvent.Type.MouseMove, QPointF(*corner), QPointF(*corner), Qt.MouseButton.NoButton,
+                Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier,
+            )  # fmt: skip
+            QApplication.sendEvent(canvas, move)
         qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=QPoint(*corners[-1]))
     assert sorted(got.args[0].tolist()) == [2, 4]
 
@@ -50,8 +56,6 @@ def test_zoom_keeps_what_is_under_the_pointer(canvas):
             return QPoint(0, 240)
 
         def position(self):
-            from qtpy.QtCore import QPointF
-
             return QPointF(*place)
 
         def accept(self):
