@@ -245,6 +245,7 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {
             "class_ids": list(session.scheme.ids),
+            "class_names": [c.name for c in session.scheme],
             "n": n,
             "strategy": strategy,
             "model_id": f"head-{pool}-{n_labels}",

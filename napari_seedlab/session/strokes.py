@@ -57,14 +57,19 @@ class Strokes:
             return
         classes = np.full(len(points), class_id, np.int8)
 
-        def save(project: Project) -> None:
+        def save(project: Project) -> dict[str, Any]:
             event = project.stroke(scan, axis, index, points, classes, session.annotator)
             session.note_event(event, project)
             session.strokes_changed.emit(scan, axis, index)
             session.saved.emit(event)
+            _, known = self.on_slice(project, scan, axis, index)
+            if len(np.unique(known)) > 1:
+                session.predict_slice(scan, axis, index)
+            else:
+                session.message.emit("info", "Paint a second class, such as background, to see a prediction.")
+            return {"event": event.uuid}
 
-        session.desk.do_task("stroke", lambda p: save(p) or {})  # type: ignore[func-returns-value]
-        session.predict_slice(scan, axis, index)
+        session.desk.do_task("stroke", save)
 
     def on_slice(
         self, project: Project, scan: int, axis: int, index: int
