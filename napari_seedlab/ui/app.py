@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 QUEUE_MS = 10  # how often answers from other threads are looked for; 0 would burn a core
+FADE_MS = 8000  # a line that asks for nothing goes away by itself
 REDRAW_MS = 15  # changes that come together are drawn once
 
 
@@ -72,6 +73,10 @@ class SeedlabUi(QObject):
         self._redraw.setSingleShot(True)
         self._redraw.setInterval(REDRAW_MS)
         self._redraw.timeout.connect(self.slot(self.recolour))
+        self._fade = QTimer(self)
+        self._fade.setSingleShot(True)
+        self._fade.setInterval(FADE_MS)
+        self._fade.timeout.connect(self._forget_message)
         self.mode = self._make_mode(window)
         self.clicks = CanvasClicks(self)
         viewer.dims.events.current_step.connect(self._dims_changed)
@@ -107,6 +112,12 @@ class SeedlabUi(QObject):
         """Show a line in the status cards."""
         self._message = (text, kind)
         self.said.emit(text, kind)
+        if kind in ("info", "success") and text and not self._closed:
+            self._fade.start()
+
+    def _forget_message(self) -> None:
+        if self._message[1] in ("info", "success"):
+            self.say("")
 
     @property
     def last_message(self) -> tuple[str, str]:
