@@ -14,14 +14,28 @@ import numpy as np
 from grains import interleave, ratio
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
+    """What was asked for on the command line."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--size", type=int, default=512)
     p.add_argument("--seeds", type=int, default=5000)
     p.add_argument("--answers", type=int, default=200)
     p.add_argument("--features", type=int, default=110)
     p.add_argument("--reps", type=int, default=5)
-    a = p.parse_args()
+    return p.parse_args()
+
+
+def regions_of(size: int, n_seeds: int) -> np.ndarray:
+    """Region ids of boxes that fill a volume, (size, size, size) int32."""
+    cell = int(np.floor(size / np.ceil(n_seeds ** (1 / 3))))
+    place = np.minimum(np.arange(size) // cell, size // cell - 1).astype(np.int32)
+    n = int(place[-1]) + 1
+    regions = (place[:, None, None] * n + place[None, :, None]) * n + place + 1
+    return np.minimum(regions, n_seeds).astype(np.int32)
+
+
+def main() -> None:
+    a = options()
     from sklearn.ensemble import RandomForestClassifier
 
     from napari_seedlab.learn.calibration import balanced_accuracy
@@ -32,11 +46,7 @@ def main() -> None:
     truth = rng.integers(1, 5, a.seeds)
     centres = rng.normal(0, 0.45, (5, a.features))
     vectors = (centres[truth] + rng.normal(size=(a.seeds, a.features))).astype(np.float32)
-    cell = int(np.floor(a.size / np.ceil(a.seeds ** (1 / 3))))
-    place = np.minimum(np.arange(a.size) // cell, a.size // cell - 1).astype(np.int32)
-    n = int(place[-1]) + 1
-    regions = (place[:, None, None] * n + place[None, :, None]) * n + place + 1
-    regions = np.minimum(regions, a.seeds).astype(np.int32)
+    regions = regions_of(a.size, a.seeds)
     volume = np.empty(regions.shape, np.uint8)
     k = a.answers
     seeds = np.arange(a.seeds, dtype=np.int64)

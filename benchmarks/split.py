@@ -33,14 +33,28 @@ def agreement(truth: Any, found: Any) -> float:
     return round(float(best.sum() / inside.sum()), 4)
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
+    """What was asked for on the command line."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--size", type=int, default=256)
     p.add_argument("--seeds", type=int, default=1000)
     p.add_argument("--reps", type=int, default=3)
-    a = p.parse_args()
-    import edt
+    return p.parse_args()
+
+
+def marked(distance: Any, mask: Any, least: int) -> Any:
+    """The peer's markers: peaks at least so many voxels apart."""
     from skimage.feature import peak_local_max
+
+    markers = np.zeros(mask.shape, np.int32)
+    peaks = peak_local_max(distance, min_distance=least, labels=mask.astype(np.uint8), exclude_border=False)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return markers
+
+
+def main() -> None:
+    a = options()
+    import edt
     from skimage.segmentation import watershed
 
     from napari_seedlab.imaging import SplitRecipe, flood, split, warm_up
@@ -52,16 +66,10 @@ def main() -> None:
     r = max(2, int(a.size / np.ceil(a.seeds ** (1 / 3)) * 0.2))
     found: dict[str, Any] = {}
 
-    def marked(distance: Any, mask: Any) -> Any:
-        markers = np.zeros(mask.shape, np.int32)
-        peaks = peak_local_max(distance, min_distance=r, labels=mask.astype(np.uint8), exclude_border=False)
-        markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-        return markers
-
     def peer() -> None:
         mask = image > threshold
         distance = edt.edt(mask, parallel=os.cpu_count())
-        found["peer"] = watershed(-distance, marked(distance, mask), mask=mask)
+        found["peer"] = watershed(-distance, marked(distance, mask, r), mask=mask)
 
     def ours() -> None:
         found["ours"] = split(image, SplitRecipe(threshold=threshold))
@@ -71,7 +79,7 @@ def main() -> None:
     drive(
         flood.blur(distance, mask.astype(np.uint8), (1.0, 1.0, 1.0))
     )  # the flood's input, the same for both
-    markers = marked(distance, mask)
+    markers = marked(distance, mask, r)
 
     def flood_ours() -> None:
         basins = drive(flood.ascend(distance))
