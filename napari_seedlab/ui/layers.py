@@ -35,6 +35,7 @@ NAMES = {
     "strokes": "Strokes",
 }
 RIM, FOCUS_RIM = 2, 3  # voxels; one less where seeds are small
+DIMMED = 0.55  # opacity of the scan below a heatmap
 SMALL_SEED = 40  # voxels across
 SELECTED_RGBA, CURRENT_RGBA = (1.0, 1.0, 1.0, 0.9), (1.0, 0.92, 0.23, 1.0)
 CLEAR = (0.0, 0.0, 0.0, 0.0)
@@ -236,6 +237,7 @@ class SeedlabLayers:
         low, high = scale
         limits = (low, high if high > low else low + 1.0)
         self._drop("heat")
+        self._dim_under_heat()
         if heat is None or tuple(heat.shape) != tuple(self.shown.scan.facts.shape):
             return
         layer = Image(
@@ -243,6 +245,13 @@ class SeedlabLayers:
             contrast_limits=limits, multiscale=False, **self._place(),
         )  # fmt: skip
         self._put("heat", layer)
+        self._dim_under_heat()
+
+    def _dim_under_heat(self) -> None:
+        """Darken the scan below a visible heatmap: colours added to white would be white."""
+        image, heat = self.find("image"), self.find("heat")
+        if image is not None:
+            image.opacity = DIMMED if heat is not None and heat.visible else 1.0
 
     def toggle(self, kind: str) -> bool:
         """Show or hide a layer; returns whether it is visible now."""
@@ -250,6 +259,7 @@ class SeedlabLayers:
         if layer is None:
             return False
         layer.visible = not layer.visible
+        self._dim_under_heat()
         return bool(layer.visible)
 
     def grey_range(self) -> tuple[float, float]:
