@@ -144,7 +144,7 @@ class Player:
         hands.wait_until(lambda: self.session.queue, "the first suggestions")
         self._match = found = self.beside(lambda: judge.match(self.session, 1, self.truths[0]))
         self.story.values |= {"n_true": found.n_true, "n_found": found.n_found, "instance_f1": found.f1}
-        self.ui.docks["map"].mode.setCurrentIndex(max(0, self.ui.docks["map"].mode.findText("cluster")))
+        self.ui.set_colour_by("cluster")
         hands.wait_until(lambda: self.session.layout and self.session.layout.method == "umap", "the UMAP")
         self.picture("split")
 
