@@ -246,12 +246,15 @@ class Player:
             value = STROKES[name] or background_value(self.session.tissues)
             hands.click(dock._tissue_buttons[value])
             pixels = [hands.pixel_of(self.viewer, np.asarray(p) * scale[1:]) for p in path]
-            seen.clear()
             hands.drag(self.canvas, _dense(pixels))
             begun = time.perf_counter()  # the button is up
-            if i:  # a slice is predicted from two classes on
+            seen.clear()
+            saved = self.session.desk.do(lambda project: None)
+            hands.wait_until(saved.done, "the strokes")
+            hands.wait_until(lambda: self.idle("slice"), "the slice")
+            if i:  # a slice is predicted from two classes on; the last prediction has seen the whole stroke
                 hands.wait_until(seen.__len__, "the predicted slice")
-                times.append((seen[0] - begun) * 1000)
+                times.append((seen[-1] - begun) * 1000)
         self.story.values["stroke_to_slice_ms"] = float(np.median(times))
         self.picture("strokes")
         self.ui.strokes.put_away()

@@ -36,12 +36,13 @@ def show() -> dict[str, Any]:
     session = _session(path, is_new)
     from napari_seedlab.ui.docks import open_docks
 
-    open_docks(viewer, session)
+    ui = open_docks(viewer, session)
     if is_new:
         from napari_seedlab.io.samples import sample_folder
 
         session.import_scan(sample_folder("ct_tray") / "scan.tif", name="Sample tray")
     napari.run()
+    ui.close()
     return {"project": str(path)}
 
 
@@ -110,8 +111,8 @@ def _play_in(
 
     viewer = napari.Viewer(title="Seedlab")
     viewer.window._qt_window.resize(*size)
+    ui = open_docks(viewer)
     try:
-        ui = open_docks(viewer)
         ui.bind(_session(folder / DEMO, True, random_state))
         player = Player(viewer, ui, trays, screenshots, random_state)
         player.meter.start()
@@ -126,6 +127,7 @@ def _play_in(
         lateness = player.meter.stop()
         return _summary(player.story, lateness) | _reopen(viewer, ui, folder / DEMO, random_state)
     finally:
+        ui.close()
         viewer.close()
 
 
