@@ -122,6 +122,8 @@ class SeedlabLayers:
             return
         self._drop("labels", "seeds", "focus")
         self.shown.palettes.clear()
+        if self.shown.table is None and table is not None and self.shown.scan.facts.region_shape[0] > 1:
+            self._viewer.dims.set_current_step(0, fullest_plane(table))
         self.shown.planes = None if regions is None else RegionPlanes(regions, self.shown.scan.facts.shape)
         self.shown.table = table
         if self._colours is not None:
@@ -329,6 +331,16 @@ def seed_colormap(colours: SeedColours, shift: int) -> DirectLabelColormap:
     table: dict[int | None, Any] = {None: CLEAR, 0: CLEAR}
     table.update({i + shift: tuple(row) for i, row in enumerate(rows) if i + shift > 0})
     return DirectLabelColormap(color_dict=table)
+
+
+def fullest_plane(table: RegionTable) -> int:
+    """The z at which most regions are cut."""
+    if not len(table):
+        return 0
+    change = np.zeros(int(table.box[:, 3].max()) + 1, np.int64)
+    np.add.at(change, table.box[:, 0], 1)
+    np.add.at(change, table.box[:, 3], -1)
+    return int(change.cumsum().argmax())
 
 
 def background_value(tissues: ClassScheme) -> int:
