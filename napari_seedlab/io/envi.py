@@ -27,6 +27,9 @@ UNITS_NM = {
     "um": 1e3, "µm": 1e3, "μm": 1e3, "micron": 1e3, "microns": 1e3, "micrometer": 1e3, "micrometers": 1e3,
     "micrometre": 1e3, "micrometres": 1e3,
 }  # fmt: skip
+UNITS_UM = {
+    "meters": 1e6, "meter": 1e6, "m": 1e6, "millimeters": 1e3, "mm": 1e3, "micrometers": 1.0, "um": 1.0, "µm": 1.0,
+}  # fmt: skip
 NO_AXIS = ("index", "band number", "wavenumber")
 NM_RANGE = (100.0, 30_000.0)  # light that a camera sees, far ultraviolet to thermal infrared
 FIX_FIELD = "Correct this field of the header"
@@ -98,10 +101,10 @@ def describe(path: Path, modality: Modality | None) -> tuple[ScanFacts, ArraySou
     kind = modality or (Modality.HSI if source.shape[0] > 1 else Modality.IMAGE)
     axes = ("band" if kind is Modality.HSI else "z", "y", "x")
     wavelengths = _wavelengths(header, source.shape[0], notes) if kind is Modality.HSI else None
-    notes.append("voxel size not stated by the file")
+    size = _pixel_size(header, notes)
     described = ScanFacts(
         scan_name(path), kind, (source.shape[0], source.shape[1], source.shape[2]), axes,
-        np.dtype(source.dtype).name, None, wavelengths, str(data), facts.st_size, facts.st_mtime_ns,
+        np.dtype(source.dtype).name, size, wavelengths, str(data), facts.st_size, facts.st_mtime_ns,
         tuple(notes),
     )  # fmt: skip
     return described, ArraySource.from_json({**source.to_json(), "axes": axes})
@@ -186,6 +189,22 @@ def _source(header: Header, data: Path, held: int, notes: list[str]) -> ArraySou
     return ArraySource(
         str(data), LAYOUTS[interleave], shape, ("band", "y", "x"), dtype.str, offset=offset, size=held
     )
+
+
+def _pixel_size(header: Header, notes: list[str]) -> tuple[float, float, float] | None:
+    """(1, y, x) in µm from ``pixel size = { x, y, units=Meters }``, or None with a note."""
+    words = [w.strip() for w in header.text("pixel size").split(",")]
+    unit = next((w.split("=")[1].strip().lower() for w in words if w.lower().startswith("units=")), "meters")
+    numbers = [float(w) for w in words if _is_number(w)]
+    usable = [v for v in numbers if math.isfinite(v) and v > 0]
+    if not header.line("pixel size"):
+        notes.append("voxel size not stated by the file")
+        return None
+    if len(usable) != 2 or len(numbers) != 2 or unit not in UNITS_UM:
+        notes.append(f"pixel size {_short(header.text('pixel size'))} cannot be used: voxel size unknown")
+        return None
+    x, y = (v * UNITS_UM[unit] for v in usable)
+    return 1.0, round(y, 6), round(x, 6)
 
 
 def _wavelengths(header: Header, n_bands: int, notes: list[str]) -> tuple[float, ...] | None:

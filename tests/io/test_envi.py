@@ -105,3 +105,22 @@ def test_the_real_cubes_agree_in_every_interleave():
     np.testing.assert_array_equal(bsq, bip)
     np.testing.assert_array_equal(open_array(source)[::4], bsq)
     assert len(facts.wavelengths_nm) == facts.shape[0] == 580
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{ 0.00005, 0.0001, units=Meters }", (1.0, 100.0, 50.0)),
+        ("{ 75, 75, units=um }", (1.0, 75.0, 75.0)),
+        ("{ 0.1 , 0.2 }", (1.0, 200000.0, 100000.0)),
+        ("{ -1, 2, units=Meters }", None),
+        ("{ 1, 2, units=Degrees }", None),
+        ("{ a }", None),
+    ],
+)
+def test_pixel_size(text, expected):
+    from napari_seedlab.io.envi import Header, _pixel_size
+
+    notes = []
+    assert _pixel_size(Header("a.hdr", f"ENVI\npixel size = {text}\n"), notes) == expected
+    assert bool(notes) == (expected is None)
