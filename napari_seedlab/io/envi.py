@@ -28,7 +28,8 @@ UNITS_NM = {
     "micrometre": 1e3, "micrometres": 1e3,
 }  # fmt: skip
 UNITS_UM = {
-    "meters": 1e6, "meter": 1e6, "m": 1e6, "millimeters": 1e3, "mm": 1e3, "micrometers": 1.0, "um": 1.0, "µm": 1.0,
+    "meters": 1e6, "meter": 1e6, "m": 1e6, "millimeters": 1e3, "mm": 1e3, "micrometers": 1.0, "um": 1.0,
+    "µm": 1.0,
 }  # fmt: skip
 NO_AXIS = ("index", "band number", "wavenumber")
 NM_RANGE = (100.0, 30_000.0)  # light that a camera sees, far ultraviolet to thermal infrared
