@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-KEEP = ("odd", "labelling", "strokes")
+KEEP = {"odd": "odd", "training": "labelling", "strokes": "strokes"}  # screenshot: picture
 
 
 def main() -> None:
@@ -20,8 +20,8 @@ def main() -> None:
         command = [sys.executable, "-m", "napari_seedlab", "demo", "--autoplay", "--screenshots", folder]
         subprocess.run([*command, "--size", "1366x768", "--json"], check=True)
         PICTURES.mkdir(parents=True, exist_ok=True)
-        for name in KEEP:
-            shutil.copyfile(next(Path(folder).glob(f"*-{name}.png")), PICTURES / f"{name}.png")
+        for shot, name in KEEP.items():
+            shutil.copyfile(next(Path(folder).glob(f"*-{shot}.png")), PICTURES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
         project.add_split(scan, recipe_used, table, folder / "regions.zarr", session.annotator)
         session.reload_regions(project, scan)
         session.after_split(scan)
-        return {"n_seeds": len(table), "scan": scan, "threshold": result.values.get("threshold")}
+        threshold = result.values.get("threshold")
+        return {"n_seeds": len(table), "scan": scan, "threshold": threshold, "recipe": recipe_used}
 
     return Step("split", "napari_seedlab.learn.splitting:run", prepare, adopt)
 
@@ -272,9 +273,12 @@ def _adopt_head(
     out = files.load_arrays(folder / "probabilities.npz")
     class_ids = tuple(int(c) for c in request.params["class_ids"])
     predictions = Predictions(out["seed"], out["p"], class_ids, model_id)
-    session.heads[pool] = predictions
-    session.head_report[pool] = dict(result.values)
-    project.put_arrays(f"head-{pool}", seed=predictions.seeds, p=predictions.p, model=np.asarray(model_id))
+    if session.desk.is_newest(f"head-{pool}", request):
+        session.heads[pool] = predictions
+        session.head_report[pool] = dict(result.values)
+        project.put_arrays(
+            f"head-{pool}", seed=predictions.seeds, p=predictions.p, model=np.asarray(model_id)
+        )
     if request.params["n"] > 0:  # a model that suggested something is kept, so that it can be traced
         card = ModelCard(
             model_id, "head", project.now(), class_ids, str(result.values.get("data_hash", "")),
