@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import (
@@ -130,6 +131,9 @@ class ClusterRunner:
             link, self._link = self._link, None
         if link is None:
             return
+        for job_id in set(finish_in_background).intersection(self._book.unfinished()):
+            with suppress(OSError):  # a full disk must not hold the window open
+                job_folder.hand_over(self._book.folder(job_id))
         link.send({"op": "close", "finish": list(finish_in_background)})
         link.end()
         if timeout > 0:

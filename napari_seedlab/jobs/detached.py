@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOTE_PERIOD = 1.0  # seconds between two writes of progress.json
+_LOCK_PATIENCE, _LOCK_POLL = 0.3, 0.02  # seconds
 
 # Starts the real process in a session of its own and leaves at once, so that init adopts it: no zombie,
 # no tie to the terminal or to the caller.
@@ -72,9 +73,7 @@ def run_detached(folder: Path) -> None:
     """
     folder = folder.resolve()
     request = job_folder.read_request(folder)
-    lock = job_folder.open_lock(folder)
-    if lock is None:
-        raise JobError(f"job {request.id}", "is being computed by another process", "Wait for it")
+    lock = _lock(folder, request.id)
     try:
         job_folder.clear_traces(folder)
         inherited = [lock] if os.name == "posix" else []
@@ -89,6 +88,16 @@ def run_detached(folder: Path) -> None:
         )
     finally:
         os.close(lock)
+
+
+def _lock(folder: Path, job_id: str) -> int:
+    """The folder's lock; somebody who only asks whether it is held has it for a moment."""
+    deadline = time.monotonic() + _LOCK_PATIENCE
+    while (lock := job_folder.open_lock(folder)) is None:
+        if time.monotonic() > deadline:
+            raise JobError(f"job {job_id}", "is being computed by another process", "Wait for it")
+        time.sleep(_LOCK_POLL)
+    return lock
 
 
 class _Note:
@@ -119,7 +128,8 @@ def adopt(folder: Path) -> JobStatus:
     Returns
     -------
     JobStatus
-        ``completed`` (the result was verified), ``running`` in some process, ``failed``, ``cancelled``;
+        ``completed`` (the result was verified), ``running`` in some process or about to, ``failed``,
+        ``cancelled``;
         or ``queued`` when it was interrupted or never begun: submit it again, or call
         :func:`run_detached`, and it goes on from its checkpoint.
 
@@ -138,6 +148,8 @@ def adopt(folder: Path) -> JobStatus:
         return _failed(folder, status)
     if job_folder.is_cancel_requested(folder):
         return replace(status, state=JobState.CANCELLED)
+    if job_folder.is_handed_over(folder):
+        return replace(status, state=JobState.RUNNING)
     return status
 
 

@@ -5,6 +5,7 @@
 ``running.lock``          locked by the process that computes the job, for as long as it lives
 ``progress.json``         last progress, written by a process that finishes a job alone
 ``cancel``                exists once a user cancelled the job; read at every step
+``handover``              the app that closes leaves the job to a process that is about to start
 ``result.json``           written last: values, and the sha256 of each result file
 ``failure.json``          kind and parts of the line that the user sees
 ``job.log``               the traceback of a foreign exception
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 REQUEST, RESULT, FAILURE = "request.json", "result.json", "failure.json"
 PROGRESS, CANCEL, LOG, LOCK = "progress.json", "cancel", "job.log", "running.lock"
+HANDOVER = "handover"
+HANDOVER_S = 30.0  # seconds within which a job that was handed over is taken up
 LOCK_PATIENCE = 6.0  # seconds; a worker of a killed app lives up to 5 s
 _LOCK_POLL = 0.05
 
@@ -52,8 +55,8 @@ def _holds(folder: Path, request: JobRequest) -> bool:
 
 
 def clear_traces(folder: Path) -> None:
-    """Remove result, failure, progress, log and cancel mark of an earlier run."""
-    for name in (RESULT, FAILURE, PROGRESS, CANCEL, LOG):
+    """Remove result, failure, progress, log and the marks of an earlier run."""
+    for name in (RESULT, FAILURE, PROGRESS, CANCEL, LOG, HANDOVER):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -149,6 +152,21 @@ def request_cancel(folder: Path) -> None:
 def is_cancel_requested(folder: Path) -> bool:
     """Whether :func:`request_cancel` was called since the job was submitted."""
     return (folder / CANCEL).exists()
+
+
+def hand_over(folder: Path) -> None:
+    """Note that a process of its own is about to take this folder up."""
+    if folder.is_dir():
+        (folder / HANDOVER).touch(mode=0o600)
+
+
+def is_handed_over(folder: Path) -> bool:
+    """Whether :func:`hand_over` was called a moment ago and nobody has taken the folder up yet."""
+    try:
+        age = time.time() - (folder / HANDOVER).stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return abs(age) < HANDOVER_S
 
 
 if sys.platform == "win32":

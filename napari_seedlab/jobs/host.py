@@ -36,7 +36,6 @@ from napari_seedlab.core import (
     JobCancelled,
     JobError,
     JobRequest,
-    JobState,
     SeedlabError,
     WorkerLost,
     one_line,
@@ -83,6 +82,7 @@ class _Task:
     future: Any = None
     has_begun: bool = False
     is_cancelled: bool = False
+    is_prepared: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Host:
@@ -205,7 +205,10 @@ class Host:
         lane = self._lanes[request.lane]
         turn = asyncio.ensure_future(lane.acquire())  # in the order of the commands
         try:
-            await asyncio.to_thread(job_folder.prepare, request, task.folder)
+            try:
+                await asyncio.to_thread(job_folder.prepare, request, task.folder)
+            finally:
+                task.is_prepared.set()
             await turn
             outcome = await self._take_turn(task, request)
         except JobError as error:
@@ -284,6 +287,7 @@ class Host:
 
     async def _cancel(self, task: _Task) -> None:
         task.is_cancelled = True
+        await task.is_prepared.wait()  # which clears old marks, and makes the folder that may be dropped now
         await asyncio.to_thread(job_folder.request_cancel, task.folder)
         if not task.has_begun:
             self._end(task, {"op": "failed", "error": _cancelled(task)})
@@ -304,18 +308,18 @@ class Host:
 
     async def _close(self, finish: set[str]) -> None:
         tasks = list(self._tasks.values())
-        kept = [t for t in tasks if t.id in finish]
+        kept = [t for t in tasks if t.id in finish and not t.is_cancelled]
         for task in tasks:
             task.is_cancelled = True
         with suppress(Exception):  # a worker that is gone cannot be asked; it is stopped below
             await asyncio.wait_for(self._stop(tasks), _GRACE)
         await self._until_ended(kept, _FINISH_GRACE)
         await self._until_ended(tasks, _GRACE)
+        left = [t for t in kept if not await asyncio.to_thread(_continue, t.folder)]
         with suppress(Exception):
             await asyncio.wait_for(self._leave(), _TEARDOWN)
-        for task in kept:
-            with suppress(SeedlabError, OSError):
-                await asyncio.to_thread(_continue, task.folder)
+        for task in left:  # its worker held the folder until it was ended
+            await asyncio.to_thread(_continue, task.folder)
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     async def _until_ended(self, tasks: list[_Task], seconds: float) -> None:
@@ -339,10 +343,17 @@ def _cancelled(task: _Task) -> dict[str, str]:
     return job_folder.failure_json(JobCancelled(f"job {task.id}", "was cancelled"))
 
 
-def _continue(folder: Path) -> None:
-    """Hand a stopped job to a process of its own, unless it came to an end after all."""
-    if adopt(folder).state in (JobState.QUEUED, JobState.CANCELLED):
-        run_detached(folder)
+def _continue(folder: Path) -> bool:
+    """Hand a stopped job to a process of its own, unless it came to an end after all.
+
+    Returns False while another process holds the folder.
+    """
+    try:
+        if not adopt(folder).state.is_final:
+            run_detached(folder)
+    except (SeedlabError, OSError):
+        return False
+    return True
 
 
 def _sweep() -> None:

@@ -16,6 +16,7 @@ from napari_seedlab.core import (
     JobStatus,
     NotReady,
     SeedlabError,
+    one_line,
 )
 from napari_seedlab.jobs import folder as job_folder
 from napari_seedlab.jobs.book import JobBook
@@ -65,8 +66,13 @@ class InlineRunner:
             if self._is_closed:
                 raise NotReady("job runner", "is closed", "Open the project again")
             self._book.add(request, folder)
-            job_folder.prepare(request, folder)
             self._stops[request.id] = threading.Event()
+            try:
+                job_folder.prepare(request, folder)
+            except (SeedlabError, OSError) as error:  # a full disk, a drive that is gone
+                cause = one_line(error)
+                self._book.fail(request.id, JobError(f"job {request.id}", cause, "Check the project's drive"))
+                return
             self._lane(request.lane).put(request.id)
 
     def cancel(self, job_id: str) -> None:
