@@ -11,11 +11,11 @@ import numpy as np
 
 from napari_seedlab import files
 from napari_seedlab.core import JobRequest, NotReady, Progress, RegionTable
-from napari_seedlab.imaging.crops import seed_crops
+from napari_seedlab.imaging.crops import Raster, seed_crops
 from napari_seedlab.learn.training import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MARGIN = 2.0  # cells between a seed and the faces of its cube
 N_SAMPLED = 64  # seeds that tell the grey levels of a scan
+SLAB_BYTES = 96 * 2**20  # of planes kept while neighbouring seeds are cut
+SEEDS_PER_SLAB = 8  # from which reading whole planes pays
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,43 @@ class ScanInput:
     regions: files.LazyArray
     table: RegionTable
     voxel_size_um: tuple[float, float, float]
+
+
+class Slabs:
+    """A volume whose planes around the last read are kept: many small neighbours cost one read.
+
+    Parameters
+    ----------
+    array : (z, y, x) array or lazy array
+    n_reads : int
+        How many boxes will be read, in ascending z; few of them are read one by one.
+    """
+
+    def __init__(self, array: files.LazyArray, n_reads: int) -> None:
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+        depth = SLAB_BYTES // max(1, array.nbytes // max(1, array.shape[0]))
+        n_slabs = array.shape[0] / max(depth, 1)
+        self._depth = int(depth) if n_reads >= SEEDS_PER_SLAB * n_slabs else 0
+        self._first = self._last = 0
+        self._planes: npt.NDArray[Any] | None = None
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
+        z = key[0]
+        if 2 * (z.stop - z.start) > self._depth:
+            return self._array[key]
+        if self._planes is None or z.start < self._first or z.stop > self._last:
+            self._planes = None  # not two slabs at once
+            self._first = max(0, z.start - self._depth // 4)
+            self._last = min(self.shape[0], self._first + self._depth)
+            self._planes = self._array[self._first : self._last]
+        return self._planes[(slice(z.start - self._first, z.stop - self._first), *key[1:])]
+
+
+def upwards(table: RegionTable) -> npt.NDArray[np.int64]:
+    """Rows of a table in the order in which their cubes begin along z."""
+    low, high = table.box[:, :3], table.box[:, 3:]
+    begin = (low[:, 0] + high[:, 0]) / 2 - (high - low).max(1, initial=0) / 2
+    return np.argsort(begin, kind="stable")
 
 
 @dataclass(frozen=True)
@@ -139,15 +178,14 @@ def cut_seeds(
     n = sum(len(t) for t in tables)
     crops = np.zeros((n, size, size, size), np.float16)
     masks = np.zeros((n, size, size, size), np.bool_)
-    pace, i = Pace(), 0
+    pace, first = Pace(), 0
     for scan, table in zip(scans, tables, strict=True):
-        scale = scaling(scan)
-        voxel = (1.0, *scan.voxel_size_um[1:]) if scan.modality == "hsi" else scan.voxel_size_um
-        for crop, mask in seed_crops(scan.image, scan.regions, table, size, MARGIN, voxel):
-            crops[i], masks[i] = np.clip(scale(crop, mask), -6e4, 6e4), mask
-            i += 1
+        order, scale = upwards(table), scaling(scan)
+        for i, crop, mask in _cut_upwards(scan, table, order, size):
+            crops[first + i], masks[first + i] = np.clip(scale(crop, mask), -6e4, 6e4), mask
             if pace.is_due():
-                yield Progress(i, n, "Cutting out seeds")
+                yield Progress(first + i, n, "Cutting out seeds")
+        first += len(table)
     return SeedCrops(
         seeds=np.concatenate([t.seed for t in tables]),
         scans=np.concatenate([np.full(len(t), s.scan, np.int64) for s, t in zip(scans, tables, strict=True)]),
@@ -156,6 +194,22 @@ def cut_seeds(
         crops=crops,
         masks=masks,
     )
+
+
+def _cut_upwards(
+    scan: ScanInput, table: RegionTable, order: npt.NDArray[np.int64], size: int
+) -> Iterator[tuple[int, Float, Mask]]:
+    """Row, crop and mask of the rows of a table in an order."""
+    voxel = scan.voxel_size_um
+    image: Raster = scan.image
+    regions: Raster = scan.regions
+    if scan.modality == "hsi":
+        voxel = (1.0, *voxel[1:])
+    if regions.shape[0] > 1:
+        image, regions = Slabs(scan.image, len(order)), Slabs(scan.regions, len(order))
+    cuts = seed_crops(image, regions, rows(table, order), size, MARGIN, voxel)
+    for i, (crop, mask) in zip(order.tolist(), cuts, strict=True):
+        yield i, crop, mask
 
 
 def scan_scaling(scan: ScanInput) -> Scaling:

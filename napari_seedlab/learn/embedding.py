@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SLAB_BYTES = 256 * 2**20  # of image and regions read at once
 SLAB_PLANES = 32
-SLAB_WASTE = 4.0  # a slab is read when it holds at most this many times the voxels of its boxes
+SLAB_WASTE = 4.0  # a slab is read when it holds at most this many times what its boxes would cost
 LEVEL_VOXELS = 16_000_000  # that the grey levels of a scan are taken from
 MAX_LEVEL_PLANES = 24
 STEP = 4  # seeds between two reports
@@ -85,8 +85,16 @@ def _worth_a_slab(scan: ScanView, boxes: npt.NDArray[np.integer], depth: int) ->
     plane = scan.regions.shape[1] * scan.regions.shape[2]
     planes = scan.image.shape[0] if scan.modality == "hsi" else depth
     size = plane * (planes * np.dtype(scan.image.dtype).itemsize + depth * 4)
-    wanted = float(np.prod(boxes[:, 3:] - boxes[:, :3], axis=1).sum())
+    wanted = _read_one_by_one(scan.regions, boxes)
     return bool(size <= SLAB_BYTES and plane * depth <= SLAB_WASTE * wanted)
+
+
+def _read_one_by_one(array: Any, boxes: npt.NDArray[np.integer]) -> float:
+    """Voxels that are decoded when each box is read by itself: whole chunks where there are any."""
+    chunks = getattr(array, "chunks", None) or (1, 1, 1)
+    chunk = np.asarray(chunks if chunks[0] > 1 else (1, 1, 1))
+    n = -(-boxes[:, 3:] // chunk) - boxes[:, :3] // chunk
+    return float(np.prod(n * chunk, axis=1, dtype=np.float64).sum())
 
 
 def _cut(scan: ScanView, place: Box, slab: tuple[Any, Any] | None, z0: int) -> tuple[Any, Any]:

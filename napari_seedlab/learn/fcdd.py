@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MIN_NORMAL = 8  # seeds without which there is no idea of normal
 CHUNK = 64  # voxels per edge of a chunk of the heat raster
+MAX_MEMBERS = 1024  # seeds that one fit learns from; more add nothing but memory
+N_UNIT = 512  # seeds that tell the usual score of a fit
 LEAST_TOP = 3.0  # heat at the top of the colour scale, at least; 1 is the score of the median seed
 
 
@@ -79,6 +81,10 @@ class Pool:
         if i not in self._depths:
             self._depths[i] = pasting.depth_map(self.masks[i])
         return self._depths[i]
+
+    def forget_depths(self) -> None:
+        """Free what :meth:`depth` keeps."""
+        self._depths.clear()
 
     def draw(self, members: Members, batch: int, rng: np.random.Generator) -> tuple[Float, Mask, Mask]:
         """Crops, masks and defect masks (batch, z, y, x); every second one has a pasted defect."""
@@ -167,12 +173,15 @@ def new_model(settings: FCDDSettings, random_state: int, number: int = 0) -> FCD
 
 
 @torch.inference_mode()
-def heat_maps(model: FCDD3D, pool: Pool, batch: int = 32) -> Iterator[tuple[slice, Float]]:
-    """Heat of the pool's seeds in batches: rows and (rows, z, y, x) float32, 0 outside the seed."""
+def heat_maps(
+    model: FCDD3D, pool: Pool, members: Members | None = None, batch: int = 16
+) -> Iterator[tuple[Members, Float]]:
+    """Heat of seeds of the pool in batches: rows and (rows, z, y, x) float32, 0 outside the seed."""
     model.eval()
     device = next(model.parameters()).device
-    for first in range(0, len(pool), batch):
-        part = slice(first, min(first + batch, len(pool)))
+    chosen = np.arange(len(pool)) if members is None else members
+    for first in range(0, len(chosen), batch):
+        part = chosen[first : first + batch]
         heat = model.heat(network_input(pool.crops[part], pool.masks[part], pool.spread).to(device))
         yield part, heat.float().cpu().numpy() * pool.masks[part]
 
@@ -189,17 +198,18 @@ class _Averages:
         self.n = 0
 
     def add(self, model: FCDD3D, members: Members) -> Generator[Progress, None, None]:
-        """Add the heat of one fit."""
-        heat = np.empty(self.pool.crops.shape, np.float16)
-        pace = training.Pace()
-        for part, values in heat_maps(model, self.pool):
-            heat[part] = np.minimum(values, 6e4)
+        """Add the heat of one fit, batch by batch: there is no second copy of all maps."""
+        pace, usual = training.Pace(), []
+        for part, values in heat_maps(model, self.pool, _spread(members, N_UNIT)):
+            usual.append(scores(values, self.pool.masks[part], self.settings.top))
             if pace.is_due():
-                yield Progress(part.stop, len(self.pool), "Scoring seeds")
-        unit = float(np.median(scores(heat[members], self.pool.masks[members], self.settings.top)))
-        for i in range(len(heat)):  # row by row: no third copy of all crops
-            scaled = heat[i].astype(np.float32) / max(unit, 1e-6)
-            self.heat[i] = np.minimum((self.heat[i].astype(np.float32) * self.n + scaled) / (self.n + 1), 6e4)
+                yield Progress(0, len(self.pool), "Scoring seeds")
+        unit = max(float(np.median(np.concatenate(usual))), 1e-6)
+        for part, values in heat_maps(model, self.pool):
+            mean = (self.heat[part].astype(np.float32) * self.n + values / unit) / (self.n + 1)
+            self.heat[part] = np.minimum(mean, 6e4)
+            if pace.is_due():
+                yield Progress(int(part[-1]), len(self.pool), "Scoring seeds")
         self.n += 1
 
     def scores(self) -> Float:
@@ -234,9 +244,11 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     fits = []
     for number in range(settings.n_fits):
         kept = members if number == 0 else _without_oddest(members, averages.scores(), settings.drop)
-        fit = new_trainer(pool, kept, settings, request.random_state, number)
+        learnt = _spread(kept, MAX_MEMBERS)
+        fit = new_trainer(pool, learnt, settings, request.random_state, number)
         report = _Report(number, settings, fit.device.type)
         yield from fit.run(folder / f"checkpoint-{number}.safetensors", report)
+        pool.forget_depths()
         yield from averages.add(fit.model, kept)
         fits.append(fit)
     return (yield from _publish(folder, scans, seeds, averages, fits))
@@ -269,6 +281,11 @@ def _normal_members(seeds: crops_io.SeedCrops, labels: dict[int, int], settings:
             "Split or import more seeds",
         )
     return members
+
+
+def _spread(members: Members, most: int) -> Members:
+    """At most `most` members, evenly spread."""
+    return members[np.linspace(0, len(members) - 1, min(most, len(members))).astype(np.int64)]
 
 
 def _without_oddest(members: Members, score: Float, drop: float) -> Members:
@@ -324,12 +341,17 @@ def _write_heat(
     facts = {"scale": [0.0, top]}
     target = files.create_zarr(temporary, shape, (CHUNK,) * 3, np.uint8, 0, facts)
     mine = np.flatnonzero(seeds.scans == scan.scan)
+    regions = crops_io.Slabs(scan.regions, len(mine))
     pace, n_slabs = training.Pace(), -(-shape[0] // CHUNK)
     for slab in range(n_slabs):
         first, last = slab * CHUNK, min((slab + 1) * CHUNK, shape[0])
         planes = np.zeros((last - first, *shape[1:]), np.uint8)
         for i in mine[(seeds.boxes[mine, 0] < last) & (seeds.boxes[mine, 3] > first)].tolist():
-            _paint(planes, first, scan, seeds, i, heat[i], top)
+            box = seeds.boxes[i]
+            low, high = max(int(box[0]), first), min(int(box[3]), last)
+            inside = regions[slice(low, high), slice(*box[1::3]), slice(*box[2::3])] == seeds.regions[i]
+            full = uncrop(heat[i].astype(np.float32), box, crops_io.MARGIN, scan.voxel_size_um)
+            _paint(planes[low - first : high - first], inside, full[low - box[0] : high - box[0]], box, top)
             if pace.is_due():
                 yield Progress(slab, n_slabs, "Writing heat")
         if planes.any():
@@ -338,19 +360,9 @@ def _write_heat(
 
 
 def _paint(
-    planes: npt.NDArray[np.uint8],
-    first: int,
-    scan: crops_io.ScanInput,
-    seeds: crops_io.SeedCrops,
-    i: int,
-    heat: npt.NDArray[np.float16],
-    top: float,
+    planes: npt.NDArray[np.uint8], inside: Mask, heat: Float, box: npt.NDArray[np.int32], top: float
 ) -> None:
-    """Put the heat of row `i` into the slab `planes` that starts at plane `first`."""
-    z0, y0, x0, z1, y1, x1 = seeds.boxes[i].tolist()
-    low, high = max(z0, first), min(z1, first + len(planes))
-    inside = np.asarray(scan.regions[low:high, y0:y1, x0:x1]) == seeds.regions[i]
-    full = uncrop(heat.astype(np.float32), seeds.boxes[i], crops_io.MARGIN, scan.voxel_size_um)
-    grey = np.clip(full[low - z0 : high - z0] * (255 / top), 1, 255).astype(np.uint8)
-    view = planes[low - first : high - first, y0:y1, x0:x1]
+    """Put the heat of one seed (z, y, x) where `inside` holds into planes of the raster."""
+    grey = np.clip(heat * (255 / top), 1, 255).astype(np.uint8)
+    view = planes[:, box[1] : box[4], box[2] : box[5]]
     view[inside] = grey[inside]
