@@ -9,6 +9,10 @@ there in part, seconds until the project is open. The same project is carried fr
 
 The control saves in place (``open(path, "w")``, ``np.save``) and must fail the same check.
 
+With ``--session`` the driver is ``session_driver.py``: a whole session with its worker process, labelling
+while a network trains. Then only the session's own process is killed, every second time while a training
+runs, and 5 s later none of the processes that it started may be left.
+
 Another driver can be put in place with ``--driver 'command {project} {random_state}'``: it prints
 ``ready`` and then ``ack <uuid>`` lines.
 """
@@ -31,12 +35,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 HERE = Path(__file__).resolve()
 REPOSITORY = HERE.parents[2]
 START_LIMIT = 60.0  # seconds until the driver must be ready
 RESTART_LIMIT = 5.0  # seconds within which a project must be open again
 LONGEST = 1.0  # seconds after `ready` within which the kill comes
+ORPHAN_LIMIT = 5.0  # seconds after the kill until all processes of the driver must be gone
+LONGEST_TRAINING = 3.0  # seconds after a training began within which the kill comes
+SESSION_DRIVER = HERE.with_name("session_driver.py")
+MARK = "SEEDLAB_FAULT_TRIAL"  # environment variable that all processes of a trial inherit
 SHAPE, GRID = (4, 48, 48), 6
 CONTROLS = ("json", "npy")
 OLD = 100_000  # labels that the control holds already
@@ -53,11 +62,15 @@ class Tally:
     mixed: int = 0
     problems: list[str] = field(default_factory=list)
     worst_restart_s: float = 0.0
+    trainings: int = 0  # kills while a training ran
+    adopted: int = 0  # models that trainings have left
+    orphans: int = 0
+    worst_orphan_s: float = 0.0
 
     @property
     def is_clean(self) -> bool:
         """Whether every promise was kept."""
-        kept = not (self.lost or self.unreadable or self.mixed or self.problems)
+        kept = not (self.lost or self.unreadable or self.mixed or self.problems or self.orphans)
         return kept and self.worst_restart_s <= RESTART_LIMIT
 
 
@@ -235,6 +248,57 @@ def read_for(pipe: int, seconds: float) -> bytes:
     return text
 
 
+def kill_session(command: list[str], seconds: float, in_training: bool, tally: Tally) -> list[str]:
+    """Run the session's driver, SIGKILL it alone, look for what it left; what it acknowledged."""
+    mark, begun = uuid.uuid4().hex, time.perf_counter()
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, cwd=REPOSITORY, env={**environment(), MARK: mark}
+    )
+    pipe = child.stdout.fileno()
+    try:
+        text = read_until(pipe, b"ready\n", START_LIMIT)
+        tally.worst_restart_s = max(tally.worst_restart_s, time.perf_counter() - begun)
+        if in_training:
+            text += read_until(pipe, b"training\n", START_LIMIT)
+        text += read_for(pipe, seconds)
+    finally:
+        child.kill()
+        child.wait()
+    tally.trainings += b"training\n" in text
+    text += count_orphans(mark, tally, pipe)
+    child.stdout.close()
+    whole_lines = text.decode().split("\n")[:-1]
+    return [line.removeprefix("ack ") for line in whole_lines if line.startswith("ack ")]
+
+
+def count_orphans(mark: str, tally: Tally, pipe: int) -> bytes:
+    """Wait for the processes of a trial to go, end those that stay; the last bytes of the pipe."""
+    begun = time.monotonic()
+    while (left := marked(mark)) and time.monotonic() - begun < ORPHAN_LIMIT:
+        time.sleep(0.05)
+    tally.worst_orphan_s = max(tally.worst_orphan_s, time.monotonic() - begun)
+    tally.orphans += len(left)
+    for process in left:
+        tally.problems.append(f"left running: {' '.join(process.cmdline())[-200:]}")
+        process.kill()
+    text = b""
+    while select.select([pipe], [], [], 0)[0] and (block := os.read(pipe, 65536)):
+        text += block
+    return text
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Living processes that inherited the mark of a trial, in whatever session or group."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 def verify(path: Path, acks: set[str], tally: Tally) -> None:
     """Open the killed project for writing and compare it with all that was acknowledged."""
     from napari_seedlab.core import SeedlabError
@@ -253,6 +317,7 @@ def verify(path: Path, acks: set[str], tally: Tally) -> None:
         tally.lost += len(acks - {event.uuid for event in project.events()})
         tally.problems += project.check(deep=True)
         tally.mixed += mixed_regions(project)
+        tally.adopted = len([m for m in project.models() if m.kind in ("net", "fcdd")])
 
 
 def mixed_regions(project) -> int:
@@ -296,6 +361,20 @@ def run_trials(path: Path, trials: int, random_state: int, driver: str = "", con
     return tally
 
 
+def run_session_trials(path: Path, trials: int, random_state: int, control: str = "") -> Tally:
+    """As :func:`run_trials`, with a whole session; every second kill comes while a training runs."""
+    chance, tally, acks = random.Random(random_state), Tally(), set()
+    for trial in range(trials):
+        command = [sys.executable, str(SESSION_DRIVER), str(path), str(chance.randrange(2**31))]
+        in_training = trial % 2 == 1
+        seconds = chance.uniform(0.0, LONGEST_TRAINING if in_training else LONGEST)
+        new = kill_session(command + (["--control"] if control else []), seconds, in_training, tally)
+        acks.update(new)
+        tally.trials, tally.acks = trial + 1, tally.acks + len(new)
+        verify(path, acks, tally)
+    return tally
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; exit code 0 when nothing was lost and every control failed as it must."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -303,6 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--control-trials", type=int, default=5)
     parser.add_argument("--random-state", type=int, default=0)
     parser.add_argument("--driver", default="", help="command with {project} and {random_state}")
+    parser.add_argument("--session", action="store_true", help="drive a whole session with its worker")
     parser.add_argument("--folder", help="where the projects are made, such as a drive to be tried")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
@@ -314,8 +394,14 @@ def main(arguments: list[str] | None = None) -> int:
         drive(given.drive, given.random_state)
     with tempfile.TemporaryDirectory(prefix="seedlab-kill-", dir=given.folder) as folder:
         project = Path(folder) / "P.seedlab"
-        make_project(project)
-        tally = run_trials(project, given.trials, given.random_state, given.driver)
+        if given.session:
+            from session_driver import make_project as make_session_project
+
+            make_session_project(project)
+            tally = run_session_trials(project, given.trials, given.random_state)
+        else:
+            make_project(project)
+            tally = run_trials(project, given.trials, given.random_state, given.driver)
         controls = {k: run_trials(Path(folder), given.control_trials, 1, control=k) for k in CONTROLS}
     caught = {k: c.lost + c.unreadable > 0 for k, c in controls.items()}
     ok = tally.is_clean and all(caught.values())
