@@ -86,6 +86,9 @@ class Step:
     latest_only : bool
         Keep at most one job of this kind under way and one waiting; a newer request takes the
         place of the waiting one.
+    about : str
+        What a `latest_only` job is about (a pool, a slice): requests about something else do not
+        take its place.
     resumable : bool
         Whether the folder of a job that was interrupted can be taken up again.
     """
@@ -96,7 +99,13 @@ class Step:
     adopt: Callable[[Project, Path, JobRequest, JobResult], dict[str, Any]]
     lane: str = "live"
     latest_only: bool = False
+    about: str = ""
     resumable: bool = False
+
+    @property
+    def topic(self) -> str:
+        """Kind, and the pool or slice that it is about."""
+        return f"{self.kind} {self.about}"
 
 
 class _Thread:
@@ -240,9 +249,9 @@ class Desk:
     ) -> None:
         if self._closed:
             raise JobCancelled(step.kind, "the project was closed")
-        if step.latest_only and any(r.step.kind == step.kind for r in self._running.values()):
-            _, older = self._waiting.pop(step.kind, (step, None))
-            self._waiting[step.kind] = (step, task)
+        if step.latest_only and any(r.step.topic == step.topic for r in self._running.values()):
+            _, older = self._waiting.pop(step.topic, (step, None))
+            self._waiting[step.topic] = (step, task)
             if older is not None:
                 older.future.set_exception(JobCancelled(step.kind, "a newer request took its place"))
             return
@@ -299,8 +308,9 @@ class Desk:
         if run is None:
             return
         self._guarded(run.task, lambda project: self._adopt(project, run, status))
-        self.status.emit(status)
-        waiting = self._waiting.pop(run.step.kind, None)
+        if status.id not in self._running:  # unless it was sent once more
+            self.status.emit(status)
+        waiting = self._waiting.pop(run.step.topic, None)
         if waiting is not None:
             step, task = waiting
             self._guarded(task, lambda project: self._submit(project, step, task, None, None))
@@ -312,7 +322,7 @@ class Desk:
             project.drop_job(run.request.id)
             raise
         except WorkerLost:
-            if run.step.kind in self._waiting:
+            if run.step.topic in self._waiting:
                 raise JobCancelled(run.step.kind, "a newer request took its place") from None
             if self._try_again(run):
                 return

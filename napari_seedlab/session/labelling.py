@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from napari_seedlab.core import InputError, Label, LabelState, NotReady, ProjectError, Suggestion
+from napari_seedlab.core import InputError, Label, LabelState, NotReady, Suggestion, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
+N_ENOUGH = 20  # answers from which on the mixture is drawn, also where no typical seed was asked
+ASKABLE = (LabelState.NONE, LabelState.CONFLICT)  # states that a suggestion may still ask about
 WORDS = {"unsure": LabelState.UNSURE, "not_whole": LabelState.NOT_WHOLE}
 
 
@@ -40,8 +42,6 @@ class Labelling:
         self.failed = ""
         self._unsaved: dict[int, tuple[tuple[int, ...], LabelState, int]] = {}
         self._n_unsaved = 0
-        self._typical: set[str] = set()  # pools whose first, typical batch was drawn
-        self._rounds: dict[str, int] = {}
 
     # -- what is asked ------------------------------------------------------------------------
     @property
@@ -54,21 +54,18 @@ class Labelling:
         """Suggestions of the batch without an answer."""
         return sum(not self._answered(s.seed) for s in self.queue)
 
-    def rounds_drawn(self, pool: str) -> int:
-        """Batches drawn so far in a pool."""
-        return self._rounds.get(pool, 0)
-
     def strategy(self, pool: str) -> str:
-        """Strategy of the next batch: typical seeds first, then the default mixture."""
-        return "default" if pool in self._typical else "typiclust"
+        """Strategy of the next batch: typical seeds until some were answered, then the default mixture."""
+        session = self._session
+        answered = [s for s in session.seeds_of(pool) if self._answered(s)]
+        typical = any(session.label_origin(s)[2] == "typiclust" for s in answered)
+        return "default" if typical or len(answered) >= N_ENOUGH else "typiclust"
 
     def offer(self, drawn: Sequence[Suggestion], pool: str) -> None:
         """Take a new batch over; the seed on the card stays."""
         fresh = tuple(s for s in drawn if not self._answered(s.seed))
         if not drawn:
             return
-        self._rounds[pool] = self.rounds_drawn(pool) + 1
-        self._typical.update({pool} if any(s.strategy == "typiclust" for s in drawn) else set())
         self.queue = fresh
         self._session.queue_changed.emit()
         if self.current_seed is None or self._answered(self.current_seed):
@@ -78,7 +75,7 @@ class Labelling:
     def anomalies_found(self, pool: str) -> None:
         """Ask about the oddest seeds first, as long as nothing was answered."""
         if not any(label.state is not LabelState.NONE for label in self._session.labels.values()):
-            self.current_seed = None
+            self._show(None)
             self._session.draw(strategy="anomaly", pool=pool)
 
     def look_at(self, seed: int | None) -> None:
@@ -100,7 +97,7 @@ class Labelling:
         self._session.current_changed.emit(seed)
 
     def _answered(self, seed: int) -> bool:
-        return self._session.label(seed).state is not LabelState.NONE
+        return self._session.label(seed).state not in ASKABLE
 
     # -- what is answered ---------------------------------------------------------------------
     def answer(self, said: int | str | None, seeds: Iterable[int] | None = None) -> None:
@@ -125,7 +122,7 @@ class Labelling:
         on_card = seeds is None
         chosen = self._chosen(seeds)
         state, class_id = self._parse(said)
-        self._refuse_if_blocked()
+        self._session.refuse_if_blocked()
         self._commit(chosen, state, class_id)
         if on_card or self.current_seed in chosen:
             self._advance()
@@ -144,6 +141,8 @@ class Labelling:
                 raise NotReady("labelling", "no seed is shown", "Click a seed or press N")
             return (self.current_seed,)
         chosen = tuple(dict.fromkeys(int(s) for s in seeds))
+        if not chosen:
+            raise NotReady("labelling", "no seed is selected", "Select at least one")
         unknown = [s for s in chosen if s not in self._session.seeds]
         if unknown:
             raise InputError(f"seed {unknown[0]}", "is not in this project", "Check the seed ids")
@@ -156,49 +155,55 @@ class Labelling:
             return WORDS[said], 0
         return LabelState.LABELLED, self._session.scheme.by_id(said).id
 
-    def _refuse_if_blocked(self) -> None:
-        self._session.refuse_if_read_only()
-        if self.failed:
-            raise ProjectError(self._session.name, f"not saved: {self.failed}", "Free the disk, then reopen")
-
     def _commit(self, seeds: tuple[int, ...], state: LabelState, class_id: int) -> None:
         session = self._session
+        predicted = session.predictions
         asked = {s.seed: asdict(s) for s in self.queue if s.seed in seeds}
-        shown = {s: session.predictions.of(s) for s in asked} if session.predictions is not None else {}
-        self._n_unsaved += 1
-        ticket = self._n_unsaved
-        self._unsaved[ticket] = (seeds, state, class_id)
-        self.pending = len(self._unsaved)
-        session.set_labels({s: Label(s, state, class_id) for s in seeds})
+        shown = {} if predicted is None else {s: predicted.of(s) for s in asked}
+        for fact in asked.values():
+            fact["shown_model"] = "" if predicted is None else predicted.model_id
+        with session.lock:
+            self._n_unsaved += 1
+            ticket = self._n_unsaved
+            self._unsaved[ticket] = (seeds, state, class_id)
+            self.pending = len(self._unsaved)
+            session.set_labels({s: Label(s, state, class_id) for s in seeds})
         session.pending_changed.emit(self.pending)
 
         def save(project: Project) -> None:
+            if self.failed:  # an earlier answer was not saved: this one is not either
+                self._not_saved(ticket, self.failed, project)
+                return
             try:
                 event = project.label(
                     seeds, state, class_id, session.annotator, suggestion=asked, shown=shown
                 )
-            except (ProjectError, OSError) as error:
-                self._not_saved(ticket, str(error), project)
+            except Exception as error:  # whatever the reason, the user must know
+                self._not_saved(ticket, one_line(error), project)
                 return
             self._saved(ticket, event, project)
 
         session.desk.do(save)
 
     def _saved(self, ticket: int, event: Event, project: Project) -> None:
-        self._unsaved.pop(ticket, None)
-        self.pending = len(self._unsaved)
+        with self._session.lock:
+            seeds, _, _ = self._unsaved.pop(ticket)
+            self.pending = len(self._unsaved)
         self._session.note_event(event, project)
         self._session.pending_changed.emit(self.pending)
         self._session.saved.emit(event)
-        self._session.refit()
+        for pool in self._session.pools_of(seeds):
+            self._session.refit(pool)
 
     def _not_saved(self, ticket: int, cause: str, project: Project) -> None:
-        self.failed = cause
-        self._unsaved.clear()
-        self.pending = 0
+        is_first, self.failed = not self.failed, cause
+        with self._session.lock:
+            self._unsaved.pop(ticket, None)
+            self.pending = len(self._unsaved)
         self._session.reload_labels(project)
-        self._session.pending_changed.emit(0)
-        self._session.message.emit("error", f"Not saved: {cause}")
+        self._session.pending_changed.emit(self.pending)
+        if is_first:
+            self._session.message.emit("error", f"Not saved: {cause}")
 
     def overlay(self, labels: dict[int, Label]) -> dict[int, Label]:
         """Lay the answers that are not committed yet over those that are."""
@@ -224,18 +229,16 @@ class Labelling:
         place = {
             "queue": [asdict(s) for s in self.queue],
             "current_seed": self.current_seed,
-            "typical": sorted(self._typical),
-            "rounds": dict(self._rounds),
         }
         self._session.desk.do(lambda project: project.set_state("place", place))
 
     def restore(self, place: dict[str, Any] | None) -> None:
-        """Take up the place that was remembered."""
-        if not place:
-            return
+        """Take up the place that was remembered; one that cannot be read is left out."""
         known = self._session.seeds
-        self.queue = tuple(s for s in (Suggestion(**e) for e in place["queue"]) if s.seed in known)
-        self._typical = set(place["typical"])
-        self._rounds = {str(k): int(v) for k, v in place["rounds"].items()}
-        seed = place["current_seed"]
+        try:
+            queue = tuple(Suggestion(**entry) for entry in (place or {})["queue"])
+            seed = (place or {})["current_seed"]
+        except (KeyError, TypeError):
+            return
+        self.queue = tuple(s for s in queue if s.seed in known)
         self.current_seed = seed if seed in known else None

@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     Patcher = Callable[[npt.NDArray[Any], tuple[int, int, int], Project], RegionPatch]
 
 
+NEAR_VOXELS = 3  # half of the widest gap between boxes that are merged
+
+
 def merge(session: Session, seeds: Iterable[int], scan: int) -> Task:
     """Make one seed of several; the lowest id survives."""
     regions = _regions(session, scan, seeds)
     if len(regions) < 2:
         raise InputError("merge", f"{len(regions)} seed is selected", "Select two or more that touch")
+    if not _are_neighbours(_table(session, scan), regions):
+        raise InputError("merge", "the selected seeds do not touch", "Select seeds that lie side by side")
 
     def patch(crop: npt.NDArray[Any], origin: tuple[int, int, int], project: Project) -> RegionPatch:
         from napari_seedlab.imaging.repair import merge_regions
@@ -77,6 +82,18 @@ def _regions(session: Session, scan: int, seeds: Iterable[int]) -> list[int]:
     return [int(r) for r in table.region[np.isin(table.seed, wanted)]]
 
 
+def _are_neighbours(table: RegionTable, regions: list[int]) -> bool:
+    """Whether the boxes, a little larger, hang together: a crack may part what belongs together."""
+    boxes = table.box[np.isin(table.region, regions)]
+    low, high = boxes[:, :3] - NEAR_VOXELS, boxes[:, 3:] + NEAR_VOXELS
+    meets = np.asarray(((low[:, None] < high[None]) & (low[None] < high[:, None])).all(2))
+    reached = np.zeros(len(boxes), bool)
+    reached[0] = True
+    for _ in boxes:
+        reached = np.asarray(meets[reached].any(0))
+    return bool(reached.all())
+
+
 def _table(session: Session, scan: int) -> RegionTable:
     table = session.regions(scan)
     if table is None:
@@ -86,7 +103,7 @@ def _table(session: Session, scan: int) -> RegionTable:
 
 def _repair(session: Session, scan: int, op: str, regions: list[int], patch: Patcher) -> Task:
     """Patch the hull of the regions' boxes, durably, and tell everybody."""
-    session.refuse_if_read_only()
+    session.refuse_if_blocked()
 
     def work(project: Project) -> dict[str, Any]:
         source = project.regions_source(scan)

@@ -60,6 +60,16 @@ class Predictions(_BySeed):
         best: npt.NDArray[np.int32] = np.asarray(self.class_ids, np.int32)[self.p.argmax(1)]
         return best
 
+    def filled_from(self, other: Predictions | None) -> Predictions:
+        """With the rows of `other` for the seeds that are missing here."""
+        if other is None or other.class_ids != self.class_ids:
+            return self
+        new = ~np.isin(other.seeds, self.seeds)
+        if not new.any():
+            return self
+        seeds, p = np.concatenate([self.seeds, other.seeds[new]]), np.concatenate([self.p, other.p[new]])
+        return Predictions(seeds, p, self.class_ids, self.model_id)
+
     def of(self, seed: int) -> dict[int, float]:
         """Probability per class id of one seed; empty when it was not predicted."""
         i = self.row.get(seed)

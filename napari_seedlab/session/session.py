@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +84,7 @@ class Session:
 
     def __init__(self, project: Project, runner: Runner, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        self.lock = threading.RLock()  # of labels and jobs, which two threads replace
         self.path, self.read_only = Path(project.path), bool(project.read_only)
         self.holder = project.holder
         self.name = self.path.name.removesuffix(".seedlab")
@@ -112,7 +115,11 @@ class Session:
         self.desk.failed.connect(self._error)
         self.desk.interrupted.connect(self._interrupted.__setitem__)
         self._leftovers = Leftovers(self)
-        self.desk.do(self._load).result()
+        try:
+            self.desk.do(self._load).result()
+        except BaseException:
+            self.desk.close()
+            raise
 
     # -- opening ------------------------------------------------------------------------------
     @classmethod
@@ -183,7 +190,12 @@ class Session:
     @property
     def predictions(self) -> Predictions | None:
         """Shown predictions of the current pool: the active network's, else the live head's."""
-        return self.nets.get(self.pool) or self.heads.get(self.pool)
+        return self.predictions_of(self.pool)
+
+    def predictions_of(self, pool: str) -> Predictions | None:
+        """As :attr:`predictions`; seeds that the network has not seen yet are the head's."""
+        net, head = self.nets.get(pool), self.heads.get(pool)
+        return head if net is None else net.filled_from(head)
 
     @property
     def layout(self) -> Layout | None:
@@ -213,6 +225,16 @@ class Session:
     def label(self, seed: int) -> Label:
         """The present answer about a seed."""
         return self.labels.get(seed) or Label(seed)
+
+    def seeds_of(self, pool: str) -> list[int]:
+        """Seeds that a scan of the pool shows, by id."""
+        tables = [t for s in self.scans_of(pool) if (t := self._tables.get(s.id)) is not None]
+        return sorted({int(seed) for table in tables for seed in table.seed})
+
+    def pools_of(self, seeds: Iterable[int]) -> set[str]:
+        """Pools in which seeds are seen."""
+        places = (self.place_of(s) for s in seeds)
+        return {str(self.scans[place[0]].facts.modality) for place in places if place is not None}
 
     def scans_of(self, pool: str) -> list[Scan]:
         """Scans of one pool, by id."""
@@ -254,7 +276,9 @@ class Session:
             return "Open a scan first."
         if not any(len(t) for t in self._tables.values()):
             return "Split the scan into seeds first."
-        counts = [n for n in self.counts().values() if n]
+        here = (self.label(s) for s in self.seeds_of(self.pool))
+        labelled = Counter(x.class_id for x in here if x.state is LabelState.LABELLED)
+        counts = list(labelled.values())
         if len(counts) < 2:
             return "Label seeds of at least two classes."
         if min(counts) < 2:
@@ -287,7 +311,7 @@ class Session:
                 changed.emit()
 
     def split(self, scan: int | None = None, recipe: Mapping[str, Any] | None = None) -> Task:
-        """Split a scan into seeds; the recipe of the last split is used where none is given."""
+        """Split a scan into seeds; settings that the recipe leaves out are found by themselves."""
         return self.desk.start(steps.split_step(self, self._scan(scan), dict(recipe or {})))
 
     def _scan(self, scan: int | None) -> int:
@@ -305,6 +329,8 @@ class Session:
             self.embed(pool).then(lambda _: self._map_and_draw(pool))
 
     def _map_and_draw(self, pool: str) -> None:
+        if pool in self.nets:
+            self.desk.start(steps.predict_step(self, pool, self.nets[pool].model_id))
         self.make_map("pca", pool=pool).then(lambda _: self.make_map("umap", pool=pool))
         if not self.labelling.n_left:
             self.draw(pool=pool)
@@ -323,11 +349,12 @@ class Session:
         pool = pool or self.pool
         return self.desk.start(steps.round_step(self, pool, n, strategy or self.labelling.strategy(pool)))
 
-    def refit(self) -> Task | None:
-        """Refit the live head after an answer, where there is something to fit."""
-        if self.pool not in self.embeddings:
+    def refit(self, pool: str | None = None) -> Task | None:
+        """Refit the live head of a pool after an answer, where there is something to fit."""
+        pool = pool or self.pool
+        if pool not in self.embeddings:
             return None
-        return self.desk.start(steps.round_step(self, self.pool, 0, "default"))
+        return self.desk.start(steps.round_step(self, pool, 0, "default"))
 
     def answer(self, said: int | str | None, seeds: Iterable[int] | None = None) -> None:
         """See :meth:`Labelling.answer`."""
@@ -351,12 +378,14 @@ class Session:
 
     def undo(self) -> Task:
         """Take the newest own edit back."""
+        self.refuse_if_blocked()
         return self.desk.do_task(
             "undo", lambda project: self._take_back(project, project.undo(self.annotator))
         )
 
     def redo(self) -> Task:
         """Do the edit that was taken back last once more."""
+        self.refuse_if_blocked()
         return self.desk.do_task(
             "redo", lambda project: self._take_back(project, project.redo(self.annotator))
         )
@@ -365,13 +394,17 @@ class Session:
         if event is None:
             self.message.emit("info", "Nothing left to take back or to do again.")
             return {"event": None}
+        changed = []
         for scan in self.scans:
             before = self._tables.get(scan)
             self._load_regions(project, scan)
             if self._tables.get(scan) is not before:
-                self.regions_changed.emit(scan)
+                changed.append(scan)
         self.seeds = project.seeds()
         self.reload_labels(project)
+        for scan in changed:
+            self.regions_changed.emit(scan)
+            self.after_split(scan)
         self.saved.emit(event)
         self.strokes_changed.emit(-1, -1, -1)
         self.refit()
@@ -454,10 +487,13 @@ class Session:
         """Write tables, label volumes and a manifest into a new folder."""
         return self.desk.start(making.export_step(self, Path(to).absolute()))
 
-    def refuse_if_read_only(self) -> None:
-        """Raise where nothing may be written."""
+    def refuse_if_blocked(self) -> None:
+        """Raise where nothing may be written, or where the last answer could not be."""
         if self.read_only:
             raise ProjectError(self.name, "is open read-only here", "Close the other window")
+        if self.labelling.failed:
+            cause = f"not saved: {self.labelling.failed}"
+            raise ProjectError(self.name, cause, "Free the disk, then open the project again")
 
     # -- taking over what changed (desk's thread) ----------------------------------------------
     def reload_scans(self, project: Project) -> None:
@@ -489,10 +525,11 @@ class Session:
 
     def reload_labels(self, project: Project) -> None:
         """Read all answers again and tell which changed."""
-        before = self.labels
-        self.labels = self.labelling.overlay(dict(project.labels()))
-        self.facts = project.label_facts()
-        changed = {s for s in before.keys() | self.labels.keys() if before.get(s) != self.labels.get(s)}
+        committed, self.facts = dict(project.labels()), project.label_facts()
+        with self.lock:
+            before = self.labels
+            self.labels = after = self.labelling.overlay(committed)
+        changed = {s for s in before.keys() | after.keys() if before.get(s) != after.get(s)}
         if changed:
             self.labels_changed.emit(frozenset(changed))
 
@@ -506,7 +543,8 @@ class Session:
 
     def set_labels(self, labels: Mapping[int, Label]) -> None:
         """Show answers at once, before they are durable."""
-        self.labels = {**self.labels, **labels}
+        with self.lock:
+            self.labels = {**self.labels, **labels}
         self.labels_changed.emit(frozenset(labels))
 
     def note_event(self, event: Event, project: Project) -> None:
@@ -526,7 +564,10 @@ class Session:
 
     # -- jobs ---------------------------------------------------------------------------------
     def _status(self, status: JobStatus) -> None:
-        self.jobs = {**self.jobs, status.id: status}
+        with self.lock:
+            others = {k: v for k, v in self.jobs.items() if k != status.id}
+            is_over = status.state.is_final and not status.error
+            self.jobs = others if is_over else {**others, status.id: status}
         self.job_changed.emit(status)
 
     def _error(self, line: str) -> None:

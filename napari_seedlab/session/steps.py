@@ -7,6 +7,8 @@ window can read it at any time.
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +25,11 @@ from napari_seedlab.core import (
     Suggestion,
 )
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.labelling import ASKABLE
 from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions, region_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -125,6 +129,7 @@ def embed_step(session: Session, pool: str) -> Step:
         scans = _scan_params(session, project, folder, pool)
         known = session.embeddings.get(pool)
         have = set() if known is None else set(zip(known.seeds.tolist(), known.key.tolist(), strict=True))
+        asked: dict[int, int] = {}
         for entry in scans:
             table = project.regions(entry["scan"])
             keys = region_keys(table.scan, table.box, table.centroid, table.n_voxels)
@@ -133,11 +138,17 @@ def embed_step(session: Session, pool: str) -> Step:
             )
             columns = {k: (v if k == "scan" else v[new]) for k, v in table.columns().items()}
             files.save_arrays(folder / entry["table"], **columns)
+            asked.update(zip(table.seed[new].tolist(), keys[new].tolist(), strict=True))
+        files.save_arrays(folder / "keys.npz", seed=_int64(asked.keys()), key=_int64(asked.values()))
         return {"scans": scans, "encoder": "descriptors"}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         out = files.load_arrays(folder / "embedding.npz")
-        session.embeddings[pool] = merged = merge_embedding(session, project, pool, out)
+        keys = files.load_arrays(folder / "keys.npz")
+        key_of = dict(zip(keys["seed"].tolist(), keys["key"].tolist(), strict=True))
+        new = Embedding(out["seed"], out["vector"], _int64(key_of[s] for s in out["seed"].tolist()))
+        merged = merge_embedding(session.embeddings.get(pool), new, session.seeds_of(pool))
+        session.embeddings = {**session.embeddings, pool: merged}
         project.put_arrays(f"embedding-{pool}", seed=merged.seeds, vector=merged.vectors, key=merged.key)
         session.embedding_changed.emit(pool)
         return {
@@ -149,32 +160,20 @@ def embed_step(session: Session, pool: str) -> Step:
     return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt)
 
 
-def merge_embedding(
-    session: Session, project: Project, pool: str, new: dict[str, npt.NDArray[Any]]
-) -> Embedding:
-    """Join new vectors with the known ones, for the seeds that have a region now."""
-    vectors: dict[int, npt.NDArray[np.float32]] = {}
-    known = session.embeddings.get(pool)
-    if known is not None:
-        vectors.update(zip(known.seeds.tolist(), known.vectors, strict=True))
-    vectors.update(zip(new["seed"].tolist(), np.asarray(new["vector"], np.float32), strict=True))
-    seeds, keys = [], []
-    for scan in session.scans_of(pool):
-        if project.regions_source(scan.id) is None:
-            continue
-        table = project.regions(scan.id)
-        for seed, key in zip(
-            table.seed.tolist(),
-            region_keys(table.scan, table.box, table.centroid, table.n_voxels).tolist(),
-            strict=True,
-        ):
-            if seed in vectors:
-                seeds.append(seed)
-                keys.append(key)
-    order = np.argsort(seeds, kind="stable")
-    rows = [vectors[seeds[i]] for i in order]
-    stacked = np.stack(rows) if rows else np.zeros((0, 0), np.float32)
-    return Embedding(np.asarray(seeds, np.int64)[order], stacked, np.asarray(keys, np.int64)[order])
+def merge_embedding(known: Embedding | None, new: Embedding, seeds: Sequence[int]) -> Embedding:
+    """Known vectors with the new ones in their place, for `seeds`; each keeps the key it was made for."""
+    rows: dict[int, tuple[npt.NDArray[np.float32], int]] = {}
+    for part in (known, new):
+        if part is not None and len(part.seeds):
+            pairs = zip(part.vectors, part.key.tolist(), strict=True)
+            rows.update(zip(part.seeds.tolist(), pairs, strict=True))
+    there = [s for s in seeds if s in rows]
+    vectors = np.stack([rows[s][0] for s in there]) if there else np.zeros((0, 0), np.float32)
+    return Embedding(_int64(there), np.asarray(vectors, np.float32), _int64(rows[s][1] for s in there))
+
+
+def _int64(values: Iterable[int]) -> npt.NDArray[np.int64]:
+    return np.fromiter(values, np.int64)
 
 
 def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -> Step:
@@ -190,6 +189,8 @@ def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -
         return {"method": method, "n_clusters": n_clusters}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        if not session.desk.is_newest(f"map {pool}", request):
+            return {"method": method}
         out = files.load_arrays(folder / "layout.npz")
         layout = Layout(out["seed"], out["xy"], out["cluster"], method)
         session.layouts[pool] = layout
@@ -203,7 +204,9 @@ def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -
         session.layout_changed.emit()
         return {"n_seeds": len(layout.seeds), "n_clusters": len(np.unique(layout.cluster)), "method": method}
 
-    return Step(f"map{method}", "napari_seedlab.learn.layout:run", prepare, adopt, latest_only=True)
+    return Step(
+        f"map{method}", "napari_seedlab.learn.layout:run", prepare, adopt, latest_only=True, about=pool
+    )
 
 
 def _write_embedding(session: Session, folder: Path, pool: str) -> None:
@@ -215,7 +218,7 @@ def _write_embedding(session: Session, folder: Path, pool: str) -> None:
 
 def _write_labels(session: Session, folder: Path, pool: str) -> int:
     """The labels that may be trained on; returns how many."""
-    known = set(session.embeddings[pool].seeds.tolist()) if pool in session.embeddings else set()
+    known = set(session.seeds_of(pool))
     rows = [
         (label.seed, label.class_id, *session.label_origin(label.seed))
         for label in session.labels.values()
@@ -242,16 +245,16 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
         anomaly = session.anomalies.get(pool)
         if anomaly is not None:
             files.save_arrays(folder / "anomaly.npz", seed=anomaly.seeds, score=anomaly.score)
-        skip = [s for s, label in session.labels.items() if label.state is not LabelState.NONE]
+        skip = [s for s, label in session.labels.items() if label.state not in ASKABLE]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {
             "class_ids": list(session.scheme.ids),
             "class_names": [c.name for c in session.scheme],
             "n": n,
             "strategy": strategy,
-            "model_id": f"head-{pool}-{n_labels}",
+            "model_id": f"head-{_data_hash(folder)}",
             "pool": pool,
-            "round": session.labelling.rounds_drawn(pool),
+            "round": n_labels,
         }
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
@@ -263,13 +266,24 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
         return {"model": model_id, "suggestions": drawn, **result.values}
 
     kind = "round" if n else "refit"
-    return Step(kind, "napari_seedlab.learn.round:run", prepare, adopt, latest_only=not n)
+    return Step(kind, "napari_seedlab.learn.round:run", prepare, adopt, latest_only=not n, about=pool)
+
+
+def _data_hash(folder: Path) -> str:
+    """Ten digits that name what a head is fitted to: equal data, equal name."""
+    digest = hashlib.sha256()
+    for name in ("embedding.npz", "labels.npz"):
+        for key, column in sorted(files.load_arrays(folder / name).items()):
+            digest.update(key.encode() + np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:10]
 
 
 def _adopt_head(
     session: Session, project: Project, folder: Path, request: JobRequest, result: JobResult
 ) -> None:
     pool, model_id = request.params["pool"], str(request.params["model_id"])
+    if not session.desk.is_newest(f"head {pool}", request):
+        return
     out = files.load_arrays(folder / "probabilities.npz")
     class_ids = tuple(int(c) for c in request.params["class_ids"])
     predictions = Predictions(out["seed"], out["p"], class_ids, model_id)
@@ -330,6 +344,22 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
     return Step("net", "napari_seedlab.learn.net:run", prepare, adopt, lane="background", resumable=True)
 
 
+def predict_step(session: Session, pool: str, model_id: str) -> Step:
+    """Predictions of a trained network for all seeds, those that came after its training included."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        shutil.copyfile(project.model_path(model_id, "net.safetensors"), folder / "net.safetensors")
+        return {"scans": _scan_params(session, project, folder, pool), "weights": "net.safetensors"}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        out = files.load_arrays(folder / "probabilities.npz")
+        project.put_arrays(f"probabilities-{model_id}", seed=out["seed"], p=out["p"])
+        session.reload_models(project)
+        return {"model": model_id, "n_seeds": len(out["seed"])}
+
+    return Step("predict", "napari_seedlab.learn.predict:run", prepare, adopt, lane="background")
+
+
 def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
     """Train the anomaly network without labels and score every seed."""
 
@@ -376,6 +406,7 @@ def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
 
 def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:
     """Predict the tissue classes of one slice from the strokes on it."""
+    about = f"{scan}/{axis}/{index}"
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         points, classes = session.strokes.on_slice(project, scan, axis, index)
@@ -391,9 +422,11 @@ def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:
         }
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        if not session.desk.is_newest(f"slice {about}", request):
+            return {"scan": scan, "axis": axis, "index": index}
         out = files.load_arrays(folder / "slice.npz")
         session.strokes.predicted = (scan, axis, index, out["classes"])
         session.slice_predicted.emit(scan, axis, index, out["classes"])
         return {"scan": scan, "axis": axis, "index": index, **result.values}
 
-    return Step("slice", "napari_seedlab.learn.strokes:run", prepare, adopt, latest_only=True)
+    return Step("slice", "napari_seedlab.learn.strokes:run", prepare, adopt, latest_only=True, about=about)

@@ -43,7 +43,7 @@ class Strokes:
             Tissue class, 0 background, -1 erases (unknown again).
         """
         session = self._session
-        session.refuse_if_read_only()
+        session.refuse_if_blocked()
         if class_id not in (UNKNOWN, 0, *session.tissues.ids):
             raise InputError(
                 f"tissue class {class_id}", "is not in the class scheme", "Choose a listed class"

@@ -61,6 +61,7 @@ class SeedlabUi(QObject):
         self.docks: dict[str, QWidget] = {}
         self._connections: list[tuple[Any, Callable[..., None]]] = []
         self._closed = False
+        self.card_seed: int | None = None  # the seed that the user sees on the card
         self._flight_to: int | None = None
         self._in_view: int | None = None
         self._message: tuple[str, str] = ("", "info")
@@ -296,6 +297,7 @@ class SeedlabUi(QObject):
         session = self.session
         if session is None or seed != session.current_seed:
             return
+        self.card_seed = seed
         self._mark()
         self._tell("labelling", "show_seed", seed)
         self._tell("inspect", "show_seed", seed)
@@ -392,6 +394,8 @@ class SeedlabUi(QObject):
             session.select((), "answer")
             return
         session.select((), "answer")
+        if self.card_seed != session.current_seed:
+            return  # the key was meant for a card that is no longer current
         session.answer(said)
 
     def answer_hovered(self, class_id: int) -> None:

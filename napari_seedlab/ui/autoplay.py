@@ -183,7 +183,7 @@ class Player:
     def _answer_one(self, i: int) -> None:
         """One answer by a key; now and then on another seed, chosen by a click on the canvas."""
         session = self.session
-        hands.wait_until(lambda: session.current_seed is not None, "the next seed")
+        hands.wait_until(self._sees_the_seed, "the next seed")
         if i % 20 == 19:
             self._click_on_current()
         seed = session.current_seed
@@ -201,10 +201,13 @@ class Player:
         spent = (time.perf_counter() - begun) * 1000
         (self.story.answer_ms_training if is_training else self.story.answer_ms).append(spent)
 
+    def _sees_the_seed(self) -> bool:
+        seed = self.session.current_seed
+        return seed is not None and self.ui.card_seed == seed
+
     def _is_recoloured(self, n_labels: int) -> bool:
-        head = self.session.heads.get(self.session.pool)
-        fresh = head is not None and int(head.model_id.rsplit("-", 1)[1]) >= n_labels
-        return fresh and not self.ui._redraw.isActive()
+        report = self.session.head_report.get(self.session.pool, {})
+        return report.get("n_labels", 0) >= n_labels and not self.ui._redraw.isActive()
 
     def _click_on_current(self) -> None:
         """Click the suggested seed in the viewer, as a user would who is not sure which one is meant."""

@@ -219,3 +219,66 @@ def test_unknown_seeds_and_classes_are_refused(split_session):
         split_session.answer(1, [999])
     with pytest.raises(InputError, match="class 9"):
         split_session.answer(9, [1])
+
+
+def test_any_failure_to_save_is_told_and_the_saved_answers_stay(split_session, monkeypatch):
+    project = split_session.desk.do(lambda p: p).result()
+    first, second, third = (int(s) for s in split_session.regions(1).seed[:3])
+    split_session.answer(1, [first])
+    settle(split_session)
+    held = threading.Event()
+    split_session.desk.do(lambda p: held.wait(30))
+    monkeypatch.setattr(project, "label", lambda *a, **k: 1 / 0)
+    split_session.answer(2, [second])
+    split_session.answer(2, [third])  # queued behind the one that fails
+    held.set()
+    settle(split_session)
+    states = [split_session.label(s).state for s in (first, second, third)]
+    assert states == [LabelState.LABELLED, LabelState.NONE, LabelState.NONE]
+    assert split_session.labelling.pending == 0 and split_session.labelling.failed
+    for blocked in (split_session.undo, lambda: split_session.stroke(1, 0, 0, [[1, 1]], 1)):
+        with pytest.raises(ProjectError, match="not saved"):
+            blocked()
+
+
+def test_an_answer_about_no_seed_is_refused(split_session):
+    with pytest.raises(NotReady, match="no seed"):
+        split_session.answer(1, [])
+    assert split_session.labelling.pending == 0
+
+
+def test_vectors_follow_a_repair_and_its_undo(split_session):
+    a, b = (int(s) for s in split_session.regions(1).seed[:2])
+    before = split_session.embeddings["ct"]
+    split_session.merge([a, b]).wait(60)
+    split_session.embed().wait(60)
+    assert b not in split_session.embeddings["ct"].row
+    split_session.undo().wait(60)
+    split_session.embed().wait(60)
+    after = split_session.embeddings["ct"]
+    assert np.array_equal(after.seeds, before.seeds) and np.allclose(after.vectors, before.vectors)
+
+
+def test_a_head_is_named_after_its_data(split_session):
+    seeds = split_session.regions(1).seed[:6].tolist()
+    names = []
+    for said in ((1, 2), (2, 1), (2, 2)):
+        split_session.answer(said[0], seeds[:3])
+        split_session.answer(said[1], seeds[3:])
+        settle(split_session)
+        split_session.draw().wait(60)
+        names.append(split_session.predictions.model_id)
+    assert len(set(names)) == 3
+
+
+def test_a_damaged_place_does_not_keep_a_project_from_opening(split_session, make_session):
+    path = split_session.path
+    split_session.desk.do(lambda project: project.set_state("place", {"queue": [{"odd": 1}]})).result()
+    split_session.close()
+    assert make_session(path).queue == ()
+
+
+def test_seeds_far_apart_are_not_merged(split_session):
+    seeds = split_session.regions(1).seed
+    with pytest.raises(InputError, match="do not touch"):
+        split_session.merge([int(seeds[0]), int(seeds[-1])])
