@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 
 from napari_seedlab.core import Modality
+from napari_seedlab.ui.colouring import INFERNO, ramp
 from napari_seedlab.ui.views import LutView, PlaneView, RegionPlanes, ThresholdView
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ NAMES = {
     "strokes": "Strokes",
 }
 RIM, FOCUS_RIM = 2, 3  # voxels; one less where seeds are small
+TINY_SEED, TINY_FOCUS = 12, 0.45  # voxels across below which the rim is all there is; its opacity then
+N_HEAT = 32  # colours of the heatmap
 DIMMED = 0.55  # opacity of the scan below a heatmap
 SMALL_SEED = 40  # voxels across
 SELECTED_RGBA, CURRENT_RGBA = (1.0, 1.0, 1.0, 0.9), (1.0, 0.92, 0.23, 1.0)
@@ -151,11 +154,14 @@ class SeedlabLayers:
     @property
     def _thin(self) -> int:
         """1 where the seeds are so small that a thick rim would hide them."""
+        return int(self._across < SMALL_SEED)
+
+    @property
+    def _across(self) -> float:
+        """Voxels across the usual seed in a plane."""
         assert self.shown is not None and self.shown.table is not None
         box = self.shown.table.box
-        if not len(box):
-            return 0
-        return int(float(np.median((box[:, 4:] - box[:, 1:3]).max(1))) < SMALL_SEED)
+        return float(np.median((box[:, 4:] - box[:, 1:3]).max(1))) if len(box) else float(SMALL_SEED)
 
     def show_predictions(self, on: bool) -> None:
         """Colour the outlines, or leave them all grey."""
@@ -215,7 +221,9 @@ class SeedlabLayers:
             colours = DirectLabelColormap(
                 color_dict={None: CLEAR, 0: CLEAR, 1: SELECTED_RGBA, 2: CURRENT_RGBA}
             )
-            layer = self._add_lut("focus", FOCUS_RIM - self._thin, colours, 1.0)
+            is_tiny = self._across < TINY_SEED
+            width = 1 if is_tiny else FOCUS_RIM - self._thin
+            layer = self._add_lut("focus", width, colours, TINY_FOCUS if is_tiny else 1.0)
         codes = np.isin(shown.table.seed, np.fromiter(selection, np.int64, len(selection))).astype(np.uint8)
         codes[shown.table.seed == (-1 if current is None else current)] = 2
         self._set_codes(layer, codes)
@@ -238,19 +246,21 @@ class SeedlabLayers:
             return
         low, high = scale
         limits = (low, high if high > low else low + 1.0)
+        if heat is not None and heat.dtype == np.uint8:  # stored in 255 steps of the scale
+            limits = (0.0, 255.0)
         self._drop("heat")
         self._dim_under_heat()
         if heat is None or tuple(heat.shape) != tuple(self.shown.scan.facts.shape):
             return
         layer = Image(
-            heat, name=NAMES["heat"], colormap="inferno", blending="additive", opacity=0.75,
+            heat, name=NAMES["heat"], colormap=heat_colormap(), blending="translucent_no_depth", opacity=0.85,
             contrast_limits=limits, multiscale=False, **self._place(),
         )  # fmt: skip
         self._put("heat", layer)
         self._dim_under_heat()
 
     def _dim_under_heat(self) -> None:
-        """Darken the scan below a visible heatmap: colours added to white would be white."""
+        """Darken the scan below a visible heatmap: its brightest colours are pale."""
         image, heat = self.find("image"), self.find("heat")
         if image is not None:
             image.opacity = DIMMED if heat is not None and heat.visible else 1.0
@@ -323,6 +333,12 @@ class SeedlabLayers:
             )
             self._put("strokes", layer)
         return layer
+
+
+def heat_colormap() -> Colormap:
+    """Inferno that is clear where nothing is odd, so that the grain shows there."""
+    colours = np.column_stack([ramp(INFERNO, N_HEAT) / 255.0, np.linspace(0, 1.6, N_HEAT).clip(0, 1)])
+    return Colormap(colours, name="Oddness")
 
 
 def seed_colormap(colours: SeedColours, shift: int) -> DirectLabelColormap:

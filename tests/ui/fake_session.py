@@ -149,7 +149,7 @@ class FakeSession:
         self._region_sources = {1: raw(folder, "ct-r", regions), 2: raw(folder, "hsi-r", flat)}
         n = int(regions.max())
         self._tables = {1: table_of(1, regions), 2: table_of(2, flat, first_seed=n + 1)}
-        heat = np.where(regions > 0, volume < 90, 0).astype(np.float32)
+        heat = np.where((regions > 0) & (volume < 90), 255, 0).astype(np.uint8)  # 255 = top of the scale
         self._heat = raw(folder, "heat", heat)
         self.current_scan = 1
 
@@ -295,7 +295,7 @@ class FakeSession:
         self.calls.append(("find_odd",))
         seeds = self._tables[1].seed
         score = np.random.default_rng(2).random(len(seeds)).astype(np.float32)
-        self.anomaly = AnomalyScores(seeds, score, (0.0, 1.0), "fcdd-1", {1: self._heat})
+        self.anomaly = AnomalyScores(seeds, score, (0.0, 3.0), "fcdd-1", {1: self._heat})
         self.anomaly_changed.emit()
 
     def train(self, model="net", settings=None):

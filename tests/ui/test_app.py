@@ -87,7 +87,10 @@ def test_a_loss_curve_grows_beside_the_loss_of_guessing(ui, session):
 def test_the_heatmap_comes_with_one_scale(ui, session, qtbot):
     session.find_odd()
     qtbot.waitUntil(lambda: ui.layers.find("heat") is not None, timeout=WAIT_MS)
-    assert tuple(ui.layers.find("heat").contrast_limits) == (0.0, 1.0)
+    heat = ui.layers.find("heat")
+    assert tuple(heat.contrast_limits) == (0.0, 255.0)  # what the raster holds, not the score
+    clear, top = heat.colormap.map(np.array([0.0, 1.0]))
+    assert clear[3] == 0 and top[3] == 1
 
 
 def test_each_step_says_what_comes_next(ui, session, tmp_path):
