@@ -49,7 +49,7 @@ class FCDDSettings:
     normal_class: int = 1  # seeds labelled as another class are no part of the normal pool
     width: int = 8  # channels of the first layer
     device: str = "auto"  # or cpu, cuda
-    precision: str = "auto"  # or float32, bfloat16; auto tries both for a second
+    precision: str = "auto"  # or float32, bfloat16; auto asks the hardware
 
 
 class Pool:

@@ -43,7 +43,7 @@ class NetSettings:
     widths: tuple[int, ...] = (16, 32, 64)  # channels of the blocks
     dropout: float = 0.3
     device: str = "auto"  # or cpu, cuda
-    precision: str = "auto"  # or float32, bfloat16; auto tries both for a second
+    precision: str = "auto"  # or float32, bfloat16; auto asks the hardware
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,28 +43,15 @@ def use_threads(n: int | None = None) -> int:
     return int(torch.get_num_threads())
 
 
-def try_bfloat16(
-    step: Callable[[], object], device: torch.device, seconds: float = 1.0
-) -> Generator[None, None, bool]:
-    """Try `step` with and without bfloat16 autocast in turns for about a second.
+def is_bfloat16_fast(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16: a fact of the hardware, not a race to be timed.
 
-    Yields after each turn; returns True when bfloat16 gains 15 %.
+    A timed trial may end differently twice; the same machine and `random_state` must give the same model.
     """
-    best = {False: math.inf, True: math.inf}
-    end = time.perf_counter() + seconds
-    for turn in range(12):
-        enabled = turn % 2 == 1
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
-            step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if turn > 1:  # the first of each kind warms up
-            best[enabled] = min(best[enabled], time.perf_counter() - start)
-        if turn >= 3 and enabled and time.perf_counter() > end:
-            break
-        yield
-    return best[True] < 0.85 * best[False]
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return device.type == "cpu" and any(bool(is_there()) for is_there in has if is_there is not None)
 
 
 def one_cycle(step: int, n_steps: int, peak: float) -> float:
@@ -231,7 +217,8 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.optimizer = torch.optim.AdamW(model.parameters(), plan.peak_rate, weight_decay=plan.weight_decay)
         self.n_done, self.batch = 0, plan.batch
-        self.is_bfloat16 = plan.precision == "bfloat16"
+        is_auto = plan.precision == "auto"
+        self.is_bfloat16 = is_bfloat16_fast(self.device) if is_auto else plan.precision == "bfloat16"
         self._loss, self._halvings, self._guard = loss, 0, StepGuard(subject)
 
     def step(self) -> float:
@@ -266,8 +253,6 @@ class Trainer:
         """
         if path.is_file():
             self.load(path)
-        elif self.plan.precision == "auto":
-            yield from self._choose_precision(report(0, 0.0))
         pace, losses = Pace(), []
         try:
             while self.n_done < self.plan.n_steps:
@@ -281,18 +266,6 @@ class Trainer:
             self.save(path)
             raise
         self.save(path)
-
-    def _choose_precision(self, first: Progress) -> Generator[Progress, None, None]:
-        """Try both precisions on a copy of the network, for a second."""
-        probe = copy.deepcopy(self.model).train()
-        trial = try_bfloat16(lambda: self._loss(probe, 0, self.batch).backward(), self.device)
-        while True:
-            try:
-                next(trial)
-            except StopIteration as end:
-                self.is_bfloat16 = bool(end.value)
-                return
-            yield replace(first, figures={})
 
     def save(self, path: Path) -> None:
         """Publish a checkpoint: weights, optimiser state, place, precision and batch."""
