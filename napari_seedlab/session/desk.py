@@ -260,8 +260,8 @@ class Desk:
             request, folder = self._prepare(project, step, number)
         else:
             request = replace(request, number=number)
-        task.job_id = request.id
         self._send(_Running(step, request, folder, task))
+        task.job_id = request.id  # from now on the runner knows it
 
     def _prepare(self, project: Project, step: Step, number: int) -> tuple[JobRequest, Path]:
         job_id = f"{step.kind}-{number:06d}-{uuid.uuid4().hex[:8]}"

