@@ -161,13 +161,17 @@ def test_only_loopback_is_listened_on_and_no_http(runner):
 
 
 def test_a_killed_worker_is_one_line_and_the_job_goes_on_when_sent_again(runner, jobs_folder):
-    runner.submit(request("kill", "kill", "background"), jobs_folder / "kill")
+    pid = worker_pid(runner, jobs_folder / "pid")
+    job = request("kill", "count", "background", n=60, pace=0.05, every=1)
+    runner.submit(job, jobs_folder / "kill")
+    until(lambda: runner.status("kill").progress.done > 2)
+    os.kill(pid, signal.SIGKILL)
     with pytest.raises(WorkerLost, match="its worker process ended") as caught:
         runner.wait("kill", 30)
     assert "\n" not in str(caught.value)
     assert runner.status("kill").state is JobState.FAILED
-    runner.submit(request("kill", "kill", "background"), jobs_folder / "kill")
-    assert runner.wait("kill", 30).values == {"resumed": True}
+    runner.submit(job, jobs_folder / "kill")
+    assert runner.wait("kill", 30).values["first"] > 0
 
 
 def test_a_job_that_only_waited_survives_the_death_of_the_worker(runner, jobs_folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import warnings
@@ -66,18 +65,6 @@ def wrong(folder: Path) -> Generator[Progress, None, int]:
 def plain(folder: Path) -> JobResult:
     """Not a generator."""
     return JobResult({})
-
-
-def kill(folder: Path) -> Steps:
-    """End the process, as the kernel does when memory is short; go on where it was afterwards."""
-    mark = folder / "checkpoint.json"
-    if not mark.exists():
-        yield Progress(1, 2)
-        write_json(mark, {"step": 1})
-        yield Progress(2, 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    yield Progress(2, 2)
-    return JobResult({"resumed": True})
 
 
 def big(folder: Path) -> Steps:
