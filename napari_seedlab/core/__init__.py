@@ -17,6 +17,7 @@ from napari_seedlab.core.event import (
     EventKind,
     Label,
     LabelState,
+    answers_of,
     canonical_json,
     event_hash,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "Settings",
     "Suggestion",
     "WorkerLost",
+    "answers_of",
     "canonical_json",
     "event_hash",
     "one_line",

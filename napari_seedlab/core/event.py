@@ -73,3 +73,10 @@ def event_hash(
     """The sha256 (hex) that an event must carry."""
     fields = [sequence, uuid, utc, annotator, str(kind), payload, prev_hash]
     return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+
+
+def answers_of(payload: Mapping[str, Any]) -> list[tuple[int, str, int]]:
+    """Seed, state and class id of each answer in a label event; `said` tells unequal ones apart."""
+    seeds = payload["seeds"]
+    each = payload.get("said") or [(payload["state"], payload["class_id"])] * len(seeds)
+    return [(seed, state, class_id) for seed, (state, class_id) in zip(seeds, each, strict=True)]

@@ -141,6 +141,42 @@ def publish_tree(tmp_dir: str | os.PathLike[str], final_dir: str | os.PathLike[s
     shutil.rmtree(old, ignore_errors=True)
 
 
+def link_tree(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Make the new folder `target` with the files of `source`: hard links, or copies where there are none.
+
+    A file of `source` that is later replaced by a rename, as Zarr does, stays as it is in `target`; one
+    that is written in place does not. Files that vanish meanwhile are left out.
+
+    Raises
+    ------
+    ProjectError
+        The folder could not be made; nothing is left of it.
+    """
+    final = Path(target)
+    try:
+        shutil.copytree(source, final, copy_function=_link)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(final, ignore_errors=True)
+        reason = error if isinstance(error, OSError) and error.errno else OSError(errno.EIO, str(error)[:60])
+        raise write_failed(final, reason) from error
+
+
+def link_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Make `target` a hard link to `source`, or a copy where the drive has none."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _link(source: str, target: str) -> str:
+    with suppress(FileNotFoundError):
+        link_file(source, target)
+    return target
+
+
 def sync_tree(folder: Path) -> None:
     """Make everything below `folder` durable, and private (0700 and 0600)."""
     files: list[Path] = []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import Modality, ScanFacts
-from napari_seedlab.io.gate import n_bytes, shown_name
+from napari_seedlab.files import file_changed
+from napari_seedlab.io.gate import shown_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
 
@@ -28,17 +29,7 @@ def facts_from_json(value: Mapping[str, Any]) -> ScanFacts:
 
 def source_changed(facts: ScanFacts) -> str | None:
     """Why the file of a scan is no longer the one that was described, in one line; None if it is."""
-    name = shown_name(facts.source_path)
-    try:
-        now = os.stat(facts.source_path)
-    except OSError as error:
-        return f"{name}: its file cannot be read any more ({error.strerror})."
-    if now.st_size != facts.source_size:
-        was, held = n_bytes(facts.source_size), n_bytes(now.st_size)
-        return f"{name}: the file changed on disk ({was} when it was opened, {held} now)."
-    if now.st_mtime_ns != facts.source_mtime_ns:
-        return f"{name}: the file was written again after it was opened."
-    return None
+    return file_changed(facts.source_path, facts.source_size, facts.source_mtime_ns) or None
 
 
 def scan_name(path: str | os.PathLike[str]) -> str:

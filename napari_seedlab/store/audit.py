@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import create_engine, select
 from sqlalchemy.pool import StaticPool
 
-from napari_seedlab.core import ProjectDamaged
-from napari_seedlab.files import file_hash, tree_hash
+from napari_seedlab.core import ProjectDamaged, one_line
+from napari_seedlab.files import file_changed, file_hash, tree_hash
 from napari_seedlab.store import journal, projection, schema
+from napari_seedlab.store.folder import is_inside, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -37,6 +38,7 @@ def find_problems(folder: Folder, database: Database, blobs: Blobs, deep: bool) 
             *filter(None, (blobs.problem(sha) for sha in journal.blob_names(connection))),
             *_raster_problems(connection, folder),
             *_file_problems(connection, folder),
+            *_scan_problems(connection, folder),
         ]
         if deep and not found:
             found += list(_replay_problems(connection, blobs))
@@ -45,16 +47,45 @@ def find_problems(folder: Folder, database: Database, blobs: Blobs, deep: bool) 
 
 def _raster_problems(connection: Connection, folder: Folder) -> Iterator[str]:
     for row in connection.execute(select(schema.rasters)):
-        yield from _tree_problem(folder.regions / row.base, row.hash, "Split the scan again")
+        yield from _tree_problem(within(folder.regions, row.base), row.hash, "Split the scan again")
 
 
 def _file_problems(connection: Connection, folder: Folder) -> Iterator[str]:
     for row in connection.execute(select(schema.models)):
         for name, digest in json.loads(row.files).items():
-            yield from _file_problem(folder.models / row.folder / name, digest, "Train the model again")
+            path = within(within(folder.models, row.folder), name)
+            yield from _file_problem(path, digest, "Train the model again")
     for row in connection.execute(select(schema.arrays)):
         check = _tree_problem if row.source else _file_problem
-        yield from check(folder.arrays / row.file, row.hash, "It can be computed again")
+        yield from check(within(folder.arrays, row.file), row.hash, "It can be computed again")
+
+
+def _scan_problems(connection: Connection, folder: Folder) -> Iterator[str]:
+    """Copies in the project, and files outside that it is linked to, where their hash was noted."""
+    for row in connection.execute(select(schema.scans)):
+        source, facts = json.loads(row.source), json.loads(row.facts)
+        name, digest = is_inside(source["path"]), source["sha256"]
+        if name:
+            if digest:
+                yield from _tree_problem(within(folder.scans, name), digest, "Import the scan again")
+        elif digest:
+            yield from _linked_problem(row.id, facts, digest)
+
+
+def _linked_problem(scan: int, facts: Mapping[str, Any], digest: str) -> Iterator[str]:
+    path, size = facts["source_path"], facts["source_size"]
+    changed = file_changed(path, size, facts["source_mtime_ns"])
+    if not changed or "written again" in changed:  # the same bytes may be written again
+        try:
+            changed = "" if file_hash(path) == digest else f"{changed or _differs(path)}"
+        except OSError as error:
+            changed = f"{one_line(path)}: cannot be read ({error.strerror})."
+    if changed:
+        yield f"scan {scan}: {changed} Put the file back or import it again."
+
+
+def _differs(path: str) -> str:
+    return f"{one_line(path.rpartition('/')[2])}: is not what was imported (hash differs)."
 
 
 def _file_problem(path: Path, digest: str, remedy: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +47,12 @@ class Blobs:
     def get(self, sha256: str) -> dict[str, npt.NDArray[Any]]:
         """Read a blob; ProjectDamaged when it is not what was written."""
         content = self._content(sha256)
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            cause = f"is not a readable archive of arrays ({type(error).__name__})"
+            raise ProjectDamaged(f"blobs/{self.path(sha256).name}", cause, RESTORE) from error
 
     def _content(self, sha256: str) -> bytes:
         path = self.path(sha256)

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_seedlab.core import InputError
+from napari_seedlab.core import InputError, ProjectDamaged
 from napari_seedlab.files import sweep_temporaries
 
 FOLDERS = ("blobs", "regions", "arrays", "models", "scans", "jobs", "snapshots")
+SCANS = "scans/"  # start of the path of a scan that the project holds itself
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 
 
@@ -96,3 +97,22 @@ def plain_name(name: str) -> str:
     if not NAME.fullmatch(name):
         raise InputError(f"name {name[:40]!r}", "cannot be a file name", "Use letters, digits, dot, dash")
     return name
+
+
+def is_inside(path: str) -> str:
+    """Name below ``scans`` of a scan that the project holds itself; empty for a linked one."""
+    return "" if os.path.isabs(path) else path.removeprefix(SCANS)
+
+
+def within(place: Path, name: object) -> Path:
+    """The path of `name` in `place`, for a name that a journal or a table states.
+
+    Raises
+    ------
+    ProjectDamaged
+        It could lead out of `place`.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        cause = f"is named in {place.name}, but cannot be a file name"
+        raise ProjectDamaged(f"{str(name)[:40]!r}", cause, "Restore it from its origin")
+    return place / name

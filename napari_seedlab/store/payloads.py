@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,29 @@ def label(connection: Connection, seeds: Iterable[int], state: LabelState, class
         "state": str(state),
         "class_id": class_id if state is LabelState.LABELLED else 0,
         "before": [known.get(seed, edits.NOTHING) for seed in chosen],
+    }
+
+
+def label_many(
+    connection: Connection, answers: Iterable[tuple[Iterable[int], LabelState | str, int]]
+) -> dict[str, Any]:
+    """Payload of unequal answers about several seeds: `said` holds state and class id per seed."""
+    parts = [label(connection, seeds, LabelState(state), class_id) for seeds, state, class_id in answers]
+    seeds = [seed for part in parts for seed in part["seeds"]]
+    if not seeds:
+        raise InputError("label", "no seed was given", "Choose one")
+    seed, count = Counter(seeds).most_common(1)[0]
+    if count > 1:
+        cause = "has two answers (seeds that were merged into it count as it)"
+        raise InputError(f"seed {seed}", cause, "Keep one of them")
+    return {
+        "seeds": seeds,
+        "state": str(LabelState.LABELLED),
+        "class_id": 0,
+        "said": [(part["state"], part["class_id"]) for part in parts for _ in part["seeds"]],
+        "before": [before for part in parts for before in part["before"]],
+        "suggestion": {},
+        "shown": {},
     }
 
 

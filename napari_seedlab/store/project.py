@@ -28,10 +28,12 @@ from napari_seedlab.core import (
     RegionTable,
     Scan,
 )
-from napari_seedlab.files import ArraySource, publish_tree, tree_hash
+from napari_seedlab.files import ArraySource, link_tree, publish_tree, tree_hash
 from napari_seedlab.store import journal, opening, payloads, projection, queries, rasters, restoring, schema
 from napari_seedlab.store.audit import find_problems
 from napari_seedlab.store.blobs import Blobs
+from napari_seedlab.store.contents import Contents
+from napari_seedlab.store.history import History
 from napari_seedlab.store.lock import user_name
 from napari_seedlab.store.registry import Registry
 from napari_seedlab.store.strokes import StrokeBook
@@ -71,6 +73,10 @@ class Project:
         Verified files of models; ids that are never given twice.
     job_folder, job_folders, drop_job : methods
         Folders of background computations.
+    stored_source, changed_sources, blob_paths, attach : methods
+        Files of the project (see :class:`Contents`).
+    history, undo, redo : methods
+        Edits that were done and can be taken back, also after a restart (see :class:`History`).
     """
 
     def __init__(self, opened: opening.Opened) -> None:
@@ -90,6 +96,11 @@ class Project:
         self.job_folder, self.job_folders = registry.job_folder, registry.job_folders
         self.drop_job = registry.drop_job
         self.next_region_id, self.next_model_number = registry.next_region_id, registry.next_model_number
+        contents = Contents(self._folder, self._database, self._blobs)
+        self.stored_source, self.changed_sources = contents.stored_source, contents.changed_sources
+        self.blob_paths, self.attach = contents.blob_paths, contents.attach
+        history = History(self._database, self.append, self._bring_up)
+        self.history, self.undo, self.redo = history.history, history.undo, history.redo
         self._closed = False
         with self._database.reading() as connection:
             self._newest = journal.head(connection)[0]
@@ -173,6 +184,7 @@ class Project:
         blobs: str | os.PathLike[str] | None = None,
         region_rasters: Mapping[int, Path] | None = None,
         project_uuid: str = "",
+        attached: Path | None = None,
     ) -> Project:
         """Make a project from the events of another one.
 
@@ -186,16 +198,20 @@ class Project:
             Zarr folder with the present region raster per scan; copied.
         project_uuid : str
             Id of the project; a new one when empty.
+        attached : Path, optional
+            Folder with the models, caches, scan copies and place that :meth:`attach` listed; copied.
 
         Raises
         ------
         ProjectDamaged
-            The chain is broken or a blob is missing; nothing is left behind.
+            The chain is broken, an event cannot be used or a blob is missing; nothing is left behind.
         """
         target = Path(os.path.abspath(path))
         with opening.new_folder(target, project_uuid) as (folder, database):
             source = None if blobs is None else Path(blobs)
             restoring.fill(folder, database, events, source, region_rasters or {})
+            if attached is not None:
+                restoring.take_along(folder, database, attached)
         return cls.open(target)
 
     def close(self) -> None:
@@ -203,6 +219,7 @@ class Project:
         if self._closed:
             return
         self._closed = True
+        self._registry.close()
         settle = None if self.read_only or self._database.broken else self._rasters.settle
         opening.leave(self._opened, settle, self._newest)
 
@@ -256,11 +273,6 @@ class Project:
         """
         return find_problems(self._folder, self._database, self._blobs, deep)
 
-    def blob_paths(self) -> dict[str, Path]:
-        """File of every blob that the events name, by its sha256."""
-        with self._database.reading() as connection:
-            return {sha: self._blobs.path(sha) for sha in journal.blob_names(connection)}
-
     def rebuild(self) -> None:
         """Draw the present state anew from the journal."""
         with self._database.transaction() as connection:
@@ -296,6 +308,7 @@ class Project:
         if cache is not None and cache.is_dir():
             publish_tree(cache, self._folder.scans / f"{number}.zarr")
             stored["path"] = f"scans/{number}.zarr"
+            stored["sha256"] = stored["sha256"] or tree_hash(self._folder.scans / f"{number}.zarr")
         raw = json.loads(json.dumps(asdict(facts)))
         self.append(EventKind.SCAN, {"scan": number, "facts": raw, "source": stored}, annotator)
         return Scan(number, facts)
@@ -307,11 +320,7 @@ class Project:
 
     def scan_source(self, scan: int) -> ArraySource:
         """Where the voxels of a scan lie; InputError for an unknown scan."""
-        with self._database.reading() as connection:
-            value = queries.source(connection, scan)
-        if value is None:
-            raise InputError(f"scan {scan}", "is not in this project", "Check the scan ids")
-        return self._registry.located(value)
+        return self._registry.located(self.stored_source(scan).to_json())
 
     def scheme(self, kind: str) -> ClassScheme:
         """The classes of ``grain`` or ``tissue``."""
@@ -437,10 +446,30 @@ class Project:
             shape = queries.region_shape(connection, scan)
         return ArraySource(str(path), "zarr", shape, ("z", "y", "x"), "<i4")
 
+    def raster_snapshot(self, scan: int, folder: Path) -> ArraySource:
+        """The region raster of a scan as it is now, frozen in `folder`: repairs do not reach it.
+
+        Parameters
+        ----------
+        scan : int
+            A scan that is split; else InputError.
+        folder : Path
+            Of a job; ``raster-<scan>.zarr`` is made there (hard links: no voxel is copied).
+        """
+        source = self.regions_source(scan)
+        if source is None:
+            raise InputError(f"scan {scan}", "is not split into regions yet", "Split it first")
+        target = Path(folder) / f"raster-{scan}.zarr"
+        link_tree(source.path, target)
+        return replace(source, path=str(target))
+
+    def _bring_up(self, scan: int) -> None:
+        self._rasters.path(scan, self._newest)
+
     def rebuild_regions(self, scan: int) -> None:
         """Make the repaired raster anew from the split and the patches."""
         self._rasters.discard(scan)
-        self._rasters.path(scan, self._newest)
+        self._bring_up(scan)
 
     # -- answers ----------------------------------------------------------------------------------
     def labels(self) -> dict[int, Label]:
@@ -484,6 +513,27 @@ class Project:
         payload |= {"suggestion": dict(suggestion or {}), "shown": dict(shown or {})}
         return self.append(EventKind.LABEL, payload, annotator)
 
+    def label_many(
+        self, answers: Sequence[tuple[Iterable[int], LabelState | str, int]], annotator: str = ""
+    ) -> Event:
+        """Say different things of different seeds in one event: all or nothing, taken back as one.
+
+        Parameters
+        ----------
+        answers : sequence of (seeds, state, class id)
+            As :meth:`label` takes them.
+        annotator : str
+            Who.
+
+        Raises
+        ------
+        InputError
+            A seed or class is not known, or two answers are about the same seed; nothing was written.
+        """
+        with self._database.reading() as connection:
+            payload = payloads.label_many(connection, answers)
+        return self.append(EventKind.LABEL, payload, annotator)
+
     def stroke(
         self,
         scan: int,
@@ -518,48 +568,6 @@ class Project:
         """The strokes on a scan, oldest first; those taken back are left out."""
         return self._strokes.on_scan(scan)
 
-    def history(self) -> tuple[list[Event], list[Event]]:
-        """Edits that can be taken back, newest first, and edits that can be done again, next first."""
-        with self._database.reading() as connection:
-            done, undone = queries.history(connection)
-            return [journal.get(connection, s) for s, _ in done], [
-                journal.get(connection, s) for s, _ in undone
-            ]
-
-    def undo(self, annotator: str = "") -> Event | None:
-        """Take the newest edit back; None when there is none, or it is somebody else's.
-
-        The state before is restored, also where that was *no label*. Works across restarts.
-
-        Parameters
-        ----------
-        annotator : str
-            Who; an edit of another annotator is then never taken back. Empty takes any.
-        """
-        with self._database.reading() as connection:
-            edit = queries.next_back(connection)
-        if edit is None or annotator not in ("", edit[1]):
-            return None
-        return self._take_back(edit[0], annotator)
-
-    def redo(self, annotator: str = "") -> Event | None:
-        """Do the edit that was taken back last once more; None when there is none."""
-        with self._database.reading() as connection:
-            edit = queries.next_again(connection)
-            if edit is None or annotator not in ("", edit[1]):
-                return None
-            undo = journal.last_undo_of(connection, edit[0])
-        return self._take_back(undo, annotator)
-
-    def _take_back(self, sequence: int, annotator: str) -> Event:
-        with self._database.reading() as connection:
-            target = journal.get(connection, sequence)
-            edit, _ = journal.resolve(connection, target)
-        event = self.append(EventKind.UNDO, {"undoes": sequence, "uuid": target.uuid}, annotator)
-        if edit.kind is EventKind.REPAIR:
-            self._rasters.path(int(edit.payload["scan"]), self._newest)
-        return event
-
     # -- models, caches, place, jobs ----------------------------------------------------------------
     def register_model(
         self, card: ModelCard, files: Mapping[str, str | os.PathLike[str]], annotator: str = ""
@@ -589,8 +597,3 @@ class Project:
         if model_id not in {card.id for card in self.models()}:
             raise InputError(f"model {model_id}", "is not in this project", "Choose a listed one")
         return self.append(EventKind.MODEL, {"activate": model_id}, annotator)
-
-    def usable_model(self, kind: str, name: str) -> tuple[ModelCard, Path] | None:
-        """The active model of a kind and its file `name`; the newest undamaged one if that fails."""
-        cards = sorted(self.models(kind), key=lambda card: not card.active)
-        return self._registry.usable_model(cards, name)

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, exc, insert, select, update
 
-from napari_seedlab.core import Event, EventKind, LabelState, canonical_json
+from napari_seedlab.core import (
+    Event,
+    EventKind,
+    InputError,
+    LabelState,
+    ProjectDamaged,
+    answers_of,
+    canonical_json,
+)
 from napari_seedlab.store import journal, schema
+from napari_seedlab.store.folder import is_inside, plain_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 
 UNDOABLE = (EventKind.LABEL, EventKind.REPAIR, EventKind.STROKE)
 CLASSIFIERS = ("head", "net")  # only one of them is shown at a time
+RESTORE = "Restore it from its origin"
 SEED_COLUMNS = ("id", "lot", "archived", "alias_of")
 LABEL_COLUMNS = ("seed", "state", "class_id", "sequence")
 REGION_COLUMNS = ("region", "scan", "seed", *schema.BOX, *schema.CENTROID, "n_voxels")
@@ -64,7 +75,28 @@ def rebuild(connection: Connection, blobs: Blobs) -> None:
     for table in schema.DRAWN:
         connection.execute(delete(table))
     for event in journal.read(connection):
-        apply(connection, event, blobs)
+        with usable(f"event {event.sequence}"):
+            apply(connection, event, blobs)
+
+
+@contextmanager
+def usable(subject: str) -> Iterator[None]:
+    """Tell in one line that what a journal says cannot be used: something is missing or of a wrong kind."""
+    try:
+        yield
+    except exc.OperationalError:  # the drive, not what is written on it
+        raise
+    except InputError as error:
+        raise ProjectDamaged(subject, f"cannot be used ({error})", RESTORE) from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, exc.StatementError) as error:
+        line = str(getattr(error, "orig", None) or error)[:60]
+        cause = f"cannot be used ({type(error).__name__}: {line})"
+        raise ProjectDamaged(subject, cause, RESTORE) from error
+
+
+def require_name(name: object) -> str:
+    """Return `name` if it is a plain file name: what a journal says never leads out of the project."""
+    return plain_name(name if isinstance(name, str) else "")
 
 
 def raise_number(connection: Connection, name: str, at_least: int) -> None:
@@ -86,6 +118,9 @@ def next_number(connection: Connection, name: str) -> int:
 # -- one event kind each -------------------------------------------------------------------------
 def _scan(connection: Connection, event: Event, blobs: Blobs) -> None:
     facts, source = canonical_json(event.payload["facts"]), canonical_json(event.payload["source"])
+    copy = is_inside(event.payload["source"]["path"])
+    if copy:
+        require_name(copy)
     connection.execute(insert(schema.scans).values(id=event.payload["scan"], facts=facts, source=source))
     raise_number(connection, "scan", event.payload["scan"] + 1)
 
@@ -113,7 +148,7 @@ def _split(connection: Connection, event: Event, blobs: Blobs) -> None:
     connection.execute(
         insert(schema.rasters).values(
             scan=scan,
-            base=payload["raster"]["name"],
+            base=require_name(payload["raster"]["name"]),
             hash=payload["raster"]["hash"],
             split=event.sequence,
             applied=event.sequence,
@@ -152,8 +187,7 @@ def _label(connection: Connection, event: Event, blobs: Blobs) -> None:
 
 
 def _said(event: Event) -> list[tuple[int, str, int, int]]:
-    state, class_id = event.payload["state"], event.payload["class_id"]
-    return [(seed, state, class_id, event.sequence) for seed in event.payload["seeds"]]
+    return [(*answer, event.sequence) for answer in answers_of(event.payload)]
 
 
 def _put_labels(connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -205,9 +239,9 @@ def _model(connection: Connection, event: Event, blobs: Blobs) -> None:
         insert(table).values(
             id=card["id"],
             kind=card["kind"],
-            folder=payload["folder"],
+            folder=require_name(payload["folder"]),
             card=canonical_json(card),
-            files=canonical_json(payload["files"]),
+            files=canonical_json({require_name(name): digest for name, digest in payload["files"].items()}),
             active=False,
             sequence=event.sequence,
         )

@@ -14,9 +14,10 @@ import numpy as np
 from sqlalchemy import select, update
 
 from napari_seedlab.core import ProjectDamaged, ProjectError
-from napari_seedlab.files import open_zarr, sync_tree
+from napari_seedlab.files import link_tree, open_zarr, sync_tree
 from napari_seedlab.files.atomic import write_failed
 from napari_seedlab.store import journal, schema
+from napari_seedlab.store.folder import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,19 +41,11 @@ def make_edited(base: Path) -> Path:
     if not target.is_dir():
         temporary = base.with_name(f".{base.stem}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
+        link_tree(base, temporary)
         try:
-            shutil.copytree(base, temporary, copy_function=_link)
             os.rename(temporary, target)
-        except (OSError, shutil.Error) as error:
+        except OSError as error:
             raise ProjectError(target.name, f"could not be made ({error})", "Free some space") from error
-    return target
-
-
-def _link(source: str, target: str) -> object:
-    try:
-        os.link(source, target)
-    except OSError:  # a drive without hard links
-        shutil.copyfile(source, target)
     return target
 
 
@@ -106,7 +99,7 @@ class RegionRasters:
         row = self._row(scan)
         if row is None:
             return None
-        base = self._folder.regions / row.base
+        base = within(self._folder.regions, row.base)
         edited = edited_path(base)
         if not self._database.read_only:
             since = self._applied.get(row.base, row.applied) if edited.is_dir() else row.split
@@ -125,7 +118,7 @@ class RegionRasters:
         """Throw the repaired copy away."""
         row = self._row(scan)
         if row is not None:
-            shutil.rmtree(edited_path(self._folder.regions / row.base), ignore_errors=True)
+            shutil.rmtree(edited_path(within(self._folder.regions, row.base)), ignore_errors=True)
             self._applied.pop(row.base, None)
 
     def settle(self) -> None:

@@ -7,9 +7,11 @@ import logging
 import os
 import secrets
 import shutil
+import tempfile
 import uuid
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select
@@ -27,11 +29,10 @@ from napari_seedlab.files import (
 )
 from napari_seedlab.files.atomic import write_failed
 from napari_seedlab.store import projection, schema
-from napari_seedlab.store.folder import plain_name
+from napari_seedlab.store.folder import plain_name, within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
@@ -50,10 +51,22 @@ class Registry:
     def __init__(self, folder: Folder, database: Database) -> None:
         self._folder, self._database = folder, database
         self._state = self._read_state()
+        self._scratch: Path | None = None  # job folders of a project that is only read
+
+    def _refuse_if_read_only(self) -> None:
+        if self._database.read_only:
+            raise ProjectError(self._folder.name, "is open read-only", "Open it for writing")
+
+    def close(self) -> None:
+        """Remove the job folders of a project that is only read."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
 
     # -- models ---------------------------------------------------------------------------------
     def publish_model(self, card: ModelCard, files: Mapping[str, Path]) -> dict[str, Any]:
         """Copy a model's files to their place; the payload of its event."""
+        self._refuse_if_read_only()
         name = f"{plain_name(card.id)}-{uuid.uuid4().hex[:8]}"
         temporary = self._folder.models / f".{name}.{os.getpid()}.tmp"
         try:
@@ -78,7 +91,7 @@ class Registry:
         hashes = {} if row is None else json.loads(row.files)
         if row is None or name not in hashes:
             raise InputError(f"model {model_id}", f"has no file {name}", "Choose a listed model")
-        path: Path = self._folder.models / row.folder / name
+        path = within(within(self._folder.models, row.folder), name)
         if not path.is_file() or file_hash(path) != hashes[name]:
             cause = "is not what was written" if path.is_file() else "is missing"
             raise ProjectDamaged(f"models/{row.folder}/{name}", cause, "Train the model again")
@@ -103,24 +116,17 @@ class Registry:
             projection.raise_number(connection, f"model-{kind}", number + 1)
         return number
 
-    def usable_model(self, cards: Sequence[ModelCard], name: str) -> tuple[ModelCard, Path] | None:
-        """The first of `cards` whose file `name` is undamaged, with that file."""
-        for card in cards:
-            try:
-                return card, self.model_path(card.id, name)
-            except ProjectDamaged as error:
-                logger.warning("%s The model before it is used.", error)
-        return None
-
     # -- caches ---------------------------------------------------------------------------------
     def put_arrays(self, name: str, **arrays: npt.ArrayLike) -> None:
         """Write an archive, then let its row point to it."""
+        self._refuse_if_read_only()
         file = f"{plain_name(name)}-{secrets.token_hex(4)}.npz"
         save_arrays(self._folder.arrays / file, **arrays)
         self._point(name, file, file_hash(self._folder.arrays / file), None)
 
     def put_tree(self, name: str, tree: Path) -> ArraySource:
         """Move a Zarr folder in, then let its row point to it."""
+        self._refuse_if_read_only()
         array = open_zarr(tree)
         file = f"{plain_name(name)}-{secrets.token_hex(4)}.zarr"
         axes = ("z", "y", "x")[-array.ndim :]
@@ -145,7 +151,7 @@ class Registry:
         row = self._array_row(name)
         if row is None or row.source:
             return None
-        path = self._folder.arrays / row.file
+        path = within(self._folder.arrays, row.file)
         try:
             if file_hash(path) == row.hash:
                 return load_arrays(path)
@@ -157,7 +163,7 @@ class Registry:
     def tree_source(self, name: str) -> ArraySource | None:
         """Where the Zarr folder of a name lies, None when there is none."""
         row = self._array_row(name)
-        if row is None or not row.source or not (self._folder.arrays / row.file).is_dir():
+        if row is None or not row.source or not within(self._folder.arrays, row.file).is_dir():
             return None
         return self.located(json.loads(row.source))
 
@@ -180,8 +186,7 @@ class Registry:
 
     def set_state(self, key: str, value: Any) -> None:
         """Remember where the user stands: survives a kill, may be lost in a power cut (not synced)."""
-        if self._database.read_only:
-            return
+        self._refuse_if_read_only()
         self._state[key] = json.loads(json.dumps(value))
         temporary = self._folder.root / f".state.{os.getpid()}.tmp"
         try:
@@ -198,13 +203,20 @@ class Registry:
 
     # -- jobs -----------------------------------------------------------------------------------
     def job_folder(self, job_id: str) -> Path:
-        """The folder of a job, made when missing."""
-        path = self._folder.jobs / plain_name(job_id)
+        """The folder of a job, made when missing; a private temporary one when the project is only read."""
+        path = self._jobs() / plain_name(job_id)
         try:
             path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise write_failed(path, error) from error
         return path
+
+    def _jobs(self) -> Path:
+        if not self._database.read_only:
+            return self._folder.jobs
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="seedlab-jobs-"))
+        return self._scratch
 
     def job_folders(self) -> list[Path]:
         """All job folders, oldest first."""
@@ -213,4 +225,7 @@ class Registry:
 
     def drop_job(self, job_id: str) -> None:
         """Remove a job's folder."""
-        shutil.rmtree(self._folder.jobs / plain_name(job_id), ignore_errors=True)
+        path = self._jobs() / plain_name(job_id)
+        if not path.exists():
+            self._refuse_if_read_only()
+        shutil.rmtree(path, ignore_errors=True)

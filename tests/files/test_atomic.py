@@ -4,7 +4,14 @@ import stat
 import pytest
 
 from napari_seedlab.core import ProjectError
-from napari_seedlab.files import atomic, atomic_write, publish_tree, sweep_temporaries
+from napari_seedlab.files import (
+    atomic,
+    atomic_write,
+    file_changed,
+    link_tree,
+    publish_tree,
+    sweep_temporaries,
+)
 
 
 def fail_nth(monkeypatch, name, n, error):
@@ -102,3 +109,33 @@ def test_leftovers_are_swept_and_nothing_else(tmp_path):
     (tmp_path / "kept.tmp").write_bytes(b"")
     assert len(sweep_temporaries(tmp_path)) == 2
     assert sorted(os.listdir(tmp_path)) == [".hidden", "kept.tmp"]
+
+
+def test_linked_trees_share_files_and_keep_what_is_renamed_over(tmp_path):
+    (tmp_path / "a" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "c" / "0").write_bytes(b"old")
+    link_tree(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b" / "c" / "0").stat().st_ino == (tmp_path / "a" / "c" / "0").stat().st_ino
+    atomic_write(tmp_path / "a" / "c" / "0", b"new")
+    assert (tmp_path / "b" / "c" / "0").read_bytes() == b"old"
+
+
+def test_a_tree_that_cannot_be_linked_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"x")
+    fail_nth(monkeypatch, "link", 1, 18)
+    monkeypatch.setattr(atomic.shutil, "copyfile", lambda *args: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(ProjectError, match=r"^b: could not be written"):
+        link_tree(tmp_path / "a", tmp_path / "b")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_changed_file_is_told_by_size_and_time(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    size, time = path.stat().st_size, path.stat().st_mtime_ns
+    assert file_changed(path, size, time) == ""
+    assert "4 bytes when it was opened, 3 now" in file_changed(path, 4, time)
+    assert "written again" in file_changed(path, size, time - 1)
+    path.unlink()
+    assert "cannot be read any more" in file_changed(path, size, time)

@@ -17,7 +17,7 @@ from small_project import (
     state_of,
 )
 
-from napari_seedlab.core import EventKind, Label, LabelState
+from napari_seedlab.core import EventKind, InputError, Label, LabelState
 from napari_seedlab.store import Project
 
 STEPS = ("label", "bulk", "clear", "stroke", "undo", "undo", "redo", "merge", "split", "resplit")
@@ -197,3 +197,42 @@ def test_recorded_hash_is_the_one_of_core(project):
     project.label([1, 10, 2], "labelled", 2, "Zoë\n'\"", suggestion={10: {"p": 1e-7}, 2: {"p": 1.0}})
     for e in project.events():
         assert e.hash == event_hash(e.sequence, e.uuid, e.utc, e.annotator, e.kind, e.payload, e.prev_hash)
+
+
+def test_unequal_answers_are_one_event_and_one_undo(project):
+    project.label([2], "labelled", 4)
+    before, n = state_of(project), len(project.events())
+    event = project.label_many([([1, 2], "labelled", 1), ([3], "unsure", 0)], "ann")
+    assert len(project.events()) == n + 1 and project.check(deep=True) == []
+    labels = {1: Label(1, LabelState.LABELLED, 1), 2: Label(2, LabelState.LABELLED, 1)}
+    assert project.labels() == {**labels, 3: Label(3, LabelState.UNSURE)}
+    assert {f["sequence"] for f in project.label_facts().values()} == {event.sequence}
+    project.undo()
+    assert project.labels() == before["labels"]
+    project.redo()
+    assert project.labels()[3] == Label(3, LabelState.UNSURE)
+
+
+@pytest.mark.parametrize(
+    ("answers", "cause"),
+    [
+        ([([1], "labelled", 1), ([99], "labelled", 2)], "seed 99"),
+        ([([1], "labelled", 1), ([2], "labelled", 9)], "class 9"),
+        ([([1], "labelled", 1), ([1], "unsure", 0)], "seed 1: has two answers"),
+        ([], "no seed"),
+    ],
+)
+def test_one_wrong_answer_refuses_them_all(project, answers, cause):
+    before = state_of(project)
+    with pytest.raises(InputError, match=cause):
+        project.label_many(answers)
+    assert state_of(project) == before
+
+
+def test_two_answers_about_merged_seeds_are_refused_unless_equal(project):
+    table = project.regions(1)
+    merge(project, 1, int(table.region[4]), int(table.region[5]))
+    with pytest.raises(InputError, match="seed 5: has two answers"):
+        project.label_many([([5], "labelled", 1), ([6], "labelled", 2)])
+    project.label_many([([5, 6], "labelled", 1)])
+    assert project.labels() == {5: Label(5, LabelState.LABELLED, 1)}

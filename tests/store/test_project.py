@@ -17,6 +17,7 @@ from napari_seedlab.core import (
     ClassScheme,
     InputError,
     LabelState,
+    ModelCard,
     ProjectDamaged,
     ProjectError,
     ProjectLocked,
@@ -221,11 +222,19 @@ def test_second_window_reads_what_the_first_writes_and_never_writes(path):
             lambda: reader.next_region_id(),
             lambda: reader.put_arrays("a", x=[1]),
             lambda: reader.set_scheme(reader.scheme("grain")),
+            lambda: reader.set_state("place", 1),
+            lambda: reader.put_tree("heat-1", path / "regions"),
+            lambda: reader.register_model(ModelCard("net-1", "net", "", (1,), ""), {}),
+            lambda: reader.drop_job("split"),
         ):
             with pytest.raises(ProjectError, match="is open read-only"):
                 write()
-        reader.set_state("place", 1)
-        assert writer.get_state("place") is None
+        assert (path / "jobs" / "split").is_dir()
+        assert [p for name in ("arrays", "models") for p in (path / name).iterdir()] == []
+        folder = reader.job_folder("export-1")
+        assert folder.is_dir() and not folder.is_relative_to(path)
+        assert not (path / "jobs" / "export-1").exists()
+    assert not folder.parent.exists()
 
 
 def test_reading_leaves_no_trace(path):
@@ -405,8 +414,6 @@ def test_stale_raster_is_brought_up_from_the_patches(path):
 
 @pytest.mark.parametrize("what", ["blobs", "regions", "models", "arrays"])
 def test_check_names_each_damaged_file(path, what, tmp_path):
-    from napari_seedlab.core import ModelCard
-
     with Project.open(path) as project:
         (tmp_path / "w.bin").write_bytes(b"weights")
         project.register_model(ModelCard("head-1", "head", "", (1,), ""), {"w.bin": tmp_path / "w.bin"})

@@ -47,16 +47,14 @@ def test_one_classifier_per_pool_is_active(project, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["flip", "missing"])
-def test_damaged_model_is_named_and_the_one_before_is_used(project, tmp_path, damage):
+def test_damaged_model_is_named(project, tmp_path, damage):
     for number in (1, 2):
         register(project, tmp_path, f"net-{number}", "net", content=b"weights %d" % number)
         project.activate(f"net-{number}")
-    assert project.usable_model("net", "w.safetensors")[0].id == "net-2"
     path = project.model_path("net-2", "w.safetensors")
     path.write_bytes(b"Weights 2") if damage == "flip" else path.unlink()
     with pytest.raises(ProjectDamaged, match=r"models/net-2-\w+/w\.safetensors"):
         project.model_path("net-2", "w.safetensors")
-    assert project.usable_model("net", "w.safetensors")[0].id == "net-1"
 
 
 def test_registering_an_id_again_replaces_it(project, tmp_path):
@@ -88,7 +86,6 @@ def test_unknown_model(project):
         project.activate("x")
     with pytest.raises(InputError, match="model x"):
         project.model_path("x", "w")
-    assert project.usable_model("net", "w") is None
 
 
 def test_arrays_are_replaced_and_read_back(project):
