@@ -48,7 +48,16 @@ class WatchedMeter(LatenessMeter):
             if self._timer.isActive() and (time.perf_counter() - self._last) * 1000 > LATE_MS - 20:
                 frame = sys._current_frames().get(self._main)
                 if frame is not None:
-                    self._looks.append(_shown(traceback.format_stack(frame)))
+                    self._looks.append(_shown(traceback.format_stack(frame)) + self._others(frame))
+
+    def _others(self, frame: Any) -> str:
+        """What other threads do while the main thread only waits for its turn."""
+        if frame.f_code.co_name != "breathe":
+            return ""
+        apart = (self._main, threading.get_ident())
+        stacks = [traceback.format_stack(f)[-4:] for t, f in sys._current_frames().items() if t not in apart]
+        busy = [s for s in stacks if "wait" not in s[-1] and "get(block" not in s[-1]]
+        return "".join("  another thread:\n" + "".join(s) for s in busy)
 
     def _tick(self) -> None:
         late_ms = (time.perf_counter() - self._last) * 1000

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_seedlab.core import JobState, JobStatus
+from napari_seedlab.ui.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,7 @@ class JobRow(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self._title)
         layout.addLayout(row)
+        self._pace = Pace(self._draw, self)
         self.setVisible(False)
 
     def show_job(self, status: JobStatus) -> bool:
@@ -86,16 +88,26 @@ class JobRow(QWidget):
         if status.state.is_final:
             if self.status is None or self.status.id == status.id:
                 self.status = None
+                self._pace.stop()
                 self.setVisible(False)
             return True
+        if self.status is None or (self.status.id, self.status.state) != (status.id, status.state):
+            self._pace.stop()
         self.status = status
-        done, total = status.progress.done, status.progress.total
-        self._bar.setRange(0, total)
-        self._bar.setValue(done)
+        self._pace.ask()
+        return True
+
+    def _draw(self) -> None:
+        status = self.status
+        if status is None:
+            return
+        self._bar.setUpdatesEnabled(False)  # else each setter paints the whole window by itself
+        self._bar.setRange(0, status.progress.total)
+        self._bar.setValue(status.progress.done)
+        self._bar.setUpdatesEnabled(True)
         self._title.setText(self._line(status))
         self._stop.setEnabled(status.state is not JobState.CANCELLING)
         self.setVisible(True)
-        return True
 
     def text(self) -> str:
         """The line above the bar."""

@@ -12,6 +12,7 @@ from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_seedlab.ui.map_canvas import wrapped_in_the_middle
+from napari_seedlab.ui.pace import Pace
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class LinePlot(QWidget):
         self.reference: tuple[str, float] | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumHeight(150)
+        self._pace = Pace(self.update, self)
 
     def sizeHint(self) -> QSize:
         """A low, wide picture."""
@@ -71,7 +73,7 @@ class LinePlot(QWidget):
     def show_lines(self, lines: Sequence[Line], reference: tuple[str, float] | None = None) -> None:
         """Draw these lines, and a dashed one at the height of `reference` (name, value)."""
         self.lines, self.reference = tuple(line for line in lines if len(line.x)), reference
-        self.update()
+        self._pace.ask()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the plot."""

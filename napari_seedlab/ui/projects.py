@@ -21,13 +21,13 @@ SUFFIX = ".seedlab"
 def make_project(ui: SeedlabUi, path: str | Path) -> None:
     """Make a project folder and show it."""
     ui.say("Making the project…")
-    ui.background.submit("project", partial(_make, Path(path), preferences()), partial(_show, ui))
+    ui.background.submit("project", partial(_make, Path(path)), partial(_show, ui))
 
 
 def open_project(ui: SeedlabUi, path: str | Path) -> None:
     """Open a project folder and show it; read-only where somebody else writes it."""
     ui.say("Opening the project…")
-    ui.background.submit("project", partial(_open, Path(path), preferences()), partial(_show, ui))
+    ui.background.submit("project", partial(_open, Path(path)), partial(_show, ui))
 
 
 def _show(ui: SeedlabUi, session: Session) -> None:
@@ -35,21 +35,23 @@ def _show(ui: SeedlabUi, session: Session) -> None:
     ui.bind(session)
 
 
-def _make(path: Path, settings: Settings) -> Session:
+def _make(path: Path) -> Session:
     from napari_seedlab.jobs import ClusterRunner
     from napari_seedlab.session.session import Session
 
     named = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
+    settings = preferences()  # reads manifests: not on the thread of the widgets
     runner = ClusterRunner(settings)
     session = Session.create(named, runner, settings)
     runner.start()
     return session
 
 
-def _open(path: Path, settings: Settings) -> Session:
+def _open(path: Path) -> Session:
     from napari_seedlab.jobs import ClusterRunner
     from napari_seedlab.session.session import Session
 
+    settings = preferences()  # reads manifests: not on the thread of the widgets
     runner = ClusterRunner(settings)
     try:
         session = Session.open(path, runner, settings)

@@ -1,0 +1,33 @@
+"""What changes often is drawn at once and then seldom, but never left at an old state."""
+
+from napari_seedlab.ui import pace
+
+WAIT_MS = 60_000
+
+
+def test_a_burst_is_drawn_first_and_last(qtbot, qapp, monkeypatch):
+    monkeypatch.setattr(pace, "PERIOD_MS", 50)
+    state, drawn = 0, []
+    owner = pace.QObject()
+    paced = pace.Pace(lambda: drawn.append(state), owner)
+
+    for state in range(1, 20):
+        paced.ask()
+
+    assert drawn == [1]
+    qtbot.waitUntil(lambda: len(drawn) == 2, timeout=WAIT_MS)
+    assert drawn == [1, 19]
+
+
+def test_what_was_stopped_is_not_drawn_and_begins_at_once(qtbot, qapp, monkeypatch):
+    monkeypatch.setattr(pace, "PERIOD_MS", 50)
+    drawn = []
+    owner = pace.QObject()
+    paced = pace.Pace(lambda: drawn.append(1), owner)
+
+    paced.ask()
+    paced.ask()
+    paced.stop()
+    paced.ask()
+
+    assert len(drawn) == 2
