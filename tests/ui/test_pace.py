@@ -7,11 +7,12 @@ WAIT_MS = 60_000
 
 def test_a_burst_is_drawn_first_and_last(qtbot, qapp, monkeypatch):
     monkeypatch.setattr(pace, "PERIOD_MS", 50)
-    state, drawn = 0, []
+    asked, drawn = [], []
     owner = pace.QObject()
-    paced = pace.Pace(lambda: drawn.append(state), owner)
+    paced = pace.Pace(lambda: drawn.append(asked[-1]), owner)
 
-    for state in range(1, 20):
+    for i in range(1, 20):
+        asked.append(i)
         paced.ask()
 
     assert drawn == [1]
