@@ -80,6 +80,8 @@ def opened(
     session = Session.open(path, _runner(settings), settings, read_only)
     session.desk.status.connect(_Progress())
     session.message.connect(lambda level, text: say(text) if level in ("info", "warning") else None)
+    for note in session.notes:
+        say(note)
     try:
         yield session
     finally:

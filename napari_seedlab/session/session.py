@@ -108,6 +108,7 @@ class Session:
         self._sources: dict[int, files.ArraySource] = {}
         self._region_sources: dict[int, files.ArraySource] = {}
         self._interrupted: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()  # what was found while opening, one line each
         self.labelling = Labelling(self)
         self.strokes = Strokes(self)
         self.desk = Desk(project, runner, self.settings.random_state)
@@ -156,6 +157,7 @@ class Session:
         self.labelling.restore(project.get_state("place"))
         place = project.get_state("scan")
         self.current_scan = place if place in self.scans else next(iter(self.scans), None)
+        self.notes = (*project.notes, *project.changed_sources())
         if not self.read_only:
             self._leftovers.look(project)
 

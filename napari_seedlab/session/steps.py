@@ -101,9 +101,9 @@ def _scan_params(session: Session, project: Project, folder: Path, pool: str) ->
     """Write the region table of every split scan of a pool; returns the job's ``scans`` list."""
     scans = []
     for scan in session.scans_of(pool):
-        source = project.regions_source(scan.id)
-        if source is None:
+        if project.regions_source(scan.id) is None:
             continue
+        source = project.raster_snapshot(scan.id, folder)  # later repairs do not reach the job
         table = f"regions-{scan.id}.npz"
         files.save_arrays(folder / table, **project.regions(scan.id).columns())
         scans.append(

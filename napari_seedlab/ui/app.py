@@ -138,6 +138,8 @@ class SeedlabUi(QObject):
         if session is not None:
             self._connect(session)
             self.mode.set_classes({c.key: c.id for c in session.scheme})
+            for note in session.notes:
+                self.say(note, "warning")
             if session.read_only:
                 self.say(f"{session.name} is open read-only: {session.holder} writes it.", "warning")
         else:
