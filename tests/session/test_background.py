@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
 import tifffile
 
+from napari_seedlab import jobs
 from napari_seedlab.core import (
     JobCancelled,
     JobError,
@@ -223,6 +225,20 @@ def test_a_handed_over_job_is_running_until_its_process_should_have_come(tmp_pat
     assert adopt(tmp_path).state is JobState.QUEUED
 
 
+def test_the_app_marks_what_it_hands_over_before_it_lets_the_project_go(tmp_path, monkeypatch):
+    sent = []
+    link = SimpleNamespace(send=sent.append, start=bool, end=bool, join=bool, process=None)
+    monkeypatch.setattr(jobs.cluster, "Link", lambda *_: link)
+    runner = ClusterRunner()
+    for job_id in ("net-1", "import-2"):
+        (tmp_path / job_id).mkdir()
+        runner.submit(JobRequest(job_id, "m:f", {}), tmp_path / job_id)
+    runner.close(["net-1", "net-0"], timeout=0)
+    assert job_folder.is_handed_over(tmp_path / "net-1")
+    assert not job_folder.is_handed_over(tmp_path / "import-2")
+    assert sent[-1]["op"] == "close"
+
+
 AT_EXIT = """
 import atexit, sys, threading
 from napari_seedlab.jobs import {runner}
@@ -381,14 +397,16 @@ def test_a_runner_that_cannot_close_does_not_keep_the_project(faked, desk):
 
 def test_answers_that_wait_for_the_disk_are_saved_before_the_project_closes(faked, desk):
     session, runner = faked
-    held = threading.Event()
+    held, followed = threading.Event(), []
     session.desk.do(lambda project: held.wait(10))
+    session.saved.connect(lambda event: session.desk.do(lambda p: followed.append(p.events()[-1].uuid)))
     for seed in range(1, 9):
         session.answer(4, [seed])
     threading.Timer(0.3, held.set).start()
     closed_in_time(session)
     again = desk.open(InlineRunner())
     assert [again.label(seed).class_id for seed in range(1, 9)] == [4] * 8
+    assert len(followed) == 8, "what a commit asked for was not done"
     assert not runner.of("refit"), "a job was started while the project closed"
 
 
