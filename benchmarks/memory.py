@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,9 +23,6 @@ import psutil
 from napari_seedlab.files import read_json
 from napari_seedlab.ui import hands, judge
 from napari_seedlab.ui.autoplay import Player
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SAMPLE_S = 0.25
 LIMIT_MIB = 5 * 1024
@@ -100,17 +97,16 @@ class ScanPlayer(Player):
         self.memory.step = name
         return super().step(name)
 
-    def open_and_split(self, path: Path, recipe: Mapping[str, Any]) -> None:
+    def open_and_split(self, path: Path, dark: bool) -> None:
         """Open a scan, split it, wait for its map."""
         with self.step("open"):
             self.session.import_scan(path)
             hands.wait_until(lambda: self.ui.layers.shown is not None, "the scan")
         self.picture("open")
         with self.step("split"):
-            if recipe:
-                self.session.split(recipe=recipe)
-            else:
-                self.button("project", "split")
+            if dark:
+                hands.click(self.ui.docks["project"].dark)
+            self.button("project", "split")
             hands.wait_until(lambda: self.session.regions(1) is not None, "the seeds", SLOW_S)
         with self.step("embed and map"):
             hands.wait_until(lambda: self.session.layout is not None, "the map", SLOW_S)
@@ -155,9 +151,7 @@ class ScanPlayer(Player):
         self.picture("trained")
 
 
-def play_scan(
-    path: Path, recipe: Mapping[str, Any], screenshots: Path | None, n_answers: int = 20
-) -> dict[str, Any]:
+def play_scan(path: Path, dark: bool, screenshots: Path | None, n_answers: int = 20) -> dict[str, Any]:
     """Play the story on a scan in a window of 1366 × 768; returns what was measured and found."""
     import napari
 
@@ -173,7 +167,7 @@ def play_scan(
             ui.bind(_session(Path(folder) / "scan.seedlab"))
             player = ScanPlayer(viewer, ui, screenshots)
             player.meter.start()
-            player.open_and_split(path, recipe)
+            player.open_and_split(path, dark)
             player.search()
             player.answer_and_train(n_answers)
             player.memory.step = "export"
@@ -224,7 +218,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         scan = a.scan or _bed(Path(folder))
         begun = time.perf_counter()
-        values = play_scan(scan, {"dark_objects": True} if a.dark else {}, a.pictures)
+        values = play_scan(scan, a.dark, a.pictures)
         values.pop("manifest")
     line = {"benchmark": "memory", "scan": scan.name, "load1": round(os.getloadavg()[0], 2), **values}
     line |= {"total_s": round(time.perf_counter() - begun), "limit_mib": LIMIT_MIB}

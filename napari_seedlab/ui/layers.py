@@ -69,6 +69,7 @@ class SeedlabLayers:
         self.shown: Shown | None = None
         self._colours: tuple[SeedColours, SeedColours] | None = None
         self._outlines_only = False
+        self.dark_seeds = False  # what the preview takes for seed
 
     # -- finding and making -------------------------------------------------------------------
     def find(self, kind: str) -> Layer | None:
@@ -283,7 +284,7 @@ class SeedlabLayers:
         return float(low), float(high)
 
     def preview(self, threshold: float | None) -> None:
-        """Show what lies above a grey value; None takes the preview away."""
+        """Show what a grey value parts off; None takes the preview away."""
         layer = self.find("preview")
         if threshold is None or self.shown is None:
             self._drop("preview")
@@ -296,7 +297,7 @@ class SeedlabLayers:
             )
             layer.editable = False
             self._put("preview", layer)
-        layer.data.threshold = threshold
+        layer.data.threshold, layer.data.dark = threshold, self.dark_seeds
         layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def show_tissue(

@@ -138,8 +138,11 @@ class ProjectDock(QScrollArea):
         self.automatic.setChecked(True)
         self.automatic.setToolTip("The grey value that parts seed from air is found from the histogram")
         self.automatic.toggled.connect(self._ui.slot(self._threshold_moved))
+        self.dark = QCheckBox("Dark", body)
+        self.dark.setToolTip("Seeds are darker than what is around them, as pores are")
+        self.dark.toggled.connect(self._ui.slot(self._threshold_moved))
         self.preview = QCheckBox("Preview", body)
-        self.preview.setToolTip("Show what lies above the threshold")
+        self.preview.setToolTip("Show what the threshold takes for seed")
         self.preview.toggled.connect(self._ui.slot(self._threshold_moved))
         self.slider = QSlider(Qt.Orientation.Horizontal, body)
         self.slider.setRange(0, SLIDER_STEPS)
@@ -150,6 +153,7 @@ class ProjectDock(QScrollArea):
         self.grey.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         checks, slide = QHBoxLayout(), QHBoxLayout()
         checks.addWidget(self.automatic, 1)
+        checks.addWidget(self.dark)
         checks.addWidget(self.preview)
         slide.addWidget(self.slider, 1)
         slide.addWidget(self.grey)
@@ -237,7 +241,15 @@ class ProjectDock(QScrollArea):
         self.guide.say(text, kind)
         has_scan = session is not None and session.current_scan is not None
         writable = session is not None and not session.read_only
-        for widget in (self.split, self.automatic, self.preview, self.sigma, self.radius, self.minimum):
+        for widget in (
+            self.split,
+            self.automatic,
+            self.dark,
+            self.preview,
+            self.sigma,
+            self.radius,
+            self.minimum,
+        ):
             widget.setEnabled(has_scan and writable)
         self.slider.setEnabled(has_scan and writable and not self.automatic.isChecked())
         self.add_scan.setEnabled(writable)
@@ -276,6 +288,7 @@ class ProjectDock(QScrollArea):
         manual = not self.automatic.isChecked()
         self.slider.setEnabled(manual and self.split.isEnabled())
         self.grey.setText(f"{self._slider_grey():.4g}" if manual and self._ui.layers.shown else "auto")
+        self._ui.layers.dark_seeds = self.dark.isChecked()
         if self.preview.isChecked() and not manual:
             self._ui.preview_automatic(self.recipe())
         else:
@@ -284,6 +297,8 @@ class ProjectDock(QScrollArea):
     def recipe(self) -> dict[str, Any]:
         """What the fields say, in the words of a split recipe."""
         recipe: dict[str, Any] = {"sigma_px": float(self.sigma.value())}
+        if self.dark.isChecked():
+            recipe["dark_objects"] = True
         if (threshold := self.threshold()) is not None:
             recipe["threshold"] = threshold
         if self.radius.value():

@@ -130,13 +130,13 @@ class LutView:
 
 
 class ThresholdView:
-    """1 where an image is above a grey value: the preview of a split."""
+    """1 where an image is above a grey value, or below it for dark seeds: the preview of a split."""
 
     ndim = 3
     dtype = np.dtype(np.uint8)
 
     def __init__(self, image: ArrayLike, threshold: float) -> None:
-        self._image, self.threshold = image, threshold
+        self._image, self.threshold, self.dark = image, threshold, False
         self.shape = tuple(image.shape)
 
     @property
@@ -145,7 +145,8 @@ class ThresholdView:
         return int(np.prod(self.shape))
 
     def __getitem__(self, key: Any) -> npt.NDArray[np.uint8]:
-        return (np.asarray(self._image[full_key(key, self.shape)]) > self.threshold).astype(np.uint8)
+        grey = np.asarray(self._image[full_key(key, self.shape)])
+        return (grey < self.threshold if self.dark else grey > self.threshold).astype(np.uint8)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[(slice(None),) * 3], dtype)

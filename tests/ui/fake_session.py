@@ -92,6 +92,7 @@ class FakeSession:
     def __init__(self, folder: Path, split: bool = True, scans: bool = True) -> None:
         self.path, self.name = folder / "demo.seedlab", "demo"
         self.read_only, self.holder, self.annotator, self.follow_up = False, "", "ada", False
+        self.notes = ()
         self.scheme, self.tissues = GRAIN_SCHEME, TISSUE_SCHEME
         self.calls: list[tuple] = []
         volume, regions = tray()

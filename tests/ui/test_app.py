@@ -93,6 +93,21 @@ def test_the_heatmap_comes_with_one_scale(ui, session, qtbot):
     assert clear[3] == 0 and top[3] == 1
 
 
+def test_dark_seeds_are_split_and_previewed_as_such(ui, session, qtbot):
+    dock = ui.docks["project"]
+    assert "dark_objects" not in dock.recipe()
+    dock.dark.setChecked(True)
+    dock.automatic.setChecked(False)
+    dock.preview.setChecked(True)
+    try:
+        assert dock.recipe()["dark_objects"] is True
+        assert ui.layers.find("preview").data.dark
+    finally:
+        dock.preview.setChecked(False)
+        dock.automatic.setChecked(True)
+        dock.dark.setChecked(False)
+
+
 def test_each_step_says_what_comes_next(ui, session, tmp_path):
     guide = ui.docks["project"].guide
     ui.bind(FakeSession(tmp_path, scans=False))

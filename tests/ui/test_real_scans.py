@@ -14,19 +14,19 @@ PICTURES = os.environ.get("SEEDLAB_PICTURES")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("name", "recipe", "least", "most"),
+    ("name", "dark", "least", "most"),
     [
-        ("barley_spike_l1", {}, 35, 60),
-        ("cement_128", {"dark_objects": True}, 200, 2000),
-        ("citrus_oil_glands", {}, 4000, 9000),
+        ("barley_spike_l1", False, 35, 60),
+        ("cement_128", True, 200, 2000),
+        ("citrus_oil_glands", False, 4000, 9000),
     ],
 )
-def test_a_real_scan_goes_through_the_whole_story(qapp, name, recipe, least, most):
+def test_a_real_scan_goes_through_the_whole_story(qapp, name, dark, least, most):
     path = SCANS / f"{name}.tif"
     if not path.exists():
         pytest.skip(f"{path} is not here: the real scans are not part of the repository")
 
-    found = play_scan(path, recipe, Path(PICTURES) / name if PICTURES else None)
+    found = play_scan(path, dark, Path(PICTURES) / name if PICTURES else None)
 
     assert least <= found["n_seeds"] <= most
     assert found["answers"] == 20

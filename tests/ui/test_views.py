@@ -55,7 +55,10 @@ def test_a_plane_of_regions_shows_on_every_band():
 
 def test_threshold_and_planes():
     image = np.arange(24).reshape(2, 3, 4)
-    np.testing.assert_array_equal(ThresholdView(image, 13)[1], image[1] > 13)
+    view = ThresholdView(image, 13)
+    np.testing.assert_array_equal(view[1], image[1] > 13)
+    view.dark = True
+    np.testing.assert_array_equal(view[1], image[1] < 13)
     view = PlaneView((2, 3, 4))
     view.set_plane(1, 2, np.full((2, 4), 5, np.uint8))
     assert view[:, 2, :].min() == 5
