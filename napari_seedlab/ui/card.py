@@ -69,8 +69,10 @@ class CutsView(QWidget):
             painter.drawRect(box)
             if len(self._images) == 3:
                 painter.setFont(small)
-                painter.setPen(self._theme.color("dim"))
-                painter.drawText(box.adjusted(4, 2, -2, -2), CUT_NAMES[i])
+                strip = QRectF(box.left(), box.top(), edge, painter.fontMetrics().height() + 4)
+                painter.fillRect(strip, QColor(0, 0, 0, 140))  # so that it is read on any grey
+                painter.setPen(QColor(200, 204, 210))
+                painter.drawText(strip.adjusted(4, 2, -2, -2), CUT_NAMES[i])
         if not self._images:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(self._theme.color("panel"))

@@ -36,7 +36,7 @@ NAMES = {
     "strokes": "Strokes",
 }
 RIM, FOCUS_RIM = 2, 3  # voxels; one less where seeds are small
-TINY_SEED, TINY_FOCUS = 12, 0.45  # voxels across below which the rim is all there is; its opacity then
+TINY_SEED, TINY_FOCUS = 12, 0.75  # voxels across below which the rim is all there is; its opacity then
 N_HEAT = 32  # colours of the heatmap
 DIMMED = 0.55  # opacity of the scan below a heatmap
 SMALL_SEED = 40  # voxels across
