@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
 Cell = str | int | float | None
 
+WRITTEN_END = "\r\n"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "␀", "＝", "＋", "－", "＠")
 ESCAPED = (*FORMULA, "'")
 
@@ -46,8 +46,16 @@ def cell_text(value: Cell) -> str:
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     r"""A table as UTF-8 with ``\n`` line ends; equal tables give equal bytes."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator=WRITTEN_END)  # so that cells with either sign are quoted
     writer.writerow([safe_text(name) for name in header])
     writer.writerows([cell_text(value) for value in row] for row in rows)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
+    return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+class _Lines(list[str]):
+    """Takes rows of a CSV writer, ends each with a line feed."""
+
+    def write(self, row: str) -> None:
+        """Keep one row."""
+        self.append(row.removesuffix(WRITTEN_END) + "\n")

@@ -143,18 +143,25 @@ def _write_all(folder: Path, contents: dict[str, bytes]) -> None:
 
 
 def _attach(snapshot: ExportSnapshot, folder: Path) -> Iterator[Progress]:
-    total = len(snapshot.attachments)
-    for done, (name, origin) in enumerate(sorted(snapshot.attachments.items())):
+    for name in snapshot.attachments:
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts:
             raise InputError(name, "cannot be the name of an attachment", "Use a plain name")
-        place = folder.joinpath(*parts)
+    origins = [f for name, path in sorted(snapshot.attachments.items()) for f in _files(name, Path(path))]
+    for done, (name, origin) in enumerate(origins):
+        place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if Path(origin).is_dir():
-            shutil.copytree(origin, place)
-        else:
-            shutil.copyfile(origin, place)
-        yield Progress(done + 1, total, "copying archives")
+        shutil.copyfile(origin, place)
+        yield Progress(done + 1, len(origins), "copying archives")
+
+
+def _files(name: str, origin: Path) -> list[tuple[str, Path]]:
+    """Name in the export and path of a file, or of every file of a folder."""
+    if not origin.is_dir():
+        return [(name, origin)]
+    return [
+        (f"{name}/{p.relative_to(origin).as_posix()}", p) for p in sorted(origin.rglob("*")) if p.is_file()
+    ]
 
 
 def _write_manifest(snapshot: ExportSnapshot, folder: Path) -> Generator[Progress, None, int]:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_seedlab.core import EventKind, InputError, LabelState, Modality, canonical_json
+from napari_seedlab.core import EventKind, InputError, LabelState, Modality, answers_of, canonical_json
 from napari_seedlab.io.csv_text import Cell, csv_bytes
 from napari_seedlab.io.plain_files import UNSURE
 from napari_seedlab.io.snapshot import ExportSnapshot, event_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from napari_seedlab.core import ClassScheme, RegionTable, Scan
 
@@ -121,7 +121,13 @@ def _label_columns(snapshot: ExportSnapshot) -> list[tuple[str, str, str]]:
 
 
 def _class_ids(snapshot: ExportSnapshot) -> tuple[int, ...]:
-    return snapshot.probabilities.class_ids if snapshot.probabilities else snapshot.scheme.ids
+    tables = snapshot.probabilities
+    return all_class_ids([t.class_ids for t in tables]) if tables else snapshot.scheme.ids
+
+
+def all_class_ids(parts: Iterable[Iterable[int]]) -> tuple[int, ...]:
+    """Class ids of several tables, each once, as the first names them."""
+    return tuple(dict.fromkeys(class_id for part in parts for class_id in part))
 
 
 def _seed_ids(snapshot: ExportSnapshot) -> list[int]:
@@ -131,23 +137,18 @@ def _seed_ids(snapshot: ExportSnapshot) -> list[int]:
 
 def _label_rows(snapshot: ExportSnapshot) -> Iterator[list[Cell]]:
     places, predicted, scored = _places(snapshot), _predictions(snapshot), _scores(snapshot)
-    empty: list[Cell] = [None] * (2 + len(_class_ids(snapshot)))
-    p_model = snapshot.probabilities.model_id if snapshot.probabilities else None
-    a_model = snapshot.anomaly.model_id if snapshot.anomaly else None
+    empty: list[Cell] = [None] * (3 + len(_class_ids(snapshot)))
     for seed in _seed_ids(snapshot):
         place = places.get(seed)
         facts = snapshot.seeds.get(seed)
-        guess, score = predicted.get(seed), scored.get(seed)
         yield [
             seed,
             facts.lot if facts else "",
             place.scan.id if place else None,
             place.scan.facts.name if place else "",
             *_answer(snapshot, seed),
-            *(guess or empty),
-            p_model if guess else None,
-            score,
-            a_model if score is not None else None,
+            *predicted.get(seed, empty),
+            *scored.get(seed, (None, None)),
             facts.alias_of if facts else None,
             int(facts.archived) if facts else 0,
             *_geometry(place),
@@ -193,22 +194,27 @@ def _places(snapshot: ExportSnapshot) -> dict[int, _Place]:
 
 
 def _predictions(snapshot: ExportSnapshot) -> dict[int, list[Cell]]:
-    """Seed → predicted class id and name, then one probability per class."""
-    table = snapshot.probabilities
-    if table is None:
-        return {}
-    best = table.p.argmax(axis=1) if table.p.size else np.zeros(0, int)
-    rows = {}
-    for seed, row, top in zip(table.seeds.tolist(), table.p, best.tolist(), strict=True):
-        class_id = table.class_ids[top]
-        cells: list[Cell] = [class_id, class_name(snapshot.scheme, class_id)]
-        rows[seed] = [*cells, *(round(float(p), 6) for p in row)]
+    """Seed → predicted class id and name, one probability per class, model."""
+    columns = _class_ids(snapshot)
+    rows: dict[int, list[Cell]] = {}
+    for table in snapshot.probabilities:
+        best = table.p.argmax(axis=1) if table.p.size else np.zeros(0, int)
+        at = [table.class_ids.index(c) if c in table.class_ids else None for c in columns]
+        for seed, row, top in zip(table.seeds.tolist(), table.p, best.tolist(), strict=True):
+            class_id = table.class_ids[top]
+            p: list[Cell] = [None if i is None else round(float(row[i]), 6) for i in at]
+            head: list[Cell] = [class_id, class_name(snapshot.scheme, class_id)]
+            rows.setdefault(seed, [*head, *p, table.model_id])
     return rows
 
 
-def _scores(snapshot: ExportSnapshot) -> dict[int, float]:
-    table = snapshot.anomaly
-    return dict(zip(table.seeds.tolist(), map(float, table.scores), strict=True)) if table else {}
+def _scores(snapshot: ExportSnapshot) -> dict[int, tuple[Cell, Cell]]:
+    """Seed → score and model."""
+    rows: dict[int, tuple[Cell, Cell]] = {}
+    for table in snapshot.anomaly:
+        for seed, score in zip(table.seeds.tolist(), table.scores.tolist(), strict=True):
+            rows.setdefault(seed, (float(score), table.model_id))
+    return rows
 
 
 def _event_rows(snapshot: ExportSnapshot) -> Iterator[list[Cell]]:
@@ -219,9 +225,8 @@ def _event_rows(snapshot: ExportSnapshot) -> Iterator[list[Cell]]:
             yield [*head, *[None] * 9, payload.get("undoes")]
             continue
         asked = payload.get("suggestion") or {}
-        class_id = int(payload.get("class_id") or 0)
-        said: list[Cell] = [payload.get("state"), class_id, class_name(snapshot.scheme, class_id)]
-        for seed in payload.get("seeds", ()):
+        for seed, state, class_id in answers_of(payload):
+            said: list[Cell] = [state, class_id, class_name(snapshot.scheme, class_id)]
             yield [*head, seed, *said, *_asked(asked.get(str(seed)) or {}), None]
 
 

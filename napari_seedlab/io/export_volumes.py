@@ -12,13 +12,14 @@ from napari_seedlab.core import ClassScheme, LabelState, Modality, Progress, Sca
 from napari_seedlab.files import LazyArray, create_zarr, open_array
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
 
     from napari_seedlab.io.snapshot import ExportSnapshot
 
+MAX_SPAN = 2**24  # region ids that a lookup table may cover: 64 MiB
 SLAB = 16  # planes; the chunk of the Zarr arrays along z
 CHUNK = (SLAB, 256, 256)
 BIG = 2**32 - 2**25  # bytes from which a TIFF needs 64-bit offsets
@@ -30,24 +31,56 @@ def write_volumes(snapshot: ExportSnapshot, scan: Scan, stem: str, folder: Path)
     Instances carry seed ids, classes carry class ids; 0 = nothing.
     """
     raster = open_array(snapshot.regions_sources[scan.id])
-    for kind, table in _lookups(snapshot, scan.id).items():
+    for kind, lookup in _lookups(snapshot, scan.id).items():
         name = f"{stem}_{kind}"
-        yield from _write_tiff(folder / f"{name}.ome.tif", raster, table, scan)
-        yield from _write_zarr(folder / f"{name}.ome.zarr", raster, table, scan, kind)
+        yield from _write_tiff(folder / f"{name}.ome.tif", raster, lookup, scan)
+        yield from _write_zarr(folder / f"{name}.ome.zarr", raster, lookup, scan, kind)
         if kind == "classes":
             _name_classes(folder / f"{name}.ome.zarr", snapshot.scheme)
 
 
-def _lookups(snapshot: ExportSnapshot, scan: int) -> dict[str, npt.NDArray[Any]]:
+def _lookups(snapshot: ExportSnapshot, scan: int) -> dict[str, _Lookup]:
     """Region id → class id, and → seed id, in the smallest unsigned type that holds them."""
     table = snapshot.regions[scan]
-    n = int(table.region.max(initial=0)) + 1
-    seeds, classes = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    seeds[table.region] = table.seed
-    for region, seed in zip(table.region.tolist(), table.seed.tolist(), strict=True):
-        label = snapshot.labels.get(seed)
-        classes[region] = label.class_id if label and label.state is LabelState.LABELLED else 0
-    return {"classes": _smallest(classes, np.uint8), "instances": _smallest(seeds, np.uint16)}
+    labels = [snapshot.labels.get(seed) for seed in table.seed.tolist()]
+    classes = [x.class_id if x and x.state is LabelState.LABELLED else 0 for x in labels]
+    return {
+        "classes": _Lookup(table.region, _smallest(np.asarray(classes, np.int64), np.uint8)),
+        "instances": _Lookup(table.region, _smallest(table.seed, np.uint16)),
+    }
+
+
+class _Lookup:
+    """A value for each region id, 0 for ids without one.
+
+    Region ids of a project can be far apart, so that a table of all ids up to the largest may not fit
+    into memory: ids that lie close together are looked up in a table, others by bisection.
+
+    Parameters
+    ----------
+    region : (n,) int32
+        Region ids, ascending.
+    values : (n,) unsigned int
+    """
+
+    def __init__(self, region: npt.NDArray[np.int32], values: npt.NDArray[Any]) -> None:
+        self.dtype = values.dtype
+        self._region, self._values = region, values
+        self._first = int(region[0]) if len(region) else 1
+        span = int(region[-1]) - self._first + 1 if len(region) else 0
+        self._near: npt.NDArray[Any] | None = None
+        if span <= MAX_SPAN:
+            self._near = np.zeros(span + 1, values.dtype)  # entry 0: no region
+            self._near[region - self._first + 1] = values
+
+    def __call__(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[Any]:
+        """The values of a piece of a region raster."""
+        if self._near is not None:
+            known = (ids >= self._first) & (ids < self._first + len(self._near) - 1)
+            return self._near[np.where(known, ids - (self._first - 1), 0)]
+        row = np.minimum(np.searchsorted(self._region, ids), len(self._region) - 1)
+        values: npt.NDArray[Any] = np.where(self._region[row] == ids, self._values[row], 0)
+        return values.astype(self.dtype)
 
 
 def _smallest(values: npt.NDArray[np.int64], least: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
@@ -56,17 +89,12 @@ def _smallest(values: npt.NDArray[np.int64], least: type[np.unsignedinteger[Any]
     return values.astype(fits)
 
 
-def _planes(
-    raster: LazyArray, table: npt.NDArray[Any], seen: Callable[[int], None]
-) -> Iterator[npt.NDArray[Any]]:
+def _planes(raster: LazyArray, lookup: _Lookup) -> Iterator[npt.NDArray[Any]]:
     for start in range(0, raster.shape[0], SLAB):
-        slab = raster[start : start + SLAB]
-        known = (slab > 0) & (slab < len(table))
-        yield from table[np.where(known, slab, 0)]
-        seen(start)
+        yield from lookup(raster[start : start + SLAB])
 
 
-def _write_tiff(path: Path, raster: LazyArray, table: npt.NDArray[Any], scan: Scan) -> Iterator[Progress]:
+def _write_tiff(path: Path, raster: LazyArray, lookup: _Lookup, scan: Scan) -> Iterator[Progress]:
     """Plane by plane with zlib; our own OME-XML, without the random ids that tifffile would add."""
     import tifffile
 
@@ -78,9 +106,9 @@ def _write_tiff(path: Path, raster: LazyArray, table: npt.NDArray[Any], scan: Sc
         "metadata": None,
         "software": "napari-seedlab",
     }
-    with tifffile.TiffWriter(path, bigtiff=raster.size * table.itemsize > BIG) as writer:
-        text: bytes | None = ome_xml(path.name, raster.shape, table.dtype, scan).encode()
-        for z, plane in enumerate(_planes(raster, table, lambda _: None)):
+    with tifffile.TiffWriter(path, bigtiff=raster.size * lookup.dtype.itemsize > BIG) as writer:
+        text: bytes | None = ome_xml(path.name, raster.shape, lookup.dtype, scan).encode()
+        for z, plane in enumerate(_planes(raster, lookup)):
             writer.write(plane, description=text, contiguous=False, **options)
             text = None
             if z % SLAB == SLAB - 1:
@@ -108,17 +136,13 @@ def ome_xml(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], scan: Scan)
     )
 
 
-def _write_zarr(
-    path: Path, raster: LazyArray, table: npt.NDArray[Any], scan: Scan, kind: str
-) -> Iterator[Progress]:
+def _write_zarr(path: Path, raster: LazyArray, lookup: _Lookup, scan: Scan, kind: str) -> Iterator[Progress]:
     """One level, slab by slab, with metadata of OME-Zarr 0.5."""
     yield Progress(0, raster.shape[0], f"writing {path.name}")
     path.mkdir()
-    target = create_zarr(path / "0", raster.shape, CHUNK, table.dtype)
+    target = create_zarr(path / "0", raster.shape, CHUNK, lookup.dtype)
     for start in range(0, raster.shape[0], SLAB):
-        slab = raster[start : start + SLAB]
-        known = (slab > 0) & (slab < len(table))
-        target[start : start + SLAB] = table[np.where(known, slab, 0)]
+        target[start : start + SLAB] = lookup(raster[start : start + SLAB])
         yield Progress(start, raster.shape[0], f"writing {path.name}")
     _write_group(path, {"version": "0.5", "multiscales": [multiscales(kind, scan)]})
 

@@ -46,14 +46,11 @@ def read_labels_csv(
         different classes. The line names the row, counted from 1 at the header.
     """
     name = shown_name(path)
-    rows = list(_table(name, read_text(path), ("seed", "class")))
+    rows = [row for row in _table(name, read_text(path), ("seed", "class")) if plain_text(row[1]["class"])]
     _check_seeds(name, rows, set(known_seeds))
     found: dict[int, tuple[int | str, int]] = {}
     for number, cells in rows:
-        text = plain_text(cells["class"])
-        if not text:
-            continue
-        said = _class(name, number, text, scheme)
+        said = _class(name, number, plain_text(cells["class"]), scheme)
         seed = int(cells["seed"])
         before, where = found.setdefault(seed, (said, number))
         if before != said:

@@ -72,8 +72,9 @@ class ExportSnapshot:
         By seed: ``annotator``, ``utc``, ``suggestion`` (strategy, reason, inclusion_p, model_id) or None.
     events : tuple of Event
         The whole journal.
-    probabilities, anomaly : optional
-        Predictions of the active models.
+    probabilities, anomaly : tuples of tables
+        Predictions of the active models, one table per pool of seeds; of two rows about a seed the
+        first counts.
     suggestions : mapping
         By seed: what is asked next, same keys as ``suggestion`` above.
     attachments : mapping of str to str
@@ -92,8 +93,8 @@ class ExportSnapshot:
     labels: Mapping[int, Label] = field(default_factory=dict)
     label_facts: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
-    probabilities: ClassProbabilities | None = None
-    anomaly: AnomalyTable | None = None
+    probabilities: tuple[ClassProbabilities, ...] = ()
+    anomaly: tuple[AnomalyTable, ...] = ()
     suggestions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     attachments: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,15 +116,15 @@ def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
         "events": [event_to_json(event) for event in snapshot.events],
         "suggestions": {k: dict(v) for k, v in snapshot.suggestions.items()},
         "attachments": dict(snapshot.attachments),
-        "probabilities": None,
-        "anomaly": None,
+        "probabilities": [
+            {"class_ids": list(t.class_ids), "model_id": t.model_id} for t in snapshot.probabilities
+        ],
+        "anomaly": [{"model_id": t.model_id} for t in snapshot.anomaly],
     }
-    if (p := snapshot.probabilities) is not None:
-        arrays.update({"probabilities/seeds": p.seeds, "probabilities/p": p.p})
-        value["probabilities"] = {"class_ids": list(p.class_ids), "model_id": p.model_id}
-    if (a := snapshot.anomaly) is not None:
-        arrays.update({"anomaly/seeds": a.seeds, "anomaly/scores": a.scores})
-        value["anomaly"] = {"model_id": a.model_id}
+    for i, p in enumerate(snapshot.probabilities):
+        arrays.update({f"probabilities/{i}/seeds": p.seeds, f"probabilities/{i}/p": p.p})
+    for i, a in enumerate(snapshot.anomaly):
+        arrays.update({f"anomaly/{i}/seeds": a.seeds, f"anomaly/{i}/scores": a.scores})
     save_arrays(folder / ARRAYS, **arrays)
     write_json(folder / JSON, value)
 
@@ -131,7 +132,6 @@ def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
 def read_snapshot(folder: Path) -> ExportSnapshot:
     """The snapshot of :func:`write_snapshot`."""
     value, arrays = read_json(folder / JSON), load_arrays(folder / ARRAYS)
-    p, a = value["probabilities"], value["anomaly"]
     grain, tissue = (scheme_from_json(s) for s in value["schemes"])
     regions: dict[int, dict[str, npt.NDArray[Any]]] = {}
     for key, column in arrays.items():
@@ -151,14 +151,25 @@ def read_snapshot(folder: Path) -> ExportSnapshot:
         labels={seed: Label(seed, LabelState(state), c) for seed, state, c in value["labels"]},
         label_facts={int(k): v for k, v in value["label_facts"].items()},
         events=tuple(event_from_json(e) for e in value["events"]),
-        probabilities=p
-        and ClassProbabilities(
-            arrays["probabilities/seeds"], arrays["probabilities/p"], tuple(p["class_ids"]), p["model_id"]
+        probabilities=tuple(
+            ClassProbabilities(
+                *_columns(arrays, f"probabilities/{i}", "p"), tuple(t["class_ids"]), t["model_id"]
+            )
+            for i, t in enumerate(value["probabilities"])
         ),
-        anomaly=a and AnomalyTable(arrays["anomaly/seeds"], arrays["anomaly/scores"], a["model_id"]),
+        anomaly=tuple(
+            AnomalyTable(*_columns(arrays, f"anomaly/{i}", "scores"), t["model_id"])
+            for i, t in enumerate(value["anomaly"])
+        ),
         suggestions={int(k): v for k, v in value["suggestions"].items()},
         attachments=value["attachments"],
     )
+
+
+def _columns(
+    arrays: Mapping[str, npt.NDArray[Any]], name: str, column: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    return arrays[f"{name}/seeds"], arrays[f"{name}/{column}"]
 
 
 def scheme_to_json(scheme: ClassScheme) -> dict[str, Any]:

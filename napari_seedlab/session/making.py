@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab import files
-from napari_seedlab.core import GRAIN_SCHEME, InputError, ProjectDamaged
+from napari_seedlab.core import GRAIN_SCHEME, InputError, LabelState, ProjectDamaged
 from napari_seedlab.session.desk import Step
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_seedlab.core import ClassScheme, JobRequest, JobResult
-    from napari_seedlab.io import ClassProbabilities
+    from napari_seedlab.io import AnomalyTable, ClassProbabilities
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
@@ -29,7 +30,8 @@ def new_project(path: Path, source: Path | None = None, classes: Path | None = N
     else:
         project = _from_export(path, source)
     with project:
-        return {"project": str(project.path), "classes": {c.id: c.name for c in project.scheme("grain")}}
+        classes_of = {c.id: c.name for c in project.scheme("grain")}
+        return {"project": str(project.path), "classes": classes_of, "notes": project.changed_sources()}
 
 
 def _from_export(path: Path, source: Path) -> Project:
@@ -40,7 +42,9 @@ def _from_export(path: Path, source: Path) -> Project:
     export = io.read_export(source)
     attached = export.folder / ATTACHMENTS
     rasters = {s.id: tree for s in export.scans if (tree := attached / f"rasters/{s.id}.zarr").is_dir()}
-    return Project.create_from(path, export.events, attached / "blobs", rasters, export.project_uuid)
+    return Project.create_from(
+        path, export.events, attached / "blobs", rasters, export.project_uuid, attached
+    )
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -55,37 +59,69 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 
 def label_from_table(session: Session, path: Path) -> dict[str, Any]:
-    """Answer from a CSV with the columns seed and class; one event per class."""
+    """Answer from a CSV with the columns seed and class, in one event: all or nothing, one undo.
+
+    Seeds that were merged into another or that no region shows any more may be named: an answer about
+    the first goes to the survivor, one about the second is kept.
+    """
     from napari_seedlab import io
 
-    known = [s for s, seed in session.seeds.items() if not seed.archived and seed.alias_of is None]
-    answers = io.read_labels_csv(path, session.scheme, known)
+    answers = io.read_labels_csv(path, session.scheme, session.seeds)
+    if not answers:
+        raise InputError(path.name, "has no row with a class", "Write seed,class rows")
+    session.refuse_if_blocked()
     by_class: dict[int | str, list[int]] = defaultdict(list)
     for seed, said in answers:
         by_class[said].append(seed)
-    for said, seeds in by_class.items():
-        session.answer(said, seeds)
-    session.desk.do(lambda project: None).result()
-    if session.labelling.failed:
-        raise InputError(session.name, session.labelling.failed, "Nothing more was labelled")
+    said_of = [
+        (seeds, LabelState.UNSURE, 0) if isinstance(said, str) else (seeds, LabelState.LABELLED, said)
+        for said, seeds in by_class.items()
+    ]
+
+    def save(project: Project) -> None:
+        event = project.label_many(said_of, session.annotator)
+        session.reload_labels(project)
+        session.saved.emit(event)
+
+    session.desk.do(save).result()
+    for pool in session.pools_of(seed for seed, _ in answers):
+        session.refit(pool)
     return {"labels": len(answers), "counts": {str(k): v for k, v in session.counts().items()}}
 
 
-def write_predictions(session: Session, to: Path) -> dict[str, Any]:
-    """Write seed, predicted class and probabilities of the shown model as CSV."""
-    from napari_seedlab.io.csv_text import csv_bytes
+def write_predictions(session: Session, to: Path, pool: str | None = None) -> dict[str, Any]:
+    """Write seed, predicted class and probabilities of the shown models as CSV.
 
-    shown = session.predictions
-    if shown is None:
+    Parameters
+    ----------
+    session : Session
+        Open.
+    to : Path
+        CSV; replaced when it exists.
+    pool : str, optional
+        Only its seeds; else those of all pools.
+    """
+    from napari_seedlab.io.csv_text import csv_bytes
+    from napari_seedlab.io.export_tables import all_class_ids, class_name
+
+    shown = [t for p in _pools(session) if pool in (None, p) and (t := session.predictions_of(p)) is not None]
+    if not shown:
         raise InputError("predict", "there is no model", "Train one first")
-    names = [session.scheme.by_id(c).name for c in shown.class_ids]
-    rows: list[list[Any]] = [
-        [int(seed), int(best), session.scheme.by_id(int(best)).name, *map(float, p)]
-        for seed, best, p in zip(shown.seeds, shown.best, shown.p, strict=True)
-    ]
-    head = ["seed", "class_id", "class", *(f"p_{name}" for name in names)]
-    files.atomic_write(to, csv_bytes(head, rows))
-    return {"rows": len(rows), "model": shown.model_id, "file": str(to)}
+    class_ids = all_class_ids(table.class_ids for table in shown)
+    rows: dict[int, list[Any]] = {}
+    for table in shown:
+        for seed, best in zip(table.seeds.tolist(), table.best.tolist(), strict=True):
+            p = table.of(seed)
+            cells = [seed, best, class_name(session.scheme, best), *map(p.get, class_ids), table.model_id]
+            rows.setdefault(seed, cells)
+    head = ["seed", "class_id", "class", *(f"p_{class_name(session.scheme, c)}" for c in class_ids), "model"]
+    files.atomic_write(to, csv_bytes(head, [rows[seed] for seed in sorted(rows)]))
+    return {"rows": len(rows), "model": ", ".join(t.model_id for t in shown), "file": str(to)}
+
+
+def _pools(session: Session) -> list[str]:
+    """Pools of the project, that of the first scan first."""
+    return list(dict.fromkeys(str(session.scans[scan].facts.modality) for scan in sorted(session.scans)))
 
 
 def check_project(path: Path) -> dict[str, Any]:
@@ -109,7 +145,7 @@ def export_step(session: Session, to: Path) -> Step:
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         from napari_seedlab import io
 
-        io.write_snapshot(_snapshot(session, project), folder)
+        io.write_snapshot(_snapshot(session, project, folder), folder)
         return {"to": str(to)}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
@@ -119,31 +155,35 @@ def export_step(session: Session, to: Path) -> Step:
     return Step("export", "napari_seedlab.io.export:run", prepare, adopt, lane="background")
 
 
-def _probabilities(session: Session) -> ClassProbabilities | None:
+def _probabilities(session: Session) -> tuple[ClassProbabilities, ...]:
     from napari_seedlab.io import ClassProbabilities
 
-    shown = session.predictions
-    if shown is None:
-        return None
-    return ClassProbabilities(shown.seeds, shown.p, shown.class_ids, shown.model_id)
+    shown = filter(None, map(session.predictions_of, _pools(session)))
+    return tuple(ClassProbabilities(t.seeds, t.p, t.class_ids, t.model_id) for t in shown)
 
 
-def _snapshot(session: Session, project: Project) -> Any:
-    from dataclasses import asdict
+def _anomaly(session: Session) -> tuple[AnomalyTable, ...]:
+    from napari_seedlab.io import AnomalyTable
 
+    found = filter(None, map(session.anomalies.get, _pools(session)))
+    return tuple(AnomalyTable(t.seeds, t.score.astype("f8"), t.model_id) for t in found)
+
+
+def _snapshot(session: Session, project: Project, folder: Path) -> Any:
+    """The present state, frozen: what the window does meanwhile does not reach the export."""
     from napari_seedlab import io
 
     scans = tuple(project.scans())
-    rasters = {s.id: source for s in scans if (source := project.regions_source(s.id)) is not None}
-    odd = session.anomaly
-    attachments = {f"blobs/{sha}.npz": str(path) for sha, path in project.blob_paths().items()}
+    split = [s.id for s in scans if project.regions_source(s.id) is not None]
+    rasters = {scan: project.raster_snapshot(scan, folder) for scan in split}
+    attachments = project.attach(folder / "attached")
     attachments |= {f"rasters/{scan}.zarr": source.path for scan, source in rasters.items()}
     return io.ExportSnapshot(
         project_uuid=project.uuid,
         scheme=project.scheme("grain"),
         tissue_scheme=project.scheme("tissue"),
         scans=scans,
-        image_sources={s.id: project.scan_source(s.id) for s in scans},
+        image_sources={s.id: project.stored_source(s.id) for s in scans},
         regions_sources=rasters,
         regions={scan: project.regions(scan) for scan in rasters},
         seeds=project.seeds(),
@@ -151,7 +191,7 @@ def _snapshot(session: Session, project: Project) -> Any:
         label_facts=project.label_facts(),
         events=tuple(project.events()),
         probabilities=_probabilities(session),
-        anomaly=None if odd is None else io.AnomalyTable(odd.seeds, odd.score.astype("f8"), odd.model_id),
+        anomaly=_anomaly(session),
         suggestions={s.seed: asdict(s) for s in session.queue},
         attachments=attachments,
     )

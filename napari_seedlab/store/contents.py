@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,12 @@ class Contents:
             return {sha: self._blobs.path(sha) for sha in journal.blob_names(connection)}
 
     def attach(self, folder: Path) -> dict[str, str]:
-        """Freeze in `folder` what the events do not say and :meth:`Project.create_from` takes back.
+        """What the events do not say and :meth:`Project.create_from` takes back.
+
+        Parameters
+        ----------
+        folder : Path
+            What may be replaced meanwhile is frozen there (hard links).
 
         Returns
         -------
@@ -67,31 +71,33 @@ class Contents:
             ``state.json``. What is missing or was replaced meanwhile is left out.
         """
         frozen = {}
-        for name, path in self._all().items():
+        for name, path in self._replaceable().items():
+            if not path.exists():
+                continue
             target = folder / name
-            os.makedirs(target.parent, exist_ok=True)
-            if path.is_dir():
-                link_tree(path, target)
-                frozen[name] = str(target)
-            elif path.is_file():
-                try:
-                    link_file(path, target)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    raise write_failed(target, error) from error
-                frozen[name] = str(target)
-        return frozen
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_tree(path, target) if path.is_dir() else link_file(path, target)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise write_failed(target, error) from error
+            frozen[name] = str(target)
+        return frozen | {name: str(path) for name, path in self._immutable().items() if path.exists()}
 
-    def _all(self) -> dict[str, Path]:
+    def _immutable(self) -> dict[str, Path]:
+        """What is never written again and never goes: blobs and copies of scans."""
+        with self._database.reading() as connection:
+            texts = list(connection.execute(select(schema.scans.c.source)).scalars())
+        copies = filter(None, (is_inside(json.loads(text)["path"]) for text in texts))
+        found = {f"{SCANS}{name}": within(self._folder.scans, name) for name in copies}
+        return found | {f"blobs/{sha}.npz": path for sha, path in self.blob_paths().items()}
+
+    def _replaceable(self) -> dict[str, Path]:
         place = self._folder
-        found = {f"blobs/{sha}.npz": path for sha, path in self.blob_paths().items()}
         with self._database.reading() as connection:
             models = list(connection.execute(select(schema.models.c.folder)).scalars())
             arrays = connection.execute(select(schema.arrays.c.name, schema.arrays.c.file)).all()
-            texts = list(connection.execute(select(schema.scans.c.source)).scalars())
-        found |= {f"models/{name}": within(place.models, name) for name in models}
+        found = {f"models/{name}": within(place.models, name) for name in models}
         found |= {f"arrays/{n}{Path(file).suffix}": within(place.arrays, file) for n, file in arrays}
-        copies = filter(None, (is_inside(json.loads(text)["path"]) for text in texts))
-        found |= {f"{SCANS}{name}": within(place.scans, name) for name in copies}
         return found | {place.state.name: place.state}

@@ -164,9 +164,8 @@ def sound_state(path: Path) -> dict[str, Any]:
     """What of a remembered place can be taken up; empty when nothing."""
     try:
         value = read_json(path)
-        place = value["place"]
-        [Suggestion(**entry) for entry in place["queue"]]
-        sorted(place["typical"])
+        known = {int(Suggestion(**entry).seed) for entry in value["place"]["queue"]}
+        known.add(value["place"]["current_seed"])
         return {key: value[key] for key in ("place", "scan") if key in value}
     except (ProjectDamaged, LookupError, TypeError, ValueError):
         return {}

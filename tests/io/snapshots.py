@@ -105,13 +105,21 @@ def state(folder):
             ),
             (EventKind.UNDO, {"undoes": 2}),
         ),
-        probabilities=ClassProbabilities(
-            np.asarray([1, 2]),
-            np.asarray([[0.1, 0.2, 0.6, 0.1], [0.25] * 4], np.float32),
-            (1, 2, 3, 4),
-            "head-1",
+        probabilities=(
+            ClassProbabilities(
+                np.asarray([1, 2]),
+                np.asarray([[0.1, 0.2, 0.6, 0.1], [0.25] * 4], np.float32),
+                (1, 2, 3, 4),
+                "head-1",
+            ),
+            ClassProbabilities(
+                np.asarray([1, 4]), np.asarray([[1, 0], [0.25, 0.75]], np.float32), (2, 3), "net-2"
+            ),
         ),
-        anomaly=AnomalyTable(np.asarray([2, 70_000]), np.asarray([0.5, np.nan]), "fcdd-1"),
+        anomaly=(
+            AnomalyTable(np.asarray([2, 70_000]), np.asarray([0.5, np.nan]), "fcdd-1"),
+            AnomalyTable(np.asarray([2, 4]), np.asarray([9, 0.125]), "fcdd-2"),
+        ),
         suggestions={70_000: {"strategy": "typiclust", "reason": "typical", "inclusion_p": 1.0}},
         attachments={"blobs/a.npz": str(folder / "blob"), "regions/r.zarr": str(folder / "tree")},
     )

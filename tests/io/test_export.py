@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from snapshots import CUBE, FACTS, state
+from snapshots import CUBE, FACTS, chain, state
 
-from napari_seedlab.core import GRAIN_SCHEME, InputError, JobRequest, ProjectError, Scan
+from napari_seedlab.core import GRAIN_SCHEME, EventKind, InputError, JobRequest, ProjectError, Scan
 from napari_seedlab.files import file_hash, open_array, write_json
 from napari_seedlab.io import (
     describe,
@@ -22,6 +22,7 @@ from napari_seedlab.io import (
     write_snapshot,
 )
 from napari_seedlab.io import export as module
+from napari_seedlab.io import export_volumes as module_volumes
 from napari_seedlab.io.export import scan_stem
 from napari_seedlab.io.export_tables import tables
 
@@ -85,8 +86,16 @@ def test_one_row_for_each_seed(exported):
     assert (table[1]["asked_reason"], table[1]["inclusion_p"]) == ("between normal and dead", "0.25")
     assert (table[70_000]["asked_reason"], table[70_000]["state"]) == ("typical", "none")
     assert (table[1]["p_dead"], table[1]["predicted_class"], table[1]["model"]) == ("0.6", "dead", "head-1")
-    assert (table[4]["p_dead"], table[4]["model"]) == ("", "")
+    assert (table[9]["p_dead"], table[9]["model"]) == ("", "")
     assert (table[2]["anomaly_score"], table[70_000]["anomaly_score"]) == ("0.5", "")
+
+
+def test_each_pool_has_its_predictions_and_scores(exported):
+    table = {int(r["seed"]): r for r in rows(exported / "labels.csv")}
+    cells = ("p_normal", "p_abnormal", "p_dead", "predicted_class", "model")
+    assert [table[4][c] for c in cells] == ["", "0.25", "0.75", "dead", "net-2"]
+    assert (table[4]["anomaly_score"], table[4]["anomaly_model"]) == ("0.125", "fcdd-2")
+    assert (table[1]["model"], table[2]["anomaly_model"]) == ("head-1", "fcdd-1")  # the first table counts
 
 
 def test_places_are_in_voxels_and_um(exported):
@@ -332,3 +341,27 @@ def test_the_job_writes_the_export(snapshot, tmp_path):
     assert result.values["rows"] == 5 and result.values["files"] == len(
         read_export(tmp_path / "out").attachments
     ) + sum(1 for p in (tmp_path / "out").rglob("*") if p.is_file() and "attachments" not in p.parts)
+
+
+@pytest.mark.parametrize("first", [11, 2**31 - 100])
+@pytest.mark.parametrize("span", [module_volumes.MAX_SPAN, 0], ids=["table", "bisection"])
+def test_large_region_ids_need_no_large_table(first, span, snapshot, monkeypatch):
+    monkeypatch.setattr(module_volumes, "MAX_SPAN", span)
+    table = snapshot.regions[1]
+    moved = replace(table, region=np.asarray([first, first + 1, first + 9], np.int32))
+    lookups = module_volumes._lookups(replace(snapshot, regions={1: moved}), 1)
+    ids = np.asarray([[0, first, first + 1], [first + 9, first + 5, first + 10]], np.int32)
+    assert lookups["instances"](ids).tolist() == [[0, 1, 2], [70_000, 0, 0]]
+    assert lookups["classes"](ids).tolist() == [[0, 3, 0], [0, 0, 0]]
+    near = lookups["instances"]._near
+    assert near is None if span == 0 else len(near) == 11
+
+
+def test_unequal_answers_of_one_event_have_their_own_rows(snapshot):
+    payload = {"seeds": [1, 2], "state": "labelled", "class_id": 0, "said": [["labelled", 3], ["unsure", 0]]}
+    changed = replace(snapshot, events=chain((EventKind.LABEL, payload)))
+    table = list(csv.DictReader(tables(changed)["events.csv"].decode().splitlines()))
+    assert [(r["seed"], r["state"], r["class"]) for r in table] == [
+        ("1", "labelled", "dead"),
+        ("2", "unsure", ""),
+    ]

@@ -3,7 +3,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from napari_seedlab.core import GRAIN_SCHEME, ClassScheme, InputError, SeedClass
@@ -26,8 +26,9 @@ def table(folder, content, name="labels.csv"):
         "seed,class\n2,dead\n1,normal\n3,unsure\n",
         "\ufeffseed,class\r\n2,3\r\n1,1\r\n3,Unsure\r\n",
         'note,Class,Seed\n"a, ""b""\nc",dead,2\n,normal,1\n,unsure,3\n,,4\n\n,normal,1\n',
+        "seed,class\n2,dead\n1,normal\n3,unsure\n99,\n98, \n",
     ],
-    ids=["plain", "excel", "quoted"],
+    ids=["plain", "excel", "quoted", "others without a class"],
 )
 def test_answers_are_read(text, tmp_path):
     assert read_labels_csv(table(tmp_path, text), GRAIN_SCHEME, SEEDS) == [(1, 1), (2, 3), (3, "unsure")]
@@ -126,6 +127,7 @@ CELLS = st.one_of(
 
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=2), max_size=6))
+@example([["", "\r"], ["a\rb", "c\nd"]])
 def test_tables_read_back(rows):
     header, *read = csv.reader(io.StringIO(csv_bytes(("a", "b"), rows).decode(), newline=""))
     assert header == ["a", "b"]

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -44,6 +45,17 @@ def rewritten(events, kind, change):
     return out
 
 
+def attached(project, folder, meanwhile=lambda: None):
+    """The attachments of an export; what goes on `meanwhile` does not show in them."""
+    named = project.attach(folder / "frozen")
+    meanwhile()
+    for name, path in named.items():
+        target = folder / "attached" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if os.path.isdir(path) else shutil.copyfile)(path, target)
+    return folder / "attached"
+
+
 def put(*keys, value):
     def change(payload):
         for key in keys[:-1]:
@@ -72,8 +84,7 @@ def test_names_in_foreign_events_cannot_leave_the_folder(case, project, tmp_path
     (victim / "mine").write_bytes(b"mine")
     raster = {1: project.regions_source(1).path}
     events = rewritten(project.events(), *ESCAPES[case])
-    frozen = tmp_path / "frozen"
-    project.attach(frozen)
+    frozen = attached(project, tmp_path)
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(ProjectDamaged, match=r"event \d+|blob") as caught:
         Project.create_from(tmp_path / "Q.seedlab", events, project.path / "blobs", raster, attached=frozen)
@@ -155,12 +166,14 @@ def test_models_caches_copies_and_place_come_along(project, tmp_path):
     create_zarr(tmp_path / "h.zarr", (2, 3, 4), (2, 3, 4), "f2")[...] = 7
     project.put_tree("heat-1", tmp_path / "h.zarr")
     asked = Suggestion("u", 3, 0.5, "margin", "because", 1.0)
-    place = {"queue": [vars(asked)], "current_seed": 3, "typical": ["ct"], "rounds": {"ct": 1}}
+    place = {"queue": [vars(asked)], "current_seed": 3}
     project.set_state("place", place)
     project.set_state("scan", scan)
-    frozen, before = tmp_path / "frozen", state_of(project)
-    names = project.attach(frozen)
-    project.put_arrays("head-ct", seed=[2], p=[[0.1, 0.9]])  # what goes on meanwhile does not show
+    before, frozen = (
+        state_of(project),
+        attached(project, tmp_path, lambda: project.put_arrays("head-ct", seed=[2], p=[[0.1, 0.9]])),
+    )
+    names = [str(p.relative_to(frozen)) for p in frozen.rglob("*") if p.is_file()]
     with project.__class__.create_from(
         tmp_path / "Q.seedlab", project.events(), frozen / "blobs",
         {1: project.regions_source(1).path}, project.uuid, frozen,
@@ -181,8 +194,7 @@ def test_models_caches_copies_and_place_come_along(project, tmp_path):
 
 @pytest.mark.parametrize("state", [[], {"place": 1}, {"place": {"queue": [{"x": 1}]}}, {"scan": 1}])
 def test_a_senseless_place_is_left(state, project, tmp_path):
-    frozen = tmp_path / "frozen"
-    project.attach(frozen)
+    frozen = attached(project, tmp_path)
     (frozen / "state.json").unlink(missing_ok=True)
     write_json(frozen / "state.json", state)
     with Project.create_from(tmp_path / "Q", project.events(), frozen / "blobs", attached=frozen) as again:
