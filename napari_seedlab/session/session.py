@@ -27,11 +27,10 @@ from napari_seedlab.core import (
     Settings,
     Suggestion,
 )
-from napari_seedlab.session import making, repair, steps
+from napari_seedlab.session import caches, making, repair, steps
 from napari_seedlab.session.desk import Desk, Step, Task
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
-from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
 from napari_seedlab.session.strokes import Strokes
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab.core import Event
     from napari_seedlab.jobs import Runner
+    from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
     from napari_seedlab.store import Project
 
 
@@ -153,34 +153,13 @@ class Session:
         self.seeds, self.labels, self.facts = project.seeds(), project.labels(), project.label_facts()
         self.models = tuple(project.models())
         for pool in {str(s.facts.modality) for s in self.scans.values()}:
-            self._load_pool(project, pool)
+            caches.load_pool(self, project, pool)
         self.labelling.restore(project.get_state("place"))
         place = project.get_state("scan")
         self.current_scan = place if place in self.scans else next(iter(self.scans), None)
         self.notes = (*project.notes, *project.changed_sources())
         if not self.read_only:
             self._leftovers.look(project)
-
-    def _load_pool(self, project: Project, pool: str) -> None:
-        if (a := project.get_arrays(f"embedding-{pool}")) is not None:
-            self.embeddings[pool] = Embedding(a["seed"], a["vector"], a["key"])
-        if (a := project.get_arrays(f"layout-{pool}")) is not None:
-            self.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
-        if (a := project.get_arrays(f"head-{pool}")) is not None:
-            self.heads[pool] = Predictions(a["seed"], a["p"], self.scheme.ids, str(a["model"]))
-        if (a := project.get_arrays(f"anomaly-{pool}")) is not None:
-            heat = {s.id: t for s in self.scans_of(pool) if (t := project.tree_source(f"heat-{s.id}"))}
-            low, high = map(float, a["scale"])
-            self.anomalies[pool] = AnomalyScores(a["seed"], a["score"], (low, high), str(a["model"]), heat)
-        self._load_net(project, pool)
-
-    def _load_net(self, project: Project, pool: str) -> None:
-        self.nets.pop(pool, None)
-        for card in self.models:
-            if card.active and card.kind == "net" and card.config.get("pool") == pool:
-                a = project.get_arrays(f"probabilities-{card.id}")
-                if a is not None:
-                    self.nets[pool] = Predictions(a["seed"], a["p"], card.class_ids, card.id)
 
     # -- what is there ------------------------------------------------------------------------
     @property
@@ -539,7 +518,7 @@ class Session:
         """Read the model cards and the active predictions again."""
         self.models = tuple(project.models())
         for pool in {str(s.facts.modality) for s in self.scans.values()}:
-            self._load_net(project, pool)
+            caches.load_net(self, project, pool)
         self.models_changed.emit()
         self.predictions_changed.emit()
 

@@ -61,6 +61,15 @@ def chain(*entries):
     return tuple(events)
 
 
+ASKED = {
+    "uuid": "s1",
+    "strategy": "margin",
+    "reason": "between normal and dead",
+    "inclusion_p": 0.25,
+    "model_id": "head-1",
+}
+
+
 def state(folder):
     """Two scans, five seeds, labels of every state, predictions, scores and a journal."""
     ct, ct_table = regions(1, [11, 12, 13], [1, 2, 70_000], (5, 6, 7))
@@ -74,13 +83,6 @@ def state(folder):
     (folder / "blob").write_bytes(b"strokes")
     (folder / "tree").mkdir()
     (folder / "tree" / "leaf").write_bytes(b"leaf")
-    asked = {
-        "uuid": "s1",
-        "strategy": "margin",
-        "reason": "between normal and dead",
-        "inclusion_p": 0.25,
-        "model_id": "head-1",
-    }
     return ExportSnapshot(
         project_uuid="p-1",
         scheme=GRAIN_SCHEME,
@@ -96,12 +98,12 @@ def state(folder):
             4: Label(4, LabelState.NOT_WHOLE),
             9: Label(9, LabelState.LABELLED, 1),
         },
-        label_facts={1: {"sequence": 2, "annotator": "=anna", "utc": "2026-01-02", "suggestion": asked}},
+        label_facts={1: {"sequence": 2, "annotator": "=anna", "utc": "2026-01-02", "suggestion": ASKED}},
         events=chain(
             (EventKind.SCAN, {"scan": 1}),
             (
                 EventKind.LABEL,
-                {"seeds": [1, 2], "state": "labelled", "class_id": 3, "suggestion": {"1": asked}},
+                {"seeds": [1, 2], "state": "labelled", "class_id": 3, "suggestion": {"1": ASKED}},
             ),
             (EventKind.UNDO, {"undoes": 2}),
         ),

@@ -1,0 +1,36 @@
+"""Results of models that a project keeps: read again when it opens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
+
+if TYPE_CHECKING:
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.store import Project
+
+
+def load_pool(session: Session, project: Project, pool: str) -> None:
+    """Read vectors, map, predictions and scores of a pool, those that are there."""
+    if (a := project.get_arrays(f"embedding-{pool}")) is not None:
+        session.embeddings[pool] = Embedding(a["seed"], a["vector"], a["key"])
+    if (a := project.get_arrays(f"layout-{pool}")) is not None:
+        session.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
+    if (a := project.get_arrays(f"head-{pool}")) is not None:
+        session.heads[pool] = Predictions(a["seed"], a["p"], session.scheme.ids, str(a["model"]))
+    if (a := project.get_arrays(f"anomaly-{pool}")) is not None:
+        heat = {s.id: t for s in session.scans_of(pool) if (t := project.tree_source(f"heat-{s.id}"))}
+        low, high = map(float, a["scale"])
+        session.anomalies[pool] = AnomalyScores(a["seed"], a["score"], (low, high), str(a["model"]), heat)
+    load_net(session, project, pool)
+
+
+def load_net(session: Session, project: Project, pool: str) -> None:
+    """Read the predictions of the active network of a pool, where there is one."""
+    session.nets.pop(pool, None)
+    for card in session.models:
+        if card.active and card.kind == "net" and card.config.get("pool") == pool:
+            a = project.get_arrays(f"probabilities-{card.id}")
+            if a is not None:
+                session.nets[pool] = Predictions(a["seed"], a["p"], card.class_ids, card.id)
