@@ -7,6 +7,7 @@ seeds' radius, and a top counts as a seed only when it rises far enough above th
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -120,9 +121,38 @@ class SplitRecipe:
         if unknown:
             raise InputError("split recipe", f"unknown field {unknown[0]!r}", "Remove it")
         known = dict(value)
+        for name, entry in value.items():
+            _require_kind(name, entry)
         if "spacing" in known:
             known["spacing"] = tuple(float(s) for s in known["spacing"])
         return cls(**known)
+
+
+WHOLE, OPTIONAL = (
+    ("n_levels", "min_voxels"),
+    ("threshold", "seed_radius", "fill_voids_fraction", "min_voxels"),
+)
+
+
+def _require_kind(name: str, value: object) -> None:
+    """Raise InputError unless a field of a recipe has the kind of value that it needs."""
+    if value is None and name in OPTIONAL:
+        return
+    if name == "dark_objects":
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif name == "spacing":
+        fits, wanted = isinstance(value, list | tuple) and all(map(_is_number, value)), "a list of numbers"
+    elif name in WHOLE:
+        fits, wanted = _is_number(value) and isinstance(value, int), "a whole number"
+    else:
+        fits, wanted = _is_number(value), "a number"
+    if not fits:
+        remedy = f"Use {wanted}" + (" or null" if name in OPTIONAL else "")
+        raise InputError("split recipe", f"{name} is {str(value)[:40]!r}", remedy)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,8 @@ def test_recipe_survives_json():
 
     assert SplitRecipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
     assert SplitRecipe.from_json({}) == SplitRecipe()
+    assert SplitRecipe.from_json({"threshold": None, "min_voxels": None}) == SplitRecipe()
+    assert SplitRecipe.from_json({"threshold": 3, "spacing": [2, 1, 1]}).threshold == 3
 
 
 @pytest.mark.parametrize(
@@ -225,6 +227,20 @@ def test_recipe_survives_json():
         {"spacing": (1, 0, 1)},
         {"clip_percentile": 10},
         {"colour": 1},
+        {"threshold": "high"},
+        {"threshold": float("nan")},
+        {"threshold": True},
+        {"threshold": [1]},
+        {"sigma_px": None},
+        {"smooth": "0.1"},
+        {"n_levels": 2.0},
+        {"min_voxels": 1.5},
+        {"dark_objects": 1},
+        {"dark_objects": "no"},
+        {"spacing": 1.0},
+        {"spacing": ["a", 1, 1]},
+        {"spacing": None},
+        {"seed_radius": {}},
     ],
     ids=str,
 )
