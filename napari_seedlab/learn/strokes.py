@@ -19,7 +19,7 @@ from napari_seedlab.core import InputError, JobResult, NotReady, Progress
 from napari_seedlab.learn import crops_io
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     import numpy.typing as npt
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1  # not painted: never background
 SIGMAS = (0.7, 1.0, 1.6, 3.5, 6.0)  # voxels
+BAND_SIGMAS = (1.0, 3.5)  # of the principal components of a cube
+N_COMPONENTS = 3
+N_SAMPLED = 1 << 14  # spectra that the components are found from
 N_HIDDEN = 24
 MAX_POINTS = 3000  # painted voxels that are learnt from; more are thinned per class
 N_ITERATIONS = 40  # of the fit; a warm start needs fewer
@@ -67,15 +70,15 @@ _heads: OrderedDict[str, StrokeHead] = OrderedDict()  # last head of a source, f
 _blas = ThreadpoolController()
 
 
-def slice_features(image: Floats) -> SliceFeatures:
+def slice_features(image: Floats, sigmas: Sequence[float] = SIGMAS) -> SliceFeatures:
     """Multiscale features of a slice (y, x): grey value; per scale smooth, band, edge and spot.
 
-    Sigmas of 0.7 to 6 voxels; each feature has mean 0 and standard deviation 1.
+    Sigmas in voxels; each feature has mean 0 and standard deviation 1.
     """
     grey = np.nan_to_num(np.asarray(image, np.float32))
     grey = (grey - grey.mean()) / max(float(grey.std()), 1e-6)
     columns, before = [grey], grey
-    for sigma in SIGMAS:
+    for sigma in sigmas:
         smooth = gaussian_filter(grey, sigma, mode="nearest", truncate=3)
         padded = np.pad(smooth, 1, mode="edge")
         up, down, left, right = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
@@ -91,6 +94,48 @@ def _standard(feature: Floats) -> Floats:
     spread = float(feature.std())
     out: Floats = (feature - feature.mean()) / np.float32(spread if spread > 1e-9 else 1.0)
     return out
+
+
+def band_images(cube: files.LazyArray) -> npt.NDArray[np.float32]:
+    """Mean over the bands and the first principal components of the spectra of a cube.
+
+    Parameters
+    ----------
+    cube : (band, y, x) array
+        Read band by band, twice; never held whole.
+
+    Returns
+    -------
+    (1 + n, 1, y, x) float32
+        `n` is at most three; the sign of a component is such that its largest weight is positive.
+    """
+    n_bands, height, width = cube.shape
+    step = max(1, int(np.sqrt(height * width / N_SAMPLED)))
+    sample = np.stack([_band(cube, b)[::step, ::step].ravel() for b in range(n_bands)]).astype(np.float64)
+    centre = sample.mean(1)
+    spread = sample - centre[:, None]
+    _, vectors = np.linalg.eigh(spread @ spread.T)
+    weights = vectors[:, ::-1][:, :N_COMPONENTS].T  # (n, band), the largest variance first
+    weights = weights * np.sign(weights[np.arange(len(weights)), np.abs(weights).argmax(1)])[:, None]
+    all_weights = np.vstack([np.full((1, n_bands), 1 / n_bands), weights]).astype(np.float32)
+    out = np.zeros((len(all_weights), height, width), np.float32)
+    for b in range(n_bands):
+        out += all_weights[:, b, None, None] * (_band(cube, b) - np.float32(centre[b]))
+    return out[:, None]
+
+
+def _band(cube: files.LazyArray, band: int) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(np.asarray(cube[band], np.float32))
+
+
+def _features_of(image: files.LazyArray, is_cube: bool, axis: int, index: int) -> SliceFeatures:
+    """Features of a slice of a volume, or of a cube seen as one plane thick."""
+    cut = tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))
+    if not is_cube:
+        return slice_features(np.asarray(image[cut]).squeeze(axis))
+    mean, *components = (view[cut].squeeze(axis) for view in band_images(image))
+    parts = [slice_features(mean), *(slice_features(c, BAND_SIGMAS) for c in components)]
+    return SliceFeatures(np.concatenate([part.values for part in parts]), parts[0].shape)
 
 
 def class_loss(logits: Floats, targets: npt.NDArray[np.integer]) -> tuple[float, npt.NDArray[np.float64]]:
@@ -226,10 +271,11 @@ def _cached_features(source: dict[str, Any], axis: int, index: int) -> tuple[Sli
     key = f"{name} {index}"
     if key not in _features:
         image = files.open_array(files.ArraySource.from_json(source))
-        if not 0 <= index < image.shape[axis]:
-            raise InputError("slice", f"{index} is not in 0–{image.shape[axis] - 1}", "Choose another slice")
-        cut = tuple(slice(index, index + 1) if a == axis else slice(None) for a in range(3))
-        _remember(_features, key, slice_features(np.asarray(image[cut]).squeeze(axis)))
+        is_cube = source["axes"][0] == "band"
+        length = (1, *image.shape[1:])[axis] if is_cube else image.shape[axis]
+        if not 0 <= index < length:
+            raise InputError("slice", f"{index} is not in 0–{length - 1}", "Choose another slice")
+        _remember(_features, key, _features_of(image, is_cube, axis, index))
     _features.move_to_end(key)
     return _features[key], name
 

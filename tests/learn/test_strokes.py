@@ -137,3 +137,60 @@ def test_thinning_keeps_every_class():
     assert (kept == 1).sum() == 5
     assert (kept == 0).sum() == strokes.MAX_POINTS // 2
     assert (kept >= 0).all()
+
+
+# -- hyperspectral cubes -----------------------------------------------------------------------------
+@pytest.fixture
+def tissue_cube(tissue_slice):
+    """Twelve bands in which two tissues differ by their spectra only; the first band is noise."""
+    rng = np.random.default_rng(1)
+    _, truth = tissue_slice
+    spectra = rng.normal(0, 30, (3, 12))
+    spectra -= spectra.mean(1, keepdims=True)  # the mean over the bands tells nothing
+    spectra[:, 0] = 0
+    cube = 200 + spectra[truth].transpose(2, 0, 1) + rng.normal(0, 15, (12, *truth.shape))
+    return cube.astype(np.float32), truth
+
+
+def cube_job(folder, cube, points, classes, axis=0, index=0):
+    folder.mkdir(exist_ok=True)
+    source = raw_source(folder / "cube.raw", cube) | {"axes": ["band", "y", "x"]}
+    params = {"image": source, "axis": axis, "index": index}
+    files.write_json(folder / "request.json", JobRequest("s", "strokes", params).to_json())
+    files.save_arrays(folder / "strokes.npz", **{"points": points, "class": np.asarray(classes, np.int8)})
+    return folder
+
+
+def test_strokes_on_a_cube_see_its_spectra(tmp_path, tissue_cube):
+    cube, truth = tissue_cube
+    folder = cube_job(tmp_path / "job", cube, *painted(truth))
+    finish(strokes.run(folder))
+    found = files.load_arrays(folder / "slice.npz")["classes"]
+    assert found.shape == truth.shape and (found == truth).mean() > 0.93
+
+
+def test_the_slices_of_a_cube_are_those_of_one_plane(tmp_path, tissue_cube):
+    cube, truth = tissue_cube
+    points = np.asarray([[0, 5], [0, 48]], np.int32)
+    folder = cube_job(tmp_path / "job", cube, points, truth[48, [5, 48]], axis=1, index=48)
+    finish(strokes.run(folder))
+    assert files.load_arrays(folder / "slice.npz")["classes"].shape == (1, 96)
+    with pytest.raises(InputError, match="0–0"):
+        finish(strokes.run(cube_job(tmp_path / "b", cube, points, [0, 1], axis=0, index=1)))
+
+
+def test_components_are_those_of_the_singular_values(tissue_cube):
+    cube, _ = tissue_cube
+    mean, *components = strokes.band_images(cube)[:, 0]
+    spectra = cube.reshape(len(cube), -1).T.astype(np.float64)
+    spectra -= spectra.mean(0)
+    left, values, _ = np.linalg.svd(spectra, full_matrices=False)
+    np.testing.assert_allclose(mean.ravel(), spectra.mean(1), atol=1e-3)
+    for i, component in enumerate(components):
+        expected = left[:, i] * values[i]
+        assert abs(np.corrcoef(expected, component.ravel())[0, 1]) > 0.999
+    np.testing.assert_array_equal(strokes.band_images(cube)[:, 0][1:], components)
+
+
+def test_a_cube_with_fewer_bands_than_components(tissue_cube):
+    assert strokes.band_images(tissue_cube[0][:2]).shape == (3, 1, 96, 96)
