@@ -177,6 +177,7 @@ def play_scan(path: Path, dark: bool, screenshots: Path | None, n_answers: int =
             ui.bind(None)
     finally:
         viewer.close()
+        hands.breathe()
     answer_ms = float(np.median(player.story.answer_ms or [0.0]))
     values |= {"seconds": player.story.seconds, "answer_ms": answer_ms, "lateness": lateness, **memory}
     return judge.rounded(values, 1)  # type: ignore[no-any-return]

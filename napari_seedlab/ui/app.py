@@ -212,11 +212,7 @@ class SeedlabUi(QObject):
     def add_dock(self, name: str, dock: QWidget) -> None:
         """Keep a dock up to date until it is destroyed."""
         self.docks[name] = dock
-        dock.destroyed.connect(partial(self._dock_gone, name, id(dock)))
-
-    def _dock_gone(self, name: str, ident: int, *_: object) -> None:
-        if id(self.docks.get(name)) == ident:
-            del self.docks[name]
+        dock.destroyed.connect(partial(_dock_gone, self.docks, name, id(dock)))
 
     def _tell(self, name: str, method: str, *args: object) -> None:
         """Call a method of a dock, where that dock is open."""
@@ -562,6 +558,12 @@ class SeedlabUi(QObject):
 
     def _write_on_canvas(self) -> None:
         write_on_canvas(self)
+
+
+def _dock_gone(docks: dict[str, QWidget], name: str, ident: int, *_: object) -> None:
+    """Forget a dock that Qt deleted; its owner may have gone before it."""
+    if id(docks.get(name)) == ident:
+        del docks[name]
 
 
 _OPEN: dict[int, SeedlabUi] = {}
