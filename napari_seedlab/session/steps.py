@@ -328,7 +328,7 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         metrics = _plain_metrics(result.values)
         card = ModelCard(
             model_id, "net", project.now(), class_ids, str(result.values.get("data_hash", "")),
-            config={"pool": pool, **settings}, metrics=metrics,
+            config={"pool": pool, **request.params["settings"]}, metrics=metrics,
             versions=dict(result.values.get("versions", {})),
         )  # fmt: skip
         project.register_model(card, {"net.safetensors": folder / "net.safetensors"})
@@ -377,7 +377,7 @@ def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         model_id = f"fcdd-{project.next_model_number('fcdd')}"
         card = ModelCard(
             model_id, "fcdd", project.now(), (), str(result.values.get("data_hash", "")),
-            config={"pool": pool, **settings}, metrics=_plain_metrics(result.values),
+            config={"pool": pool, **request.params["settings"]}, metrics=_plain_metrics(result.values),
             versions=dict(result.values.get("versions", {})),
         )  # fmt: skip
         project.register_model(card, {"fcdd.safetensors": folder / "fcdd.safetensors"})
