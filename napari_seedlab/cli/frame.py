@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_seedlab.core import JobState, SeedlabError, Settings, one_line
+from napari_seedlab.core import InputError, JobState, SeedlabError, Settings, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from napari_seedlab.core import JobStatus
     from napari_seedlab.session import Session
 
+logger = logging.getLogger(__name__)
 REFUSED = 1
 PROGRESS_EVERY_S = 0.5
 
@@ -27,6 +30,11 @@ def run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:
         values = work()
     except SeedlabError as error:
         say(str(error))
+        raise SystemExit(REFUSED) from None
+    except OSError as error:
+        logger.debug("refused by the drive", exc_info=True)
+        name = Path(os.fsdecode(error.filename)).name if isinstance(error.filename, str | bytes) else "file"
+        say(str(InputError(name, error.strerror or type(error).__name__, "Check the path and the drive")))
         raise SystemExit(REFUSED) from None
     except KeyboardInterrupt:
         say("Stopped.")
@@ -96,14 +104,11 @@ def _runner(settings: Settings) -> Any:
     return runner
 
 
-def ensure_embedding(session: Session) -> None:
-    """Compute the vectors that are missing."""
-    table_seeds = {
-        int(s)
-        for scan in session.scans_of(session.pool)
-        if (table := session.regions(scan.id)) is not None
-        for s in table.seed
-    }
-    known = session.embeddings.get(session.pool)
-    if known is None or set(known.seeds.tolist()) != table_seeds:
-        session.embed().wait()
+def look_at(session: Session, scan: int | None) -> None:
+    """Make a scan the current one; None leaves it."""
+    if scan is None:
+        return
+    if scan not in session.scans:
+        known = ", ".join(map(str, session.scans)) or "none"
+        raise InputError(f"--scan {scan}", "is not in this project", f"Its scans: {known}")
+    session.show_scan(scan)

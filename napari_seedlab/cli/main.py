@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_seedlab.cli.frame import ensure_embedding, opened, run
-from napari_seedlab.core import InputError, LabelState, NotReady
+from napari_seedlab.cli.frame import look_at, opened, run
+from napari_seedlab.core import InputError
 
 app = typer.Typer(
     name="seedlab",
@@ -23,6 +23,10 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last 
 Scheduler = Annotated[str, typer.Option(help="Address of a running dask scheduler.")]
 RandomState = Annotated[int, typer.Option(help="Same number, same answer.")]
 ScanOption = Annotated[int | None, typer.Option("--scan", help="Scan id; the current scan by default.")]
+PoolOption = Annotated[
+    int | None,
+    typer.Option("--scan", help="A scan of the kind that is meant; the current scan by default."),
+]
 
 
 @app.command()
@@ -136,11 +140,14 @@ def split(
 
 
 @app.command()
-def embed(project: ProjectArg, scheduler: Scheduler = "", as_json: Json = False) -> None:
+def embed(
+    project: ProjectArg, scan: PoolOption = None, scheduler: Scheduler = "", as_json: Json = False
+) -> None:
     """Compute the vectors of all seeds."""
 
     def work() -> dict[str, Any]:
         with opened(project, scheduler) as session:
+            look_at(session, scan)
             return session.embed().wait()
 
     run(work, as_json)
@@ -151,6 +158,7 @@ def map_(
     project: ProjectArg,
     method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
     n_clusters: Annotated[int | None, typer.Option(help="Found by itself when left out.")] = None,
+    scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
     as_json: Json = False,
@@ -161,7 +169,8 @@ def map_(
         if method not in ("umap", "pca"):
             raise InputError(f"--method {method}", "is not known", "Use umap or pca")
         with opened(project, scheduler, random_state) as session:
-            ensure_embedding(session)
+            look_at(session, scan)
+            session.embed().wait()
             return session.make_map(method, n_clusters).wait()
 
     run(work, as_json)
@@ -172,8 +181,9 @@ def suggest(
     project: ProjectArg,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
     strategy: Annotated[
-        str | None, typer.Option(help="default, typiclust, margin, anomaly or random.")
+        str | None, typer.Option(help="default, typiclust, margin, anomaly, novelty or random.")
     ] = None,
+    scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
     as_json: Json = False,
@@ -182,7 +192,8 @@ def suggest(
 
     def work() -> dict[str, Any]:
         with opened(project, scheduler, random_state) as session:
-            ensure_embedding(session)
+            look_at(session, scan)
+            session.embed().wait()
             drawn = session.draw(n, strategy).wait()["suggestions"]
             rows = [{"seed": s.seed, "score": s.score, "reason": s.reason} for s in drawn]
             return {"suggestions": rows}
@@ -211,6 +222,7 @@ def label(
 def train(
     project: ProjectArg,
     model: Annotated[str, typer.Option(help="head (seconds) or net (minutes).")] = "head",
+    scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
     as_json: Json = False,
@@ -221,7 +233,8 @@ def train(
         if model not in ("head", "net"):
             raise InputError(f"--model {model}", "is not known", "Use head or net")
         with opened(project, scheduler, random_state) as session:
-            ensure_embedding(session)
+            look_at(session, scan)
+            session.embed().wait()
             values = session.train(model).wait()
             return {k: v for k, v in values.items() if k != "suggestions"}
 
@@ -231,6 +244,7 @@ def train(
 @app.command()
 def anomaly(
     project: ProjectArg,
+    scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
     as_json: Json = False,
@@ -239,6 +253,7 @@ def anomaly(
 
     def work() -> dict[str, Any]:
         with opened(project, scheduler, random_state) as session:
+            look_at(session, scan)
             values = session.find_odd().wait()
             return {"model": values["model"], "scores": values["scores"]}
 
@@ -249,21 +264,20 @@ def anomaly(
 def predict(
     project: ProjectArg,
     to: Annotated[Path, typer.Option(help="CSV to write.")],
+    scan: PoolOption = None,
     scheduler: Scheduler = "",
     as_json: Json = False,
 ) -> None:
-    """Write class probabilities of all seeds."""
+    """Write class probabilities of all seeds, or of those of one kind of scan."""
 
     def work() -> dict[str, Any]:
         from napari_seedlab.session import making
 
         with opened(project, scheduler) as session:
-            ensure_embedding(session)
-            if any(x.state is LabelState.LABELLED for x in session.labels.values()):
-                session.draw(n=0).wait()
-            if session.predictions is None:
-                raise NotReady("predict", "nothing is labelled yet", "Label seeds of two classes first")
-            return making.write_predictions(session, to)
+            look_at(session, scan)
+            pool = None if scan is None else session.pool
+            making.predict_pools(session, pool)
+            return making.write_predictions(session, to, pool)
 
     run(work, as_json)
 

@@ -92,8 +92,11 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
     ------
     InputError
         The kind is unknown, there are no seeds, or the folder is in use.
+    ProjectError
+        The folder cannot be written.
     """
     from napari_seedlab.files import publish_tree
+    from napari_seedlab.files.atomic import write_failed
 
     to = Path(to)
     if kind not in KINDS:
@@ -102,12 +105,15 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
         raise InputError("number of seeds", f"is {n_seeds}", "Use at least 1")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(to, "is not an empty folder", "Name a new one")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as parent:
-        folder = Path(parent) / to.name
-        folder.mkdir()
-        name = _write_into(folder, kind, n_seeds, random_state)
-        publish_tree(folder, to)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as parent:
+            folder = Path(parent) / to.name
+            folder.mkdir()
+            name = _write_into(folder, kind, n_seeds, random_state)
+            publish_tree(folder, to)
+    except OSError as error:
+        raise write_failed(to, error) from error
     return to / name
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab import files
-from napari_seedlab.core import GRAIN_SCHEME, InputError, LabelState, ProjectDamaged
+from napari_seedlab.core import GRAIN_SCHEME, InputError, LabelState, NotReady, ProjectDamaged
 from napari_seedlab.session.desk import Step
 
 if TYPE_CHECKING:
@@ -87,6 +87,27 @@ def label_from_table(session: Session, path: Path) -> dict[str, Any]:
     for pool in session.pools_of(seed for seed, _ in answers):
         session.refit(pool)
     return {"labels": len(answers), "counts": {str(k): v for k, v in session.counts().items()}}
+
+
+def predict_pools(session: Session, pool: str | None = None) -> None:
+    """Fit the head of each pool (or of one) to the present answers, as far as there are enough.
+
+    Raises
+    ------
+    NotReady
+        No pool has predictions, and why.
+    """
+    why: NotReady | None = None
+    pools = [pool] if pool else _pools(session) or [session.pool]
+    for each in pools:
+        try:
+            session.embed(each).wait()
+            if any(session.label(s).state is LabelState.LABELLED for s in session.seeds_of(each)):
+                session.draw(n=0, pool=each).wait()
+        except NotReady as error:
+            why = why or error
+    if all(session.predictions_of(each) is None for each in pools):
+        raise why or NotReady("predict", "nothing is labelled yet", "Label seeds of two classes first")
 
 
 def write_predictions(session: Session, to: Path, pool: str | None = None) -> dict[str, Any]:

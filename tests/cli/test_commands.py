@@ -2,10 +2,13 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tifffile
 
 N_SEEDS = 30
 
@@ -79,12 +82,18 @@ def test_the_main_path(folder):
         (("new", "q", "--from", "tray"), "tray"),
         (("predict", "fresh", "--to", "x.csv"), "split"),
         (("sample", "--kind", "mri", "--to", "x"), "mri"),
+        (("sample", "--kind", "ct", "--n-seeds", "3", "--to", "unknown.csv/x"), "x: could not be written"),
+        (("predict", "p", "--to", "missing/x.csv"), "x.csv"),
+        (("split", "p", "--recipe", "wrong.json"), "threshold is 'high'"),
+        (("embed", "p", "--scan", "7"), "--scan 7"),
+        (("suggest", "p", "--strategy", "luck"), "novelty"),
     ],
     ids=lambda v: " ".join(map(str, v[:2])) if isinstance(v, tuple) else None,
 )
 def test_refusals_are_one_line(folder, args, names):
     (folder / "empty.npy").write_bytes(b"")
     (folder / "unknown.csv").write_text("seed,class\n1,normal\n99999,dead\n")
+    (folder / "wrong.json").write_text('{"threshold": "high"}')
     double = [{"id": 1, "name": n, "color": "#112233", "key": n[0]} for n in ("normal", "dead")]
     (folder / "double.json").write_text(json.dumps({"classes": double}))
     if not (folder / "fresh").exists():
@@ -95,6 +104,27 @@ def test_refusals_are_one_line(folder, args, names):
     assert (code, stdout) == (1, ""), stderr
     assert len(lines) == 1 and names in lines[0] and len(lines[0]) <= 200
     assert values("check", folder / "p")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b.csv"), "b.csv: Permission denied"),
+        (OSError(28, "No space left on device"), "file: No space left on device"),
+        (OSError("odd"), "file: OSError"),
+    ],
+)
+def test_what_the_drive_refuses_is_one_line(error, line, capsys):
+    from napari_seedlab.cli.frame import run
+
+    def work():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        run(work, as_json=True)
+    shown = capsys.readouterr()
+    assert caught.value.code == 1 and shown.out == ""
+    assert shown.err.startswith(line) and shown.err.count("\n") == 1
 
 
 def _is_path(text):
@@ -120,3 +150,49 @@ def test_every_command_is_in_the_readme():
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     names = [c.name or c.callback.__name__ for c in app.registered_commands]
     assert [n for n in names if f"seedlab {n}" not in readme] == []
+
+
+def test_the_pool_of_a_scan_is_chosen_by_its_id(folder):
+    """A flat second scan beside the volume: each command works on the kind of scan that is named."""
+    p = folder / "two"
+    values("new", p)
+    values("import", p, folder / "tray" / "scan.tif")
+    values("split", p, "--scan", 1)
+    np.save(folder / "flat.npy", tifffile.imread(folder / "tray" / "scan.tif").max(0))
+    flat = values("import", p, folder / "flat.npy", "--modality", "image")["scan"]
+    n_flat = values("split", p, "--scan", flat)["n_seeds"]
+    assert values("embed", p, "--scan", flat)["n_seeds"] == n_flat
+    assert values("map", p, "--method", "pca", "--scan", flat)["n_seeds"] == n_flat
+    first = values("suggest", p, "-n", 6, "--scan", 1)["suggestions"]
+    again = values("suggest", p, "-n", 6, "--scan", 1)["suggestions"]
+    assert first == again  # the same number, the same answer
+    other = values("suggest", p, "-n", 6, "--scan", flat)["suggestions"]
+    assert not {s["seed"] for s in first} & {s["seed"] for s in other}
+    rows = [(s["seed"], "normal" if i % 2 else "dead") for i, s in enumerate([*first, *other])]
+    with open(folder / "both.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([("seed", "class"), *rows])
+    values("label", p, "--from", folder / "both.csv")
+    assert values("train", p, "--model", "head", "--scan", flat)["n_labels"] == 6
+    n_all = values("predict", p, "--to", folder / "all.csv")["rows"]
+    assert n_all == values("embed", p, "--scan", 1)["n_seeds"] + n_flat
+    assert values("predict", p, "--to", folder / "one.csv", "--scan", flat)["rows"] == n_flat
+
+
+def test_an_edited_region_is_embedded_anew(folder):
+    from napari_seedlab.session import Session
+
+    p = folder / "edited"
+    shutil.copytree(folder / "p", p)
+    values("embed", p)
+    with Session.open(p) as session:
+        before = session.embeddings["ct"]
+        seed = session.seeds_of("ct")[0]
+        cut = session.regions(1)
+        row = cut.row_of_seed(seed)
+        z, y, x = cut.centroid[row]
+        session.split_seed(seed, [(z, y - 3, x), (z, y + 3, x)]).wait(120)
+    values("suggest", p, "-n", 2)
+    with Session.open(p) as session:
+        after = session.embeddings["ct"]
+        assert after.seeds.tolist() == session.seeds_of("ct")
+        assert after.key[after.row[seed]] != before.key[before.row[seed]]
