@@ -473,7 +473,7 @@ def test_trainings_stop_within_a_second_and_the_next_starts_anew(desk):
     session = desk.open(cluster())
     for begin, settings in ((session.train, ENDLESS), (session.find_odd, ENDLESS_FCDD)):
         tasks, seconds = [], []
-        while len(tasks) < 3 and min(seconds, default=9.0) >= 1.0 or len(tasks) < 2:
+        while (len(tasks) < 3 and min(seconds, default=9.0) >= 1.0) or len(tasks) < 2:
             tasks.append(begin(settings=settings))
             seconds.append(seconds_to_cancel(session, tasks[-1]))
         assert min(seconds) < 1.0, seconds  # the best of them: a busy machine is not the subject
