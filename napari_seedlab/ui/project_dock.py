@@ -134,7 +134,7 @@ class ProjectDock(QScrollArea):
         self.split = self._button(
             "Split into seeds", "Find every seed; touching ones are parted", self._ui.split
         )
-        self.automatic = QCheckBox("Automatic threshold", body)
+        self.automatic = QCheckBox("Automatic", body)
         self.automatic.setChecked(True)
         self.automatic.setToolTip("The grey value that parts seed from air is found from the histogram")
         self.automatic.toggled.connect(self._ui.slot(self._threshold_moved))
