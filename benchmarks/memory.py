@@ -128,6 +128,7 @@ class ScanPlayer(Player):
             self.button("train", "odd")
             hands.wait_until(lambda: self.session.anomaly is not None, "the heatmap", SLOW_S)
         hands.wait_until(lambda: self.idle("fcdd", "round") and self.session.queue, "the oddest seeds")
+        hands.wait_until(lambda: self.ui.layers.find("heat") is not None, "the heatmap on the screen")
         self.ui.raise_dock("train")
         self.picture("odd")
 
