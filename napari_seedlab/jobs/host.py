@@ -234,7 +234,7 @@ class Host:
     async def _outcome(self, task: _Task, lane: str) -> dict[str, Any]:
         for _ in range(_RETRIES):
             if task.is_cancelled:
-                break
+                raise _was_cancelled(task)
             task.future = self._client.submit(
                 job_worker.run_job,
                 str(task.folder),
@@ -251,8 +251,8 @@ class Host:
                 if task.has_begun:
                     raise self._lost(task) from None
             except asyncio.CancelledError:  # by _cancel, which has told the app already
-                break
-        raise JobCancelled(f"job {task.id}", "was cancelled")
+                raise _was_cancelled(task) from None
+        raise self._lost(task)  # no worker lived long enough to begin
 
     def _lost(self, task: _Task) -> WorkerLost:
         limit = self._config["memory_limit"] / 1e9
@@ -337,6 +337,10 @@ class Host:
             await self._client.close()
         if self._cluster is not None:
             await self._cluster.close()
+
+
+def _was_cancelled(task: _Task) -> JobCancelled:
+    return JobCancelled(f"job {task.id}", "was cancelled")
 
 
 def _cancelled(task: _Task) -> dict[str, str]:
