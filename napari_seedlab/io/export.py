@@ -30,6 +30,7 @@ VERSION = 1
 MANIFEST = "manifest.json"
 PROJECT = "project.json"
 ATTACHMENTS = "attachments"
+HASHED_AT_ONCE = 2**26  # bytes between two looks at whether the export is cancelled
 
 
 def write_export(snapshot: ExportSnapshot, folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -167,11 +168,13 @@ def _files(name: str, origin: Path) -> list[tuple[str, Path]]:
 def _write_manifest(snapshot: ExportSnapshot, folder: Path) -> Generator[Progress, None, int]:
     """Hash every file, then write the manifest, last."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    listed = {}
+    listed, n_bytes = {}, 0
     for done, path in enumerate(paths):
         name = path.relative_to(folder).as_posix()
         listed[name] = {"sha256": file_hash(path), "bytes": path.stat().st_size}
-        if done % 64 == 0:
+        n_bytes += path.stat().st_size
+        if done % 64 == 0 or n_bytes >= HASHED_AT_ONCE:
+            n_bytes = 0
             yield Progress(done, len(paths), "writing the manifest")
     journal = snapshot.events[-1].hash if snapshot.events else hashlib.sha256(b"").hexdigest()
     manifest = {

@@ -234,6 +234,9 @@ def _model(connection: Connection, event: Event, blobs: Blobs) -> None:
         _activate(connection, payload["activate"])
         return
     card = payload["card"]
+    kind, number = card["kind"], str(card["id"]).rpartition("-")[2]
+    if number.isdecimal() and card["id"] == f"{kind}-{number}":  # an id of next_model_number
+        raise_number(connection, f"model-{kind}", int(number) + 1)
     connection.execute(delete(table).where(table.c.id == card["id"]))
     connection.execute(
         insert(table).values(

@@ -179,6 +179,7 @@ def test_the_pool_of_a_scan_is_chosen_by_its_id(folder):
 
 
 def test_an_edited_region_is_embedded_anew(folder):
+    from napari_seedlab.files import open_array
     from napari_seedlab.session import Session
 
     p = folder / "edited"
@@ -187,10 +188,12 @@ def test_an_edited_region_is_embedded_anew(folder):
     with Session.open(p) as session:
         before = session.embeddings["ct"]
         seed = session.seeds_of("ct")[0]
-        cut = session.regions(1)
-        row = cut.row_of_seed(seed)
-        z, y, x = cut.centroid[row]
-        session.split_seed(seed, [(z, y - 3, x), (z, y + 3, x)]).wait(120)
+        table = session.regions(1)
+        row = table.row_of_seed(seed)
+        z0, y0, x0, z1, y1, x1 = box = table.box[row].tolist()
+        crop = open_array(session.regions_source(1))[z0:z1, y0:y1, x0:x1]
+        crop[: (z1 - z0) // 2][crop[: (z1 - z0) // 2] == table.region[row]] = 0  # the ids stay
+        session.desk.do(lambda project: project.repair(1, "split", box, crop)).result()
     values("suggest", p, "-n", 2)
     with Session.open(p) as session:
         after = session.embeddings["ct"]

@@ -180,6 +180,7 @@ def test_models_caches_copies_and_place_come_along(project, tmp_path):
     ) as again:  # fmt: skip
         assert state_of(again) == before and again.check(deep=True) == []
         assert again.model_path("net-1", "w.bin").read_bytes() == b"weights"
+        assert again.next_model_number("net") == 2 and again.next_model_number("fcdd") == 1
         assert again.get_arrays("head-ct")["seed"].tolist() == [1]
         assert (open_array(again.tree_source("heat-1"))[...] == 7).all()
         assert again.get_state("place") == place and again.get_state("scan") == scan
