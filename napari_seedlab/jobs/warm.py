@@ -28,6 +28,9 @@ WARM_UP = (
     "napari_seedlab.learn.round",
     "napari_seedlab.learn.splitting",
     "napari_seedlab.learn.embedding",
+    "napari_seedlab.learn.strokes",
+    "napari_seedlab.learn.net",
+    "napari_seedlab.learn.fcdd",
     "umap",
 )
 _PROBE_SIZE = 512  # rows of the square product in the precision probe
