@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 REFUSED = 1
 PROGRESS_EVERY_S = 0.5
+QUIET_S = 3.0  # what is over sooner needs no progress
 
 
 def run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:
@@ -39,7 +40,7 @@ def run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:
     except KeyboardInterrupt:
         say("Stopped.")
         raise SystemExit(130) from None
-    sys.stdout.write((json.dumps(values, sort_keys=True) if as_json else _plain(values)) + "\n")
+    sys.stdout.write((json.dumps(values) if as_json else _plain(values)) + "\n")
     sys.stdout.flush()
 
 
@@ -67,10 +68,13 @@ class _Progress:
     def __init__(self) -> None:
         self._last = 0.0
 
-    def __call__(self, status: JobStatus) -> None:
+    def show(self, status: JobStatus) -> None:
+        """Say how far a job is."""
         now = time.monotonic()
         step = status.progress
-        if status.state is not JobState.RUNNING or not step.total or now - self._last < PROGRESS_EVERY_S:
+        if status.state is not JobState.RUNNING or not step.total or status.seconds < QUIET_S:
+            return
+        if now - self._last < PROGRESS_EVERY_S:
             return
         self._last = now
         left = "" if status.seconds_left is None else f", {status.seconds_left:.0f} s left"
@@ -86,7 +90,8 @@ def opened(
 
     settings = Settings(scheduler=scheduler, random_state=random_state)
     session = Session.open(path, _runner(settings), settings, read_only)
-    session.desk.status.connect(_Progress())
+    progress = _Progress()  # held here: a signal keeps no method's owner alive
+    session.desk.status.connect(progress.show)
     session.message.connect(lambda level, text: say(text) if level in ("info", "warning") else None)
     for note in session.notes:
         say(note)

@@ -255,7 +255,8 @@ def anomaly(
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
             values = session.find_odd().wait()
-            return {"model": values["model"], "scores": values["scores"]}
+            oddest_first = sorted(values["scores"].items(), key=lambda entry: -entry[1])
+            return {"model": values["model"], "scores": dict(oddest_first)}
 
     run(work, as_json)
 

@@ -143,7 +143,8 @@ def typiclust(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     x = group_space(pool.vectors)
     group = _groups(x, min(int(pool.answered.sum()) + n, MAX_CLUSTERS), rng)
     size = np.bincount(group)
-    answers = np.bincount(group[pool.answered], minlength=len(size))
+    known = np.bincount(group[pool.answered], minlength=len(size))
+    answers = known.copy()  # those to be given to this batch included
     open_ = np.bincount(group[pool.askable], minlength=len(size))
     picks: list[Pick] = []
     while len(picks) < n:
@@ -152,7 +153,7 @@ def typiclust(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
         fit = big if big.size else fit
         chosen = fit[np.lexsort((-size[fit], answers[fit]))[0]]
         taken = {p.row for p in picks}
-        picks.append(_most_typical(pool, x, np.flatnonzero(group == chosen), taken, int(answers[chosen])))
+        picks.append(_most_typical(pool, x, np.flatnonzero(group == chosen), taken, int(known[chosen])))
         answers[chosen] += 1
         open_[chosen] -= 1
     return picks

@@ -14,6 +14,8 @@ from psygnal import Signal
 from napari_seedlab import files
 from napari_seedlab.core import (
     EventKind,
+    InputError,
+    JobState,
     JobStatus,
     Label,
     LabelState,
@@ -466,6 +468,8 @@ class Session:
 
     def export(self, to: Path | str) -> Task:
         """Write tables, label volumes and a manifest into a new folder."""
+        if Path(to).absolute().is_relative_to(self.path):
+            raise InputError(str(to), "lies inside the project", "Choose a folder beside it")
         return self.desk.start(making.export_step(self, Path(to).absolute()))
 
     def refuse_if_blocked(self) -> None:
@@ -550,6 +554,8 @@ class Session:
             is_over = status.state.is_final and not status.error
             self.jobs = others if is_over else {**others, status.id: status}
         self.job_changed.emit(status)
+        if status.state is JobState.CANCELLED and status.id.startswith(("net-", "fcdd-")):
+            self.message.emit("info", "The training was cancelled; the models are as before.")
 
     def _error(self, line: str) -> None:
         self.message.emit("error", line)

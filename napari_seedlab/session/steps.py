@@ -53,6 +53,7 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
             raw[key] = None if raw[key] is None else tuple(raw[key])
         facts = ScanFacts(**{**raw, "modality": Modality(raw["modality"])})
         source = files.ArraySource.from_json(result.values["source"])
+        _tell_if_known(session, facts)
         scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
         session.reload_scans(project)
         for note in facts.notes:
@@ -66,6 +67,12 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
         }
 
     return Step("import", "napari_seedlab.io.importing:run", prepare, adopt, lane="background")
+
+
+def _tell_if_known(session: Session, facts: ScanFacts) -> None:
+    for scan in session.scans.values():
+        if (scan.facts.source_path, scan.facts.source_size) == (facts.source_path, facts.source_size):
+            session.message.emit("warning", f"{facts.name}: the same file is scan {scan.id} already.")
 
 
 def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
@@ -87,6 +94,11 @@ def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         table = RegionTable.from_columns(files.load_arrays(folder / "regions-new.npz"))
+        if not len(table):
+            grey = f"at grey value {float(result.values.get('threshold') or 0):g}"
+            raise InputError(
+                "split", f"finds no seed {grey}; nothing was changed", "Choose another threshold"
+            )
         recipe_used = dict(result.values.get("recipe", recipe))
         project.add_split(scan, recipe_used, table, folder / "regions.zarr", session.annotator)
         session.reload_regions(project, scan)
@@ -282,8 +294,9 @@ def _adopt_head(
     session: Session, project: Project, folder: Path, request: JobRequest, result: JobResult
 ) -> None:
     pool, model_id = request.params["pool"], str(request.params["model_id"])
-    if not session.desk.is_newest(f"head {pool}", request):
-        return
+    n_classes = sum(n > 0 for n in result.values.get("n_per_class", ()))
+    if n_classes < 2 or not session.desk.is_newest(f"head {pool}", request):
+        return  # one class alone predicts nothing
     out = files.load_arrays(folder / "probabilities.npz")
     class_ids = tuple(int(c) for c in request.params["class_ids"])
     predictions = Predictions(out["seed"], out["p"], class_ids, model_id)

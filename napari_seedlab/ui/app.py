@@ -317,6 +317,8 @@ class SeedlabUi(QObject):
         session, shown = self.session, self.layers.shown
         if session is not None and shown is not None and shown.scan.id == scan:
             self.layers.show_tissue(axis, index, classes, session.tissues)
+            if self._message[1] == "info":
+                self.say("")
 
     def _job_changed(self, status: JobStatus) -> None:
         self._tell("train", "show_job", status)
@@ -543,6 +545,8 @@ class SeedlabUi(QObject):
                     self.say(session.blocked_because, "warning")
             else:
                 self.jump()
+        if on:
+            self.raise_dock("labelling")
         self._write_on_canvas()
         self.labelling_switched.emit(on)
 
@@ -570,7 +574,8 @@ _OPEN: dict[int, SeedlabUi] = {}
 
 
 def ui_for(viewer: napari.Viewer) -> SeedlabUi:
-    """The one owner of Seedlab in a viewer, made at the first call."""
+    """The one owner of Seedlab in a viewer, made at the first call; napari's public proxy is unwrapped."""
+    viewer = getattr(viewer, "__wrapped__", viewer)
     if id(viewer) not in _OPEN:
         _OPEN[id(viewer)] = SeedlabUi(viewer)
     return _OPEN[id(viewer)]

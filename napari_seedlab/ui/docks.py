@@ -60,6 +60,7 @@ def open_docks(viewer: napari.Viewer, session: Session | None = None) -> Seedlab
         The owner; it closes with the viewer.
     """
     ui = ui_for(viewer)
+    viewer = ui.viewer  # not the proxy that napari's commands get
     window = viewer.window._qt_window
     placed = {}
     for name in DOCKS:

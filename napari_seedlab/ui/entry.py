@@ -4,38 +4,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
 from napari_seedlab.ui.app import ui_for
 from napari_seedlab.ui.docks import make_dock
 from napari_seedlab.ui.docks import open_docks as _open_docks
 
 if TYPE_CHECKING:
     import napari
-    from qtpy.QtWidgets import QWidget
 
 
-def make_project_dock(napari_viewer: napari.Viewer) -> QWidget:
+class _DockWidget(QWidget):
+    """A dock as napari makes it from its menu: a widget class that takes the viewer."""
+
+    dock_name = ""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(make_dock(ui_for(napari_viewer), self.dock_name))
+
+
+class ProjectDockWidget(_DockWidget):
     """Project: scans, split, repair, export."""
-    return make_dock(ui_for(napari_viewer), "project")
+
+    dock_name = "project"
 
 
-def make_labelling_dock(napari_viewer: napari.Viewer) -> QWidget:
+class LabellingDockWidget(_DockWidget):
     """Labelling: the card of the asked seed."""
-    return make_dock(ui_for(napari_viewer), "labelling")
+
+    dock_name = "labelling"
 
 
-def make_map_dock(napari_viewer: napari.Viewer) -> QWidget:
+class MapDockWidget(_DockWidget):
     """Map: seeds that look alike lie close together."""
-    return make_dock(ui_for(napari_viewer), "map")
+
+    dock_name = "map"
 
 
-def make_train_dock(napari_viewer: napari.Viewer) -> QWidget:
+class TrainDockWidget(_DockWidget):
     """Train: odd seeds, network, loss curve."""
-    return make_dock(ui_for(napari_viewer), "train")
+
+    dock_name = "train"
 
 
-def make_inspect_dock(napari_viewer: napari.Viewer) -> QWidget:
+class InspectDockWidget(_DockWidget):
     """Inspect: all that is known about one seed."""
-    return make_dock(ui_for(napari_viewer), "inspect")
+
+    dock_name = "inspect"
 
 
 def open_docks(viewer: napari.Viewer) -> None:

@@ -262,7 +262,7 @@ def test_vectors_follow_a_repair_and_its_undo(split_session):
 def test_a_head_is_named_after_its_data(split_session):
     seeds = split_session.regions(1).seed[:6].tolist()
     names = []
-    for said in ((1, 2), (2, 1), (2, 2)):
+    for said in ((1, 2), (2, 1), (1, 3)):
         split_session.answer(said[0], seeds[:3])
         split_session.answer(said[1], seeds[3:])
         settle(split_session)
@@ -282,3 +282,22 @@ def test_seeds_far_apart_are_not_merged(split_session):
     seeds = split_session.regions(1).seed
     with pytest.raises(InputError, match="do not touch"):
         split_session.merge([int(seeds[0]), int(seeds[-1])])
+
+
+def test_a_split_that_finds_nothing_changes_nothing(split_session):
+    seeds = split_session.regions(1).seed.tolist()
+    with pytest.raises(InputError, match="finds no seed at grey value 99999"):
+        split_session.split(1, {"threshold": 99999.0}).wait(60)
+    assert split_session.regions(1).seed.tolist() == seeds
+
+
+def test_one_class_alone_predicts_nothing(split_session):
+    split_session.answer(1, split_session.regions(1).seed[:3].tolist())
+    settle(split_session)
+    split_session.draw().wait(60)
+    assert split_session.predictions is None
+
+
+def test_an_export_into_the_project_is_refused(split_session):
+    with pytest.raises(InputError, match="inside the project"):
+        split_session.export(split_session.path / "out")
