@@ -294,9 +294,11 @@ def _adopt_head(
     session: Session, project: Project, folder: Path, request: JobRequest, result: JobResult
 ) -> None:
     pool, model_id = request.params["pool"], str(request.params["model_id"])
-    n_classes = sum(n > 0 for n in result.values.get("n_per_class", ()))
-    if n_classes < 2 or not session.desk.is_newest(f"head {pool}", request):
+    counts = result.values.get("n_per_class")
+    if counts is not None and sum(n > 0 for n in counts) < 2:
         return  # one class alone predicts nothing
+    if not session.desk.is_newest(f"head {pool}", request):
+        return
     out = files.load_arrays(folder / "probabilities.npz")
     class_ids = tuple(int(c) for c in request.params["class_ids"])
     predictions = Predictions(out["seed"], out["p"], class_ids, model_id)
