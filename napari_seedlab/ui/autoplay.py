@@ -158,6 +158,7 @@ class Player:
         assert found is not None and match is not None
         self.story.values["anomaly_auc"] = judge.anomaly_auc(match.class_of, found.seeds, found.score)
         hands.wait_until(lambda: self.idle("fcdd", "round") and self.session.queue, "the oddest seeds")
+        self.ui.set_colour_by("anomaly")
         self.picture("odd")
 
     def label(self, n_answers: int) -> None:
@@ -166,6 +167,7 @@ class Player:
         hands.press(self.canvas, "k")
         hands.wait_until(lambda: self.ui.mode.is_on, "the labelling mode", 10)
         hands.wait_until(lambda: self.session.current_seed is not None, "the first seed")
+        self.ui.set_colour_by("prediction")
         self.picture("labelling")
         begun, trained = time.perf_counter(), False
         for i in range(n_answers):
