@@ -18,7 +18,7 @@ KEEP = {"odd": "odd", "training": "labelling", "strokes": "strokes"}  # screensh
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "napari_seedlab", "demo", "--autoplay", "--screenshots", folder]
-        subprocess.run([*command, "--size", "1366x768", "--json"], check=True)
+        subprocess.run([*command, "--size", "1920x1080", "--json"], check=True)
         PICTURES.mkdir(parents=True, exist_ok=True)
         for shot, name in KEEP.items():
             shutil.copyfile(next(Path(folder).glob(f"*-{shot}.png")), PICTURES / f"{name}.png")
