@@ -1,7 +1,8 @@
 """perf P12: how late the window's event loop runs, in the story and beside chatty jobs.
 
 ``xvfb-run -a python benchmarks/lateness.py [--stacks FILE]``. One JSON line. ``story``: the autoplay on one
-tray with 20 answers. ``control``: bare napari with the same layers and camera flights. ``jobs``: one window
+tray with 60 answers. ``control``: bare napari with the same layers and camera flights, alone and
+(``control_beside_jobs``) while the same project trains and fits. ``jobs``: one window
 beside a job that sends 50 progress messages a second for 10 s and jobs that leave a file of 100 MB, with
 the start of the processes; ``idle``: the same window before. Late milliseconds are told apart by what kept
 the loop (see :mod:`napari_seedlab.ui.lateness`); targets: ``else`` p99 ≤ 10, max ≤ 100 ms, the other
@@ -28,7 +29,7 @@ from napari_seedlab.ui.lateness import LatenessMeter
 
 SIZE = (1366, 768)
 LATE_MS, LOOK_S = 50.0, 0.02
-N_SEEDS, N_ANSWERS = 120, 20
+N_SEEDS, N_ANSWERS = 120, 60
 
 
 class WatchedMeter(LatenessMeter):
@@ -92,7 +93,7 @@ def story(folder: Path, stacks: Path | None) -> dict[str, Any]:
 
     from napari_seedlab.io.samples import write_sample
     from napari_seedlab.ui.autoplay import Player
-    from napari_seedlab.ui.demo import DEMO, _control, _session
+    from napari_seedlab.ui.demo import DEMO, _controls, _session
     from napari_seedlab.ui.docks import open_docks
 
     tray = folder / "tray"
@@ -119,7 +120,7 @@ def story(folder: Path, stacks: Path | None) -> dict[str, Any]:
     return {
         "story": found,
         "n_over_50": sum(part == "else" for _, part, _ in meter.found),
-        "control": _control(folder, tray, SIZE),
+        **_controls(folder, tray, SIZE),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from functools import partial, wraps
@@ -12,6 +13,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
 from napari_seedlab.core import SeedlabError, one_line
+from napari_seedlab.ui import reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
 from napari_seedlab.ui.canvas import CanvasClicks, write_on_canvas
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from napari_seedlab.core import JobStatus
     from napari_seedlab.session.session import Session
-    from napari_seedlab.ui.reading import OpenedScan
 
 logger = logging.getLogger(__name__)
 QUEUE_MS = 10  # how often answers from other threads are looked for; 0 would burn a core
@@ -127,7 +128,11 @@ class SeedlabUi(QObject):
 
     # -- the session --------------------------------------------------------------------------
     def bind(self, session: Session | None) -> None:
-        """Show another project; the one before is closed."""
+        """Show another project; the one before is closed.
+
+        What napari and Qt have loaded by now stays for good: it is kept out of full garbage collections,
+        which hold every thread for 0.2 s otherwise.
+        """
         self._disconnect()
         before, self.session = self.session, session
         if before is not None and before is not session:
@@ -136,6 +141,8 @@ class SeedlabUi(QObject):
         self.layers.clear()
         self._colours = None
         if session is not None:
+            gc.freeze()
+            self.background.submit("warm", reading.warm_layers, lambda _: gc.freeze())
             self._connect(session)
             self.mode.set_classes({c.key: c.id for c in session.scheme})
             for note in session.notes:
@@ -233,12 +240,10 @@ class SeedlabUi(QObject):
         self._tell("project", "show_scans")
         if session is None or scan is None:
             return
-        from napari_seedlab.ui import reading
-
         self.strokes.release()
         self.background.submit("scan", partial(reading.read_scan, session, scan), self._scan_opened)
 
-    def _scan_opened(self, opened: OpenedScan) -> None:
+    def _scan_opened(self, opened: reading.OpenedScan) -> None:
         session = self.session
         if session is None or getattr(self.viewer.window, "_qt_window", None) is None:
             return
@@ -256,8 +261,6 @@ class SeedlabUi(QObject):
         self._tell_blocked()
         if session is None or shown is None or shown.scan.id != scan:
             return
-        from napari_seedlab.ui import reading
-
         read = partial(reading.read_regions, session, scan)
         self.background.submit("regions", read, partial(self._regions_opened, scan))
 
@@ -277,8 +280,6 @@ class SeedlabUi(QObject):
         self._recolour_soon()
         if session is None or shown is None:
             return
-        from napari_seedlab.ui import reading
-
         found = session.anomaly
         source = None if found is None else found.heat.get(shown.scan.id)
         if found is None or source is None:
@@ -431,8 +432,6 @@ class SeedlabUi(QObject):
         shown = self.layers.shown
         if shown is None:
             return
-        from napari_seedlab.ui import reading
-
         find = partial(reading.automatic_threshold, shown.image, shown.scan, recipe)
         self.background.submit("threshold", find, self.layers.preview)
 

@@ -195,6 +195,7 @@ class Player:
         is_training = not self.idle("net")
         begun = time.perf_counter()
         hands.press(self.canvas, key)
+        hands.breathe()  # a hand never presses the next key in the same turn of the event loop
         assert session.label(seed).state is not LabelState.NONE
         if session.blocked_because or class_id is None:
             return
@@ -213,6 +214,7 @@ class Player:
 
     def _click_on_current(self) -> None:
         """Click the suggested seed in the viewer, as a user would who is not sure which one is meant."""
+        hands.wait_until(lambda: not self.ui.camera.is_flying, "the end of the flight", 10)
         place = self.session.place_of(self.session.current_seed or 0)
         if place is None:
             return
@@ -240,8 +242,8 @@ class Player:
         scale = np.asarray(self.session.scans[1].facts.scale_um)
         self.viewer.dims.set_current_step(0, z)
         middle = np.mean([spot for path in spots.values() for spot in path], 0) * scale[1:]
-        self.viewer.camera.center = (0.0, *middle)
-        self.viewer.camera.zoom = 9.0 / scale[2]
+        self.viewer.scene.camera.center = (0.0, *middle)
+        self.viewer.scene.camera.zoom = 9.0 / scale[2]
         for _ in range(10):
             hands.breathe()
         dock, times = self.ui.docks["labelling"], []

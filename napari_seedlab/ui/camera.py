@@ -35,20 +35,26 @@ class Camera(QObject):
         self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self._frame)
         self._path: list[tuple[npt.NDArray[np.float64], float]] = []
+        self._steps: list[tuple[int, int]] = []  # (axis, slice) to step to before the flight
 
     def fly_to(self, scan: Scan, table: RegionTable, row: int) -> None:
         """Show the region in `row`: step through its middle, centre, zoom."""
         viewer, scale = self._viewer, np.asarray(scan.facts.scale_um)
         middle = table.centroid[row]
+        self._steps = []
         if viewer.dims.ndisplay == 2 and scan.facts.region_shape[0] > 1:
-            for axis in viewer.dims.not_displayed:
-                viewer.dims.set_current_step(axis, round(float(middle[axis])))
+            self._steps = [(axis, round(float(middle[axis]))) for axis in viewer.dims.not_displayed]
         shown = list(viewer.dims.displayed)
         size = ((table.box[row, 3:] - table.box[row, :3]) * scale)[shown].max()
         centre = np.asarray(viewer.scene.camera.center, np.float64)
         target = centre.copy()
         target[-len(shown) :] = (middle * scale)[shown]
         self._start(centre, target, self._zoom_for(float(size)))
+
+    @property
+    def is_flying(self) -> bool:
+        """Whether the view still moves."""
+        return bool(self._path)
 
     def _zoom_for(self, size: float) -> float:
         now = float(self._viewer.scene.camera.zoom)
@@ -68,11 +74,14 @@ class Camera(QObject):
         steps = np.linspace(0, 1, FRAMES + 1)[1:] if self.animated else np.ones(1)
         eased = steps * steps * (3 - 2 * steps)
         self._path = [(centre + (target - centre) * t, before * (zoom / before) ** t) for t in eased.tolist()]
-        self._frame()
-        if self._path:
-            self._timer.start()
+        if self.animated:
+            self._timer.start()  # slicing all layers takes a turn of the event loop of its own
+        else:
+            self._frame()
 
     def _frame(self) -> None:
+        while self._steps:
+            self._viewer.dims.set_current_step(*self._steps.pop())
         if not self._path:
             self._timer.stop()
             return
@@ -83,4 +92,5 @@ class Camera(QObject):
     def close(self) -> None:
         """Stop a flight."""
         self._path.clear()
+        self._steps.clear()
         self._timer.stop()

@@ -1,6 +1,8 @@
-"""Bare napari with the same layers and camera moves: what its event loop costs without us.
+"""Bare napari with the same layers and camera moves: what its event loop costs without our docks.
 
-Run as ``python -m napari_seedlab.ui.control VOLUME.npy RASTER.npy WIDTHxHEIGHT``; prints one JSON object.
+Run as ``python -m napari_seedlab.ui.control VOLUME.npy RASTER.npy WIDTHxHEIGHT [PROJECT]``; prints one JSON
+object. With a project its network trains meanwhile and its head is fitted at every flight, as while
+somebody labels; without one nothing runs beside napari.
 """
 
 from __future__ import annotations
@@ -8,14 +10,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari import Viewer
+
 N_FLIGHTS, FRAMES = 60, 8
+COLOURS = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0), 1: (1, 0.6, 0, 1)}
 
 
 def main() -> None:
-    """Add an image and three label layers, then fly about as the labelling does."""
+    """Add an image, three label layers and a heatmap, then fly about as the labelling does."""
     import napari
 
     from napari_seedlab.ui.hands import breathe
@@ -23,29 +33,66 @@ def main() -> None:
 
     volume, raster = np.load(sys.argv[1], mmap_mode="r"), np.load(sys.argv[2])
     width, height = map(int, sys.argv[3].split("x"))
+    jobs = _jobs(Path(sys.argv[4])) if len(sys.argv) > 4 else lambda: None
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.resize(width, height)
     for _ in range(50):
         breathe()
     meter = LatenessMeter(viewer)
     meter.start()
-    viewer.add_image(volume, contrast_limits=(0, 255))
-    for contour in (2, 0, 1):
-        viewer.add_labels(raster).contour = contour
-    viewer.add_image(volume, colormap="inferno", blending="additive")
+    _add_layers(viewer, volume, raster)
     rng = np.random.default_rng(0)
     for _ in range(N_FLIGHTS):
+        jobs()
         z, y, x = (int(rng.integers(n)) for n in volume.shape)
         viewer.dims.set_current_step(0, z)
-        start = np.asarray(viewer.camera.center)
+        start = np.asarray(viewer.scene.camera.center)
         for i in range(1, FRAMES + 1):
-            viewer.camera.center = tuple(start + (np.asarray((0, y, x)) - start) * i / FRAMES)
-            viewer.camera.zoom = 4.0
+            viewer.scene.camera.center = tuple(start + (np.asarray((0, y, x)) - start) * i / FRAMES)
+            viewer.scene.camera.zoom = 4.0
             for _ in range(3):
                 breathe()
     sys.stdout.write(json.dumps(meter.stop()) + "\n")
     sys.stdout.flush()
     os._exit(0)  # a viewer left open can crash while the interpreter shuts down
+
+
+def _add_layers(viewer: Viewer, volume: np.ndarray, raster: np.ndarray) -> None:
+    """The scan, its outlines, fills and marks, and a heatmap; one layer per turn of the event loop."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    from napari_seedlab.ui.hands import breathe
+
+    units = ("pixel",) * 3
+    viewer.add_image(volume, contrast_limits=(0, 255), units=units)
+    breathe()
+    codes = (raster > 0).astype(np.uint8)
+    for contour in (2, 0, 1):
+        colours = DirectLabelColormap(color_dict=COLOURS)
+        viewer.add_labels(codes, colormap=colours, units=units).contour = contour
+        breathe()
+    viewer.add_image(volume, colormap="inferno", blending="additive", opacity=0.85, units=units)
+    breathe()
+
+
+def _jobs(path: Path) -> Callable[[], None]:
+    """What runs while somebody labels: a network that trains, and a fit of the head for every answer."""
+    from napari_seedlab.core import Settings
+    from napari_seedlab.jobs import ClusterRunner
+    from napari_seedlab.session import Session
+
+    runner = ClusterRunner(Settings())
+    session = Session.open(path, runner, Settings())
+    runner.start()
+    runner.wait_warm(60)
+
+    def run() -> None:
+        running = {status.id.split("-")[0] for status in session.desk.active}
+        if "net" not in running:
+            session.train("net")
+        session.train("head")
+
+    return run
 
 
 if __name__ == "__main__":

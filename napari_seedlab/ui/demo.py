@@ -83,7 +83,7 @@ def play(
     with tempfile.TemporaryDirectory(prefix="seedlab-demo-") as folder:
         trays = _make_trays(Path(folder), random_state)
         values = _play_in(Path(folder), trays, screenshots, random_state, n_answers, size)
-        values["lateness"]["control"] = _control(Path(folder), trays[0], size)
+        values["lateness"] |= _controls(Path(folder), trays[0], size)
     return judge.rounded(values)  # type: ignore[no-any-return]
 
 
@@ -159,14 +159,19 @@ def _reopen(viewer: Viewer, ui: SeedlabUi, path: Path, random_state: int) -> dic
     }
 
 
-def _control(folder: Path, tray: Path, size: tuple[int, int]) -> dict[str, Any]:
-    """Lateness of bare napari with the same layers, in a process of its own."""
+def _controls(folder: Path, tray: Path, size: tuple[int, int]) -> dict[str, Any]:
+    """Lateness of bare napari with the same layers, alone and beside the same jobs."""
     import tifffile
 
     np.save(folder / "volume.npy", tifffile.imread(tray / "scan.tif"))
     np.save(folder / "raster.npy", tifffile.imread(tray / "instances.tif").astype(np.int32))
+    return {"control": _control(folder, size), "control_beside_jobs": _control(folder, size, folder / DEMO)}
+
+
+def _control(folder: Path, size: tuple[int, int], *project: Path) -> dict[str, Any]:
+    """Run the control in a process of its own."""
     command = [sys.executable, "-m", "napari_seedlab.ui.control", str(folder / "volume.npy")]
-    command += [str(folder / "raster.npy"), f"{size[0]}x{size[1]}"]
+    command += [str(folder / "raster.npy"), f"{size[0]}x{size[1]}", *map(str, project)]
     out = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if out.returncode:
         raise JobError("control", (out.stderr.strip().splitlines() or ["no output"])[-1], "See the log")
