@@ -206,7 +206,7 @@ class Player:
 
     def _sees_the_seed(self) -> bool:
         seed = self.session.current_seed
-        return seed is not None and self.ui.card_seed == seed
+        return seed is not None and self.ui.card_seed == seed and not self.ui.camera.is_flying
 
     def _is_recoloured(self, n_labels: int) -> bool:
         report = self.session.head_report.get(self.session.pool, {})
@@ -214,7 +214,6 @@ class Player:
 
     def _click_on_current(self) -> None:
         """Click the suggested seed in the viewer, as a user would who is not sure which one is meant."""
-        hands.wait_until(lambda: not self.ui.camera.is_flying, "the end of the flight", 10)
         place = self.session.place_of(self.session.current_seed or 0)
         if place is None:
             return

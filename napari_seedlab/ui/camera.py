@@ -32,7 +32,6 @@ class Camera(QObject):
         super().__init__()
         self._viewer, self.animated = viewer, animated
         self._timer = QTimer(self)
-        self._timer.setInterval(FRAME_MS)
         self._timer.timeout.connect(self._frame)
         self._path: list[tuple[npt.NDArray[np.float64], float]] = []
         self._steps: list[tuple[int, int]] = []  # (axis, slice) to step to before the flight
@@ -75,7 +74,7 @@ class Camera(QObject):
         eased = steps * steps * (3 - 2 * steps)
         self._path = [(centre + (target - centre) * t, before * (zoom / before) ** t) for t in eased.tolist()]
         if self.animated:
-            self._timer.start()  # slicing all layers takes a turn of the event loop of its own
+            self._timer.start(0)  # slicing all layers takes a turn of the event loop of its own
         else:
             self._frame()
 
@@ -85,6 +84,7 @@ class Camera(QObject):
         if not self._path:
             self._timer.stop()
             return
+        self._timer.setInterval(FRAME_MS)
         centre, zoom = self._path.pop(0)
         self._viewer.scene.camera.center = tuple(centre)
         self._viewer.scene.camera.zoom = zoom

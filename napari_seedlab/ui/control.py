@@ -40,6 +40,7 @@ def main() -> None:
         breathe()
     meter = LatenessMeter(viewer)
     meter.start()
+    jobs()
     _add_layers(viewer, volume, raster)
     rng = np.random.default_rng(0)
     for _ in range(N_FLIGHTS):

@@ -53,6 +53,7 @@ def press(widget: QWidget, key: str) -> None:
     """Press one key while `widget` has the keyboard."""
     if QApplication.focusWidget() is not widget:
         focus(widget)
+    breathe()  # what happened before has its own turn of the event loop
     QTest.keyClick(widget, key)
 
 

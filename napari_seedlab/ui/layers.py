@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap, DirectLabelColormap
+from qtpy.QtCore import QTimer
 
 from napari_seedlab.core import Modality
 from napari_seedlab.ui.colouring import INFERNO, ramp
 from napari_seedlab.ui.views import LutView, PlaneView, RegionPlanes, ThresholdView
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari.components import ViewerModel
     from napari.layers import Layer
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.views import ArrayLike
 
 MARK = "seedlab"  # key in a layer's metadata
-STACK = ("image", "composite", "heat", "preview", "tissue", "labels", "seeds", "focus", "strokes")
+STACK = ("image", "composite", "heat", "preview", "tissue", "labels", "seeds", "strokes")
 NAMES = {
     "composite": "False colours",
     "heat": "Anomaly heatmap",
@@ -32,11 +35,11 @@ NAMES = {
     "tissue": "Predicted tissue",
     "labels": "Labels",
     "seeds": "Seeds",
-    "focus": "Asked and selected",
     "strokes": "Strokes",
 }
 RIM, FOCUS_RIM = 2, 3  # voxels; one less where seeds are small
 TINY_SEED, TINY_FOCUS = 12, 0.75  # voxels across below which the rim is all there is; its opacity then
+SELECTED, CURRENT = 254, 255  # codes of the marks among the outlines
 N_HEAT = 32  # colours of the heatmap
 DIMMED = 0.55  # opacity of the scan below a heatmap
 SMALL_SEED = 40  # voxels across
@@ -124,7 +127,7 @@ class SeedlabLayers:
         """Put the regions of the shown scan into the viewer; None takes them away."""
         if self.shown is None:
             return
-        self._drop("labels", "seeds", "focus")
+        self._drop("labels", "seeds")
         self.shown.palettes.clear()
         if self.shown.table is None and table is not None and self.shown.scan.facts.region_shape[0] > 1:
             self._viewer.dims.set_current_step(0, fullest_plane(table))
@@ -149,7 +152,18 @@ class SeedlabLayers:
         codes = np.ones(len(shown.table), np.uint8)
         if not self._outlines_only:
             codes = outlines.codes_of(shown.table.seed) + np.uint8(1)
+        is_new = self.find("seeds") is None
         self._paint("seeds", RIM - self._thin, outlines, codes, shift=1)
+        if is_new:
+            QTimer.singleShot(0, self._paint_labels)  # napari adds one layer per turn of the event loop
+        else:
+            self._paint_labels()
+
+    def _paint_labels(self) -> None:
+        shown = self.shown
+        if self._colours is None or shown is None or shown.planes is None or shown.table is None:
+            return
+        labels = self._colours[1]
         self._paint("labels", 0, labels, labels.codes_of(shown.table.seed), shift=0)
 
     @property
@@ -182,32 +196,39 @@ class SeedlabLayers:
         layer = self.find(kind)
         if layer is None:
             layer = self._add_lut(
-                kind, width, seed_colormap(colours, shift), 0.3 if kind == "labels" else 0.95
+                kind, width, self._colormap(colours, shift), 0.3 if kind == "labels" else 0.95
             )
         elif not colours.same_palette(self.shown.palettes.get(kind)):
-            layer.colormap = seed_colormap(colours, shift)
+            layer.colormap = self._colormap(colours, shift)
         self.shown.palettes[kind] = colours
-        self._set_codes(layer, codes)
+        self._set_codes(layer, codes=codes)
+
+    def _colormap(self, colours: SeedColours, shift: int) -> DirectLabelColormap:
+        """Colours of the codes, and of the marks."""
+        opacity = TINY_FOCUS if self._across < TINY_SEED else 1.0
+        return seed_colormap(colours, shift, {SELECTED: SELECTED_RGBA, CURRENT: (*CURRENT_RGBA[:3], opacity)})
 
     def _add_lut(self, kind: str, width: int, colormap: DirectLabelColormap, opacity: float) -> Labels:
         assert self.shown is not None and self.shown.planes is not None
+        mark_width = 1 if self._across < TINY_SEED else FOCUS_RIM - self._thin
         layer = Labels(
-            LutView(self.shown.planes, width), name=NAMES[kind], colormap=colormap, opacity=opacity,
-            multiscale=False, **self._place(),
+            LutView(self.shown.planes, width, mark_width), name=NAMES[kind], colormap=colormap,
+            opacity=opacity, multiscale=False, **self._place(),
         )  # fmt: skip
         layer.editable = False
         self._put(kind, layer)
         return layer
 
-    def _set_codes(self, layer: Labels, codes: npt.NDArray[np.uint8]) -> None:
-        """Give each region its code; nothing is drawn when none changed."""
+    def _set_codes(self, layer: Labels, **codes: npt.NDArray[np.uint8]) -> None:
+        """Give each region its code, or its mark; nothing is drawn when none changed."""
         assert self.shown is not None and self.shown.table is not None
         regions = self.shown.table.region
-        lut = np.zeros(int(regions.max(initial=0)) + 2, np.uint8)  # the last entry takes ids beyond
-        lut[regions] = codes
-        if not np.array_equal(lut, layer.data.lut):
-            layer.data.lut = lut
-            layer.refresh(extent=False, thumbnail=False, highlight=False)
+        for name, values in codes.items():
+            lut = np.zeros(int(regions.max(initial=0)) + 2, np.uint8)  # the last entry takes ids beyond
+            lut[regions] = values
+            if not np.array_equal(lut, getattr(layer.data, name)):
+                setattr(layer.data, name, lut)
+                layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def focus(self, current: int | None, selection: frozenset[int]) -> None:
         """Mark the seed on the card and the selected seeds."""
@@ -215,19 +236,13 @@ class SeedlabLayers:
         if shown is None:
             return
         shown.focus = (current, selection)
-        if shown.planes is None or shown.table is None:
+        layer = self.find("seeds")
+        if layer is None or shown.table is None:
             return
-        layer = self.find("focus")
-        if layer is None:
-            colours = DirectLabelColormap(
-                color_dict={None: CLEAR, 0: CLEAR, 1: SELECTED_RGBA, 2: CURRENT_RGBA}
-            )
-            is_tiny = self._across < TINY_SEED
-            width = 1 if is_tiny else FOCUS_RIM - self._thin
-            layer = self._add_lut("focus", width, colours, TINY_FOCUS if is_tiny else 1.0)
-        codes = np.isin(shown.table.seed, np.fromiter(selection, np.int64, len(selection))).astype(np.uint8)
-        codes[shown.table.seed == (-1 if current is None else current)] = 2
-        self._set_codes(layer, codes)
+        marks = np.zeros(len(shown.table), np.uint8)
+        marks[np.isin(shown.table.seed, np.fromiter(selection, np.int64, len(selection)))] = SELECTED
+        marks[shown.table.seed == (-1 if current is None else current)] = CURRENT
+        self._set_codes(layer, marks=marks)
 
     def seed_at(self, position: tuple[float, ...]) -> int | None:
         """Seed at a world position, None outside."""
@@ -342,11 +357,14 @@ def heat_colormap() -> Colormap:
     return Colormap(colours, name="Oddness")
 
 
-def seed_colormap(colours: SeedColours, shift: int) -> DirectLabelColormap:
-    """Colours by code + `shift`; code 0 is grey where it is shown and clear where it is not."""
+def seed_colormap(
+    colours: SeedColours, shift: int, marks: Mapping[int | None, tuple[float, ...]]
+) -> DirectLabelColormap:
+    """Colours by code + `shift`, and of `marks`; code 0 is grey where it is shown, else clear."""
     rows = np.column_stack([colours.palette / 255.0, np.ones(len(colours.palette))])
     table: dict[int | None, Any] = {None: CLEAR, 0: CLEAR}
     table.update({i + shift: tuple(row) for i, row in enumerate(rows) if i + shift > 0})
+    table.update(marks)
     return DirectLabelColormap(color_dict=table)
 
 

@@ -98,22 +98,29 @@ def rim(regions: npt.NDArray[np.int32], width: int) -> npt.NDArray[np.int32]:
 
 
 class LutView:
-    """Class codes of regions as an array: ``lut[regions]`` for whatever slice is asked for.
+    """Class codes of regions as an array: ``codes[regions]`` for whatever slice is asked for.
 
     Parameters
     ----------
     planes : RegionPlanes
     width : int
         Only the rim of this width; 0 fills the regions.
+    mark_width : int
+        Width of the rim of regions that have a mark, which hides their code.
+
+    Attributes
+    ----------
+    codes, marks : ndarray of uint8
+        By region id; the last entry is taken for ids beyond, a mark of 0 is none.
     """
 
     ndim = 3
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, planes: RegionPlanes, width: int = 0) -> None:
-        self._planes, self._width = planes, width
+    def __init__(self, planes: RegionPlanes, width: int = 0, mark_width: int = 1) -> None:
+        self._planes, self._width, self._mark_width = planes, width, mark_width
         self.shape = planes.shape
-        self.lut = np.zeros(1, np.uint8)
+        self.codes = self.marks = np.zeros(1, np.uint8)
 
     @property
     def size(self) -> int:
@@ -123,7 +130,11 @@ class LutView:
     def __getitem__(self, key: Any) -> npt.NDArray[np.uint8]:
         full = full_key(key, self.shape)
         ids = self._planes.edges(full, self._width) if self._width else self._planes.plane(full)
-        return np.take(self.lut, ids, mode="clip")
+        shown = np.take(self.codes, ids, mode="clip")
+        if self.marks.any():
+            marks = np.take(self.marks, self._planes.edges(full, self._mark_width), mode="clip")
+            np.copyto(shown, marks, where=marks > 0)
+        return shown
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[(slice(None),) * 3], dtype)

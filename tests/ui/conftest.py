@@ -78,7 +78,7 @@ def ui(window_ui, session, qtbot):
     ui.viewer.layers.clear()
     ui.say("")
     ui.bind(session)
-    qtbot.waitUntil(lambda: ui.layers.find("focus") is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: ui.layers.find("labels") is not None, timeout=WAIT_MS)
     ui.viewer.window._qt_window.activateWindow()
     ui.viewer.window._qt_viewer.canvas.native.setFocus()
     qtbot.waitUntil(lambda: QApplication.focusWidget() is not None, timeout=WAIT_MS)

@@ -25,7 +25,7 @@ def test_an_answer_recolours_without_new_layers_or_colormaps(ui, session, qtbot)
     layers, colormap = list(ui.viewer.layers), ui.layers.find("labels").colormap
     session.look_at(5)
     session.answer(2)
-    qtbot.waitUntil(lambda: ui.layers.find("labels").data.lut[5] == 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: ui.layers.find("labels").data.codes[5] == 2, timeout=WAIT_MS)
     assert list(ui.viewer.layers) == layers
     assert ui.layers.find("labels").colormap is colormap
 

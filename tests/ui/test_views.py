@@ -16,8 +16,8 @@ KEYS = [
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_a_view_gives_what_the_whole_lookup_would(key):
     view = LutView(RegionPlanes(REGIONS, REGIONS.shape))
-    view.lut = np.asarray([0, 7, 9, 0], np.uint8)
-    np.testing.assert_array_equal(view[key], view.lut[REGIONS][key])
+    view.codes = np.asarray([0, 7, 9, 0], np.uint8)
+    np.testing.assert_array_equal(view[key], view.codes[REGIONS][key])
 
 
 def test_the_rim_keeps_the_line_between_touching_seeds_of_one_class():
@@ -38,7 +38,7 @@ def test_a_new_lookup_reads_no_plane_again():
     planes = RegionPlanes(source, REGIONS.shape)
     fill, outline = LutView(planes), LutView(planes, 1)
     for view in (fill, outline, fill, outline):
-        view.lut = np.arange(4, dtype=np.uint8)
+        view.codes = np.arange(4, dtype=np.uint8)
         view[2]
     assert source.n == 1
 
@@ -46,7 +46,7 @@ def test_a_new_lookup_reads_no_plane_again():
 def test_a_plane_of_regions_shows_on_every_band():
     planes = RegionPlanes(REGIONS[:1], (30, 6, 8))
     view = LutView(planes)
-    view.lut = np.asarray([0, 1, 2, 0], np.uint8)
+    view.codes = np.asarray([0, 1, 2, 0], np.uint8)
     np.testing.assert_array_equal(view[17], REGIONS[0])
     assert view[:].shape == (30, 6, 8)
     assert planes.region_at((29, 2, 5)) == 2
@@ -63,3 +63,11 @@ def test_threshold_and_planes():
     view.set_plane(1, 2, np.full((2, 4), 5, np.uint8))
     assert view[:, 2, :].min() == 5
     assert view[:, 1, :].max() == 0
+
+
+def test_a_mark_hides_the_code_on_its_own_wider_rim():
+    view = LutView(RegionPlanes(REGIONS, REGIONS.shape), 1, 2)
+    view.codes = np.asarray([0, 7, 9, 0], np.uint8)
+    view.marks = np.asarray([0, 0, 255, 0], np.uint8)
+    wide, thin = rim(REGIONS[0], 2), rim(REGIONS[0], 1)
+    np.testing.assert_array_equal(view[0], np.where(wide == 2, 255, np.where(thin == 1, 7, 0)))
