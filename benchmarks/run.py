@@ -16,7 +16,7 @@ ALL = {
     "split": [],  # perf P5: distance, markers, flood
     "map": [],  # perf P7: first map
     "strokes": [],  # perf P1: stroke to slice
-    "open": [],  # perf P15: first slice of a large file
+    "open": ["--viewer"],  # perf P15: first slice of a large file on the screen
     "start": [],  # perf P16: time and memory to the first painted dock
     "lateness": [],  # perf P12: event loop during the whole story
 }

@@ -158,12 +158,20 @@ def rows_of(labels: Array, ids: npt.ArrayLike, origin: tuple[int, int, int] = (0
     """
     regions, boxes, centroids, counts = [], [], [], []
     for k in np.unique(np.asarray(ids)):
-        points = np.argwhere(labels == k) + np.asarray(origin)
-        if k > 0 and len(points):
-            regions.append(int(k))
-            boxes.append(np.concatenate([points.min(0), points.max(0) + 1]))
-            centroids.append(points.mean(0))
-            counts.append(len(points))
+        mask = labels == k
+        if k <= 0 or not mask.any():
+            continue
+        flat = np.add.reduce(mask, 0, np.int32)  # (y, x)
+        profiles = (np.add.reduce(mask.view(np.uint8), (1, 2), np.int64), flat.sum(1), flat.sum(0))
+        places = [np.flatnonzero(p) for p in profiles]
+        count = int(profiles[0].sum())
+        low, high = [int(p[0]) for p in places], [int(p[-1]) + 1 for p in places]
+        regions.append(int(k))
+        boxes.append(np.asarray(low + high) + np.tile(origin, 2))
+        centroids.append(
+            [float(p @ np.arange(len(p))) / count + o for p, o in zip(profiles, origin, strict=True)]
+        )
+        counts.append(count)
     n = len(regions)
     return {
         "region": np.asarray(regions, np.int32),
