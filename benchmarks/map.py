@@ -19,7 +19,7 @@ def main() -> None:
     p.add_argument("--rows", type=int, default=20000)
     p.add_argument("--features", type=int, default=384)
     p.add_argument("--groups", type=int, default=12)
-    p.add_argument("--reps", type=int, default=3)
+    p.add_argument("--reps", type=int, default=5)
     a = p.parse_args()
     warnings.simplefilter("ignore")
     import umap

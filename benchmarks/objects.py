@@ -21,7 +21,7 @@ def main() -> None:
     p.add_argument("--size", type=int, default=512)
     p.add_argument("--seeds", type=int, default=1000)
     p.add_argument("--more", type=int, default=5000, help="second number of seeds, for growth")
-    p.add_argument("--reps", type=int, default=3)
+    p.add_argument("--reps", type=int, default=5)
     a = p.parse_args()
     import cc3d
     from skimage.measure import regionprops_table

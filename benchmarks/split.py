@@ -38,7 +38,7 @@ def options() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--size", type=int, default=256)
     p.add_argument("--seeds", type=int, default=1000)
-    p.add_argument("--reps", type=int, default=3)
+    p.add_argument("--reps", type=int, default=5)
     return p.parse_args()
 
 

@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 
 STRENGTH = 0.1  # inverse penalty of the standardised weights (C of scikit-learn)
+BLOCK = 2048  # rows read at a time
 MAX_CLASS_WEIGHT = 10.0
 N_FOLDS = 5
 UNSEEN_MASS = 0.5  # pseudo-answers given to each class that nobody has named yet
@@ -89,14 +90,18 @@ class Head:
 
 def pool_scaler(vectors: Floats) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mean and standard deviation of each column (d,); constant columns get scale 1."""
-    x = np.asarray(vectors, np.float64)
-    scale = x.std(axis=0)
-    return x.mean(axis=0), np.where(scale > 1e-9, scale, 1.0)
+    x = np.asarray(vectors)
+    center = x.mean(axis=0, dtype=np.float64)
+    blocks = (x[i : i + BLOCK] for i in range(0, len(x), BLOCK))  # no second copy of all rows
+    scale = np.sqrt(sum(np.square(block - center).sum(axis=0) for block in blocks) / len(x))
+    return center, np.where(scale > 1e-9, scale, 1.0)
 
 
 def scaled(vectors: Floats, center: Floats, scale: Floats) -> npt.NDArray[np.float64]:
     """Standardised rows, clipped at ±6 so that one odd seed cannot rule a direction."""
-    return np.asarray(np.clip((np.asarray(vectors, np.float64) - center) / scale, -6.0, 6.0))
+    out: npt.NDArray[np.float64] = np.subtract(vectors, center, dtype=np.float64)
+    np.divide(out, scale, out=out)
+    return np.clip(out, -6.0, 6.0, out=out)
 
 
 def class_weights(columns: Ints, n_classes: int) -> npt.NDArray[np.float64]:
