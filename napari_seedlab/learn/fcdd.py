@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_seedlab import files
-from napari_seedlab.core import JobResult, NotReady, Progress
-from napari_seedlab.imaging.crops import uncrop
+from napari_seedlab.core import JobResult, Progress
 from napari_seedlab.learn import crops_io, pasting, training
+from napari_seedlab.learn.heat import MIN_NORMAL, Found, normal_members, publish, scores
 from napari_seedlab.models.fcdd3d import FCDD3D, FCDDConfig
 
 if TYPE_CHECKING:
@@ -28,11 +27,8 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Members = npt.NDArray[np.int64]
 
-MIN_NORMAL = 8  # seeds without which there is no idea of normal
-CHUNK = 64  # voxels per edge of a chunk of the heat raster
 MAX_MEMBERS = 1024  # seeds that one fit learns from; more add nothing but memory
 N_UNIT = 512  # seeds that tell the usual score of a fit
-LEAST_TOP = 3.0  # heat at the top of the colour scale, at least; 1 is the score of the median seed
 
 
 @dataclass(frozen=True)
@@ -138,17 +134,6 @@ def map_loss(heat: torch.Tensor, masks: torch.Tensor, defects: torch.Tensor) -> 
     return loss - 0.5 * torch.log(-torch.expm1(-means) + 1e-6).mean()
 
 
-def scores(heat: npt.NDArray[np.floating], masks: Mask, top: float = 0.01) -> Float:
-    """Mean of the hottest `top` share of each seed's own cells: (n,) float32."""
-    out = np.zeros(len(heat), np.float32)
-    for i, (values, mask) in enumerate(zip(heat, masks, strict=True)):
-        inside = values[mask]
-        if inside.size:
-            n = max(1, round(top * inside.size))
-            out[i] = np.partition(inside, inside.size - n)[inside.size - n :].mean()
-    return out
-
-
 def new_trainer(
     pool: Pool, members: Members, settings: FCDDSettings, random_state: int, number: int = 0
 ) -> training.Trainer:
@@ -216,6 +201,10 @@ class _Averages:
         """Score of every seed, 1 for the usual one."""
         return scores(self.heat, self.pool.masks, self.settings.top)
 
+    def found(self) -> Found:
+        """Heat and scores."""
+        return Found(self.heat, self.scores())
+
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: learn what is normal, score every seed and write the heat of every scan.
@@ -239,7 +228,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     scans = crops_io.read_scans(folder, request.params, ("ct", "image"))
     seeds = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)
     pool = Pool(seeds.crops, seeds.masks)
-    members = _normal_members(seeds, crops_io.read_labels(folder), settings)
+    members = normal_members(seeds, crops_io.read_labels(folder), settings.normal_class)
     averages = _Averages(pool, settings)
     fits = []
     for number in range(settings.n_fits):
@@ -251,7 +240,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         pool.forget_depths()
         yield from averages.add(fit.model, kept)
         fits.append(fit)
-    return (yield from _publish(folder, scans, seeds, averages, fits))
+    result = yield from publish(folder, scans, seeds, averages.found(), _save_fits(folder, averages, fits))
+    return JobResult(result.values, ("fcdd.safetensors", *result.files))
 
 
 @dataclass(frozen=True)
@@ -269,20 +259,6 @@ class _Report:
         return Progress(self.number * n_steps + n_done, n_fits * n_steps, line, {"loss": loss})
 
 
-def _normal_members(seeds: crops_io.SeedCrops, labels: dict[int, int], settings: FCDDSettings) -> Members:
-    """Rows that may be normal: not labelled as anything else, and with cells to learn from."""
-    may = [labels.get(s, settings.normal_class) == settings.normal_class for s in seeds.seeds.tolist()]
-    filled = seeds.masks.reshape(len(seeds), -1).sum(1) >= 27
-    members = np.flatnonzero(np.asarray(may, np.bool_) & filled)
-    if len(members) < MIN_NORMAL:
-        raise NotReady(
-            "anomaly map",
-            f"{len(members)} seeds may be normal, {MIN_NORMAL} are needed",
-            "Split or import more seeds",
-        )
-    return members
-
-
 def _spread(members: Members, most: int) -> Members:
     """At most `most` members, evenly spread."""
     return members[np.linspace(0, len(members) - 1, min(most, len(members))).astype(np.int64)]
@@ -294,75 +270,11 @@ def _without_oddest(members: Members, score: Float, drop: float) -> Members:
     return np.sort(members[np.argsort(score[members], kind="stable")[:n_kept]])
 
 
-def _publish(
-    folder: Path,
-    scans: list[crops_io.ScanInput],
-    seeds: crops_io.SeedCrops,
-    averages: _Averages,
-    fits: list[training.Trainer],
-) -> Generator[Progress, None, JobResult]:
-    """Write weights, scores and heat; return what was written."""
-    settings, score = averages.settings, averages.scores()
-    tensors = {f"{i}.{k}": v for i, fit in enumerate(fits) for k, v in fit.model.state_dict().items()}
-    if not all(training.is_finite(fit.model) for fit in fits) or not np.isfinite(score).all():
+def _save_fits(folder: Path, averages: _Averages, fits: list[training.Trainer]) -> dict[str, Any]:
+    """Write the weights of all fits; refused where one went astray. Returns facts for the model card."""
+    if not all(training.is_finite(fit.model) for fit in fits) or not np.isfinite(averages.scores()).all():
         raise training.not_finite("anomaly map")
-    facts = {"settings": asdict(settings), "kind": "fcdd", "spread": averages.pool.spread}
+    tensors = {f"{i}.{k}": v for i, fit in enumerate(fits) for k, v in fit.model.state_dict().items()}
+    facts = {"settings": asdict(averages.settings), "kind": "fcdd", "spread": averages.pool.spread}
     training.save_tensors(folder / "fcdd.safetensors", tensors, facts)
-    ids = np.unique(seeds.seeds)
-    best = np.zeros(len(ids), np.float32)
-    np.maximum.at(best, np.searchsorted(ids, seeds.seeds), score)
-    files.save_arrays(folder / "scores.npz", seed=ids, score=best)
-    top = max(LEAST_TOP, float(np.quantile(score, 0.98)))
-    names = ["fcdd.safetensors", "scores.npz"]
-    for scan in scans:
-        names.append(f"heat-{scan.scan}.zarr")
-        yield from _write_heat(folder / names[-1], scan, seeds, averages.heat, top)
-    values: dict[str, Any] = {
-        "scores_min": float(best.min()),
-        "scores_max": float(best.max()),
-        "scale": [0.0, top],
-        "n_seeds": len(best),
-        "data_hash": crops_io.data_hash(folder),
-        "versions": training.versions(fits[0].device, fits[0].is_bfloat16),
-    }
-    return JobResult(values, tuple(names))
-
-
-def _write_heat(
-    path: Path,
-    scan: crops_io.ScanInput,
-    seeds: crops_io.SeedCrops,
-    heat: npt.NDArray[np.float16],
-    top: float,
-) -> Generator[Progress, None, None]:
-    """Write the heat of one scan in slabs of chunks; 255 stands for `top` and above."""
-    shape = scan.regions.shape
-    temporary = path.with_name(path.name + ".tmp")
-    facts = {"scale": [0.0, top]}
-    target = files.create_zarr(temporary, shape, (CHUNK,) * 3, np.uint8, 0, facts)
-    mine = np.flatnonzero(seeds.scans == scan.scan)
-    regions = crops_io.Slabs(scan.regions, len(mine))
-    pace, n_slabs = training.Pace(), -(-shape[0] // CHUNK)
-    for slab in range(n_slabs):
-        first, last = slab * CHUNK, min((slab + 1) * CHUNK, shape[0])
-        planes = np.zeros((last - first, *shape[1:]), np.uint8)
-        for i in mine[(seeds.boxes[mine, 0] < last) & (seeds.boxes[mine, 3] > first)].tolist():
-            box = seeds.boxes[i]
-            low, high = max(int(box[0]), first), min(int(box[3]), last)
-            inside = regions[slice(low, high), slice(*box[1::3]), slice(*box[2::3])] == seeds.regions[i]
-            full = uncrop(heat[i].astype(np.float32), box, crops_io.MARGIN, scan.voxel_size_um)
-            _paint(planes[low - first : high - first], inside, full[low - box[0] : high - box[0]], box, top)
-            if pace.is_due():
-                yield Progress(slab, n_slabs, "Writing heat")
-        if planes.any():
-            target[first:last] = planes
-    files.publish_tree(temporary, path)
-
-
-def _paint(
-    planes: npt.NDArray[np.uint8], inside: Mask, heat: Float, box: npt.NDArray[np.int32], top: float
-) -> None:
-    """Put the heat of one seed (z, y, x) where `inside` holds into planes of the raster."""
-    grey = np.clip(heat * (255 / top), 1, 255).astype(np.uint8)
-    view = planes[:, box[1] : box[4], box[2] : box[5]]
-    view[inside] = grey[inside]
+    return {"versions": training.versions(fits[0].device, fits[0].is_bfloat16)}
