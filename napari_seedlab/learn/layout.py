@@ -193,7 +193,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     before = load_arrays(folder / "previous.npz") if (folder / "previous.npz").exists() else None
     yield Progress(1, 3, "laying out")
     xy = _positions(method, seeds, x, before, request.random_state)
-    yield Progress(2, 3, "grouping")
+    yield Progress(2, 3, "clustering")
     wanted = request.params.get("n_clusters")
     group = cluster(x, int(wanted) if wanted else None, request.random_state)
     save_arrays(folder / "layout.npz", seed=seeds, xy=xy, cluster=group)

@@ -165,9 +165,9 @@ def _most_typical(pool: Pool, x: npt.NDArray[np.float32], members: Rows, taken: 
     best = int(np.flatnonzero(ok)[np.argmin(far[ok])])
     seeds = "1 seed" if len(members) == 1 else f"{len(members)} seeds"
     if known == 0:
-        reason = f"typical of a group of {seeds} nobody has labelled yet"
+        reason = f"typical of a cluster of {seeds} nobody has labelled yet"
     else:
-        reason = f"typical of a group of {seeds} with only {known} labelled"
+        reason = f"typical of a cluster of {seeds} with only {known} labelled"
     return Pick(int(members[best]), float(1.0 / (1e-6 + far[best])), "typiclust", reason)
 
 

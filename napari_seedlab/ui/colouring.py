@@ -171,8 +171,8 @@ def by_cluster(session: Session, seeds: Ids) -> SeedColours:
         return _table("cluster", seeds, np.zeros(len(seeds), np.uint8), palette, [("no map", NONE_RGB)])
     ids, cluster = session.layout.seeds, session.layout.cluster
     codes = np.where(cluster < 0, 0, cluster % len(CLUSTERS) + 1).astype(np.uint8)
-    groups = np.unique(cluster[cluster >= 0])
-    legend = [(f"group {int(g) + 1}", CLUSTERS[int(g) % len(CLUSTERS)]) for g in groups[:8]]
+    numbers = np.unique(cluster[cluster >= 0])
+    legend = [(f"cluster {int(c) + 1}", CLUSTERS[int(c) % len(CLUSTERS)]) for c in numbers[:8]]
     return _table("cluster", seeds, _sorted_lookup(ids, codes, seeds), palette, legend)
 
 

@@ -105,7 +105,7 @@ def test_first_batch_takes_one_typical_seed_of_each_group():
     pool = Pool(np.arange(len(group)), vectors, everything, ~everything)
     asked = suggest(pool, 6)
     assert sorted(group[s.seed] for s in asked) == list(range(6))
-    assert asked[0].reason == "typical of a group of 34 seeds nobody has labelled yet"
+    assert asked[0].reason == "typical of a cluster of 34 seeds nobody has labelled yet"
     for s in asked:
         assert np.linalg.norm(vectors[s.seed] - centres[group[s.seed]]) < 2.0
 

@@ -28,7 +28,7 @@ from napari_seedlab.files import ArraySource
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
 
 SIDE, BANDS = (6, 7), 12
-REASON = "Typical of a group of 7 seeds that has no label yet"
+REASON = "Typical of a cluster of 7 seeds that has no label yet"
 
 
 def tray(shape=(40, 150, 180), random_state=0):

@@ -56,7 +56,7 @@ def test_the_card_shows_three_cuts_and_the_reason(ui, session, qtbot):
     session.draw()
     card = ui.docks["labelling"]
     qtbot.waitUntil(lambda: card.cuts.n_cuts == 3, timeout=WAIT_MS)
-    assert "group of 7" in card.reason.text()
+    assert "cluster of 7" in card.reason.text()
     assert card.title.text().startswith("Seed 1")
 
 

@@ -47,3 +47,8 @@ def test_what_to_colour_by_follows_what_is_known(session):
     assert most_telling(session) == "anomaly"
     session.refit()
     assert most_telling(session) == "prediction"
+
+
+def test_the_legend_names_the_clusters_of_the_map(session):
+    session.make_map()
+    assert [name for name, _ in colour_seeds(session, "cluster").legend[:2]] == ["cluster 1", "cluster 2"]
