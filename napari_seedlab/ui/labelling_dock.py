@@ -35,6 +35,7 @@ STRATEGY_WORDS = {
     "default": "Suggested",
 }
 BRUSH_PX = 6
+BUTTON_FRAME_PX = 12  # beside the text of a button
 
 
 class LabellingDock(QScrollArea):
@@ -176,16 +177,17 @@ class LabellingDock(QScrollArea):
                 button.clicked.connect(self._ui.slot(partial(self._ui.answer, seed_class.id)))
                 self._classes.addWidget(button)
                 self._class_buttons[seed_class.id] = button
-            names = [(c.id, c.name) for c in session.tissues]
-            for value, name in [*names, (background_value(session.tissues), "other")]:
-                self._add_tissue(value, name)
+            for tissue in session.tissues:
+                self._add_tissue(tissue.id, tissue.name, tissue.name)
+            none = "background, none of these tissues"
+            self._add_tissue(background_value(session.tissues), "background", none)
         self.show_seed(None if session is None else session.current_seed)
 
-    def _add_tissue(self, value: int, name: str) -> None:
-        tip = f"Paint {'background, none of these tissues' if name == 'other' else name}; press again to stop"
-        button = self._button(name, tip, partial(self._take_brush, value))
+    def _add_tissue(self, value: int, name: str, what: str) -> None:
+        button = self._button(name, f"Paint {what}; press again to stop", partial(self._take_brush, value))
         button.setCheckable(True)
-        self._brush_row.addWidget(button)
+        width = button.fontMetrics().horizontalAdvance(name) + BUTTON_FRAME_PX
+        self._brush_row.addWidget(button, width)  # room in proportion to the name
         self._tissue_buttons[value] = button
 
     def show_seed(self, seed: int | None) -> None:
