@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 Cell = str | int | float | None
 
 WRITTEN_END = "\r\n"
+SEPARATORS = (",", ";", "\t")  # the second where the comma is the decimal sign, the third from a clipboard
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "␀", "＝", "＋", "－", "＠")
 ESCAPED = (*FORMULA, "'")
 
@@ -42,6 +43,29 @@ def cell_text(value: Cell) -> str:
     if isinstance(value, bool):
         return str(int(value))
     return safe_text(value) if isinstance(value, str) else repr(value)
+
+
+def header_names(cells: Iterable[str]) -> list[str]:
+    """Names of the columns as they are compared: without blanks around them, in lower case."""
+    return [cell.strip().lower() for cell in cells]
+
+
+def separator_of(lines: Sequence[str], wanted: Iterable[str]) -> str:
+    r"""The sign between the cells: that with which the first row names all wanted columns, else a comma.
+
+    Examples
+    --------
+    >>> separator_of(["Seed;Class\n", "1;dead\n"], ("seed", "class"))
+    ';'
+    """
+    for sign in SEPARATORS:
+        try:
+            header = next(csv.reader(lines, delimiter=sign, strict=True), [])
+        except csv.Error:
+            continue
+        if set(wanted) <= set(header_names(header)):
+            return sign
+    return SEPARATORS[0]
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import ClassScheme, InputError, SeedClass
-from napari_seedlab.io.csv_text import plain_text
+from napari_seedlab.io.csv_text import header_names, plain_text, separator_of
 from napari_seedlab.io.gate import n_bytes, regular_file, shown_name
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def read_labels_csv(
     Parameters
     ----------
     path : path-like
-        CSV in UTF-8. A class is a name, an id or ``unsure``; rows without one are skipped.
+        CSV in UTF-8, separated by commas, semicolons or tabs. A class is a name, an id or ``unsure``;
+        rows without one are skipped.
     scheme : ClassScheme
         Classes that may be named.
     known_seeds : collection of int
@@ -122,7 +123,8 @@ def _no_constant(text: str) -> float:
 
 def _table(name: str, text: str, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows as (number of the row, cells of the wanted columns); blank rows are left out."""
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(lines, delimiter=separator_of(lines, wanted), strict=True)
     number = 0
     columns: list[int] = []
     try:
@@ -140,7 +142,7 @@ def _table(name: str, text: str, wanted: tuple[str, ...]) -> Iterator[tuple[int,
 
 
 def _columns(name: str, cells: list[str], wanted: tuple[str, ...]) -> list[int]:
-    header = [cell.strip().lower() for cell in cells]
+    header = header_names(cells)
     missing = [key for key in wanted if key not in header]
     if missing:
         cause = f"has no column {missing[0]!r} in its first row"

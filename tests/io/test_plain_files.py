@@ -27,8 +27,12 @@ def table(folder, content, name="labels.csv"):
         "\ufeffseed,class\r\n2,3\r\n1,1\r\n3,Unsure\r\n",
         'note,Class,Seed\n"a, ""b""\nc",dead,2\n,normal,1\n,unsure,3\n,,4\n\n,normal,1\n',
         "seed,class\n2,dead\n1,normal\n3,unsure\n99,\n98, \n",
+        "\ufeffSeed;Class\r\n2;dead\r\n1;normal\r\n3;unsure\r\n",
+        '"note, mine";class;seed\n"a;b, c";dead;2\n;normal;1\n;unsure;3\n',
+        "seed\tclass\n2\tdead\n1\tnormal\n3\tunsure\n",
+        "seed,class,grown;not grown\n2,dead,1;0\n1,normal,\n3,unsure,\n",
     ],
-    ids=["plain", "excel", "quoted", "others without a class"],
+    ids=["plain", "excel", "quoted", "others without a class", "semicolons", "commas in it", "tabs", "its"],
 )
 def test_answers_are_read(text, tmp_path):
     assert read_labels_csv(table(tmp_path, text), GRAIN_SCHEME, SEEDS) == [(1, 1), (2, 3), (3, "unsure")]
@@ -43,7 +47,10 @@ def test_answers_are_read(text, tmp_path):
         ("seed,class\n1,mouldy\n", "row 2 has the class 'mouldy'"),
         ("seed,class\n1,normal\n2,dead\n1,dead\n", "seed 1 has two classes, in row 2 and in row 4"),
         ("seed,class\n1,normal\n1,unsure\n", "seed 1 has two classes"),
-        ("seed;class\n1;normal\n", "no column 'seed'"),
+        ("seed|class\n1|normal\n", "no column 'seed'"),
+        ("id;class\n1;normal\n", "no column 'seed'"),
+        ("seed;class\n1,normal\n", "row 2 has 1 cells"),
+        ("seed,class\n1;normal\n", "row 2 has 1 cells"),
         ("id,class\n1,normal\n", "no column 'seed'"),
         ("seed,class\n1\n", "row 2 has 1 cells"),
         ("seed,class\n1,normal\n".encode("utf-16"), "UTF-16"),
