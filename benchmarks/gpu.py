@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_seedlab.learn import fcdd, net, training
+from napari_seedlab.learn import fcdd, net, refits, training
 from napari_seedlab.learn.crops_io import SeedCrops
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def main() -> None:
         seeds, rows, columns, net.NetSettings(final_steps=wish.steps + WARM, **common), (0, 0, 2)
     )
     train("cnn", cnn, wish.steps)
-    pool = fcdd.Pool(seeds.crops, seeds.masks)
+    pool = refits.Pool(seeds.crops, seeds.masks)
     settings = fcdd.FCDDSettings(size=32, n_steps=wish.steps + WARM, **common)
     anomaly = fcdd.new_trainer(pool, rows, settings, 0)
     train("fcdd", anomaly, wish.steps)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_seedlab import files
-from napari_seedlab.learn import crops_io, embedding, fcdd, net
+from napari_seedlab.learn import crops_io, embedding, fcdd, net, refits
 from tests.learn.job_folders import finish, table_of, write_job
 
 
@@ -117,7 +117,7 @@ def test_many_seeds_do_not_make_the_training_pool_larger(speck_job, monkeypatch)
     folder, _ = speck_job(
         "napari_seedlab.learn.fcdd:run", settings={"n_steps": 2, "size": 12, "device": "cpu"}
     )
-    monkeypatch.setattr(fcdd, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(refits, "MAX_MEMBERS", 10)
     sizes = []
     original = fcdd.new_trainer
 

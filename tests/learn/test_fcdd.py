@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from napari_seedlab import files
 from napari_seedlab.core import InputError, JobError, NotReady
 from napari_seedlab.learn import fcdd, pasting, training
+from napari_seedlab.learn.heat import scores as heat_scores
 
 TEST_KINDS = ("", "cavity", "", "dense", "", "gap")
 
@@ -27,11 +28,11 @@ def trained_scores(train, test, settings, random_state):
     pool, tested = fcdd.Pool(*train[:2]), fcdd.Pool(*test[:2])
     tested.spread = pool.spread
     fit = fcdd.new_trainer(pool, np.arange(len(pool)), settings, random_state)
-    untrained = fcdd.scores(heat_of(fit.model, tested), tested.masks)
+    untrained = heat_scores(heat_of(fit.model, tested), tested.masks)
     for _ in range(settings.n_steps):
         fit.step()
     heat = heat_of(fit.model, tested)
-    return fcdd.scores(heat, tested.masks), heat, untrained
+    return heat_scores(heat, tested.masks), heat, untrained
 
 
 def heat_of(model, pool):
@@ -68,7 +69,7 @@ def test_the_score_is_the_mean_of_the_hottest_cells_of_the_seed_alone():
     heat = np.arange(2000, dtype=np.float32).reshape(2, 10, 10, 10)
     masks = np.zeros(heat.shape, bool)
     masks[0, :5] = True  # values 0..499: hottest 1 % are 495..499
-    assert fcdd.scores(heat, masks).tolist() == [497.0, 0.0]
+    assert heat_scores(heat, masks).tolist() == [497.0, 0.0]
 
 
 @pytest.mark.parametrize("random_state", range(6))

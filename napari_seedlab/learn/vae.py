@@ -1,0 +1,157 @@
+"""Anomaly maps from what a variational autoencoder cannot rebuild: a second opinion, without made-up defects.
+
+The loss is the squared error summed over the seed's cells plus KL(q || N(0, I)), the latter growing in
+over the first third of the steps (Bowman et al., "Generating Sentences from a Continuous Space", 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_seedlab.core import InputError
+from napari_seedlab.learn import crops_io, training
+from napari_seedlab.learn.refits import FitSettings, Method, Pool, fit_and_publish, network_input
+from napari_seedlab.models.vae import VAE3D, VAEConfig, kl_nats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    import numpy.typing as npt
+
+    from napari_seedlab.core import JobResult, Progress
+
+    Float = npt.NDArray[np.float32]
+    Members = npt.NDArray[np.int64]
+
+WARM_UP = 0.3  # share of the steps over which the KL term grows to its weight
+SMOOTH = (0.054, 0.244, 0.404, 0.244, 0.054)  # a Gaussian of one cell
+
+
+@dataclass(frozen=True)
+class VAESettings(FitSettings):
+    """How the autoencoder is trained."""
+
+    size: int = 24  # a multiple of 8
+    n_steps: int = 400
+    peak_rate: float = 2e-3
+    width: int = 12
+    n_latent: int = 32
+    kl_weight: float = 1.0
+
+
+def elbo_loss(
+    model: VAE3D, crops: torch.Tensor, masks: torch.Tensor, noise: torch.Tensor, kl_weight: float
+) -> torch.Tensor:
+    """Squared error inside the seed plus weighted KL, mean over the batch.
+
+    Parameters
+    ----------
+    model : VAE3D
+        Changed by nobody.
+    crops : (n, 1, z, y, x) float
+        Network input.
+    masks : (n, 1, z, y, x) bool
+        Cells of the seeds.
+    noise : (n, n_latent) float
+        Draws of N(0, I).
+    kl_weight : float
+        Weight of the KL term.
+    """
+    mean, log_variance = model.encode(crops)
+    rebuilt = model.decode(mean + torch.exp(0.5 * log_variance) * noise)
+    error = ((rebuilt - crops).square() * masks).flatten(1).sum(1)
+    return (error + kl_weight * kl_nats(mean, log_variance)).mean()
+
+
+def new_trainer(
+    pool: Pool, members: Members, settings: VAESettings, random_state: int, number: int = 0
+) -> training.Trainer:
+    """Fit number `number` of the pool's `members`, ready for its first step."""
+    device = training.pick_device(settings.device)
+
+    def loss(model: torch.nn.Module, step: int, batch: int) -> torch.Tensor:
+        rng = training.stream(random_state, number, step)
+        rows = rng.choice(members, batch, replace=len(members) < batch)
+        masks = pool.masks[rows]
+        turn = _turn(rng)
+        crops = turn(network_input(pool.crops[rows], masks, pool.spread)).to(device)
+        inside = turn(torch.from_numpy(masks)[:, None]).to(device)
+        noise = torch.from_numpy(rng.standard_normal((batch, settings.n_latent)).astype(np.float32))
+        weight = settings.kl_weight * min(1.0, step / max(1.0, WARM_UP * settings.n_steps))
+        return elbo_loss(model, crops, inside, noise.to(device), weight)
+
+    plan = training.Plan(settings.n_steps, settings.peak_rate, settings.batch, precision=settings.precision)
+    return training.Trainer("autoencoder", new_model(settings, random_state, number).to(device), loss, plan)
+
+
+def _turn(rng: np.random.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A turn and mirroring of cubes (n, 1, z, y, x), the same for all that it is applied to."""
+    axes = [int(a) + 2 for a in rng.permutation(3)]
+    flips = [a for a in (2, 3, 4) if rng.random() < 0.5]
+
+    def turn(cubes: torch.Tensor) -> torch.Tensor:
+        return cubes.permute(0, 1, *axes).flip(flips)
+
+    return turn
+
+
+def new_model(settings: VAESettings, random_state: int, number: int = 0) -> VAE3D:
+    """An untrained network with weights drawn from the random state and the number of the fit."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state * 1000 + number)
+        return VAE3D(VAEConfig(settings.size, settings.width, settings.n_latent))
+
+
+@torch.inference_mode()
+def heat_maps(
+    model: VAE3D, pool: Pool, members: Members | None = None, batch: int = 16
+) -> Iterator[tuple[Members, Float]]:
+    """What was not rebuilt, |x − x̂| smoothed by one cell inside the seed: rows and (rows, z, y, x)."""
+    model.eval()
+    device = next(model.parameters()).device
+    chosen = np.arange(len(pool)) if members is None else members
+    for first in range(0, len(chosen), batch):
+        part = chosen[first : first + batch]
+        crops = network_input(pool.crops[part], pool.masks[part], pool.spread).to(device)
+        inside = torch.from_numpy(pool.masks[part])[:, None].to(device).float()
+        error = (crops - model(crops)).abs() * inside
+        heat = smooth(error) / smooth(inside).clamp(min=1e-3) * inside
+        yield part, heat[:, 0].cpu().numpy()
+
+
+def smooth(cubes: torch.Tensor) -> torch.Tensor:
+    """Cubes (n, 1, z, y, x) blurred by a Gaussian of one cell, axis by axis."""
+    kernel = torch.tensor(SMOOTH, device=cubes.device)
+    for axis in range(3):
+        shape, padding = [1, 1, 1, 1, 1], [0, 0, 0]
+        shape[2 + axis], padding[axis] = len(SMOOTH), len(SMOOTH) // 2
+        cubes = functional.conv3d(cubes, kernel.view(shape), padding=padding)
+    return cubes
+
+
+def run(folder: Path) -> Generator[Progress, None, JobResult]:
+    """Job: learn to rebuild seeds, score every seed by what was not rebuilt, write the heat of every scan.
+
+    Reads and writes what :func:`napari_seedlab.learn.fcdd.run` does, with ``vae.safetensors``.
+
+    Raises
+    ------
+    NotReady
+        No CT scan has seeds, or fewer than 8 of them may be normal.
+    InputError
+        The crop size is no multiple of 8.
+    """
+    folder = Path(folder)
+    request = crops_io.read_request(folder)
+    normal = {"normal_class": int(request.params.get("normal_class", 1))}
+    settings = VAESettings(**{**normal, **request.params.get("settings", {})})
+    if settings.size % 8:
+        raise InputError("settings", f"size {settings.size} is no multiple of 8", "Use 24 or 32")
+    method = Method("vae", "Learning to rebuild seeds", new_trainer, heat_maps)
+    return (yield from fit_and_publish(folder, request, method, settings))
