@@ -84,7 +84,7 @@ def areas_of(state, n_steps):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_gates_on_grains():
-    found = [tested(state, 400) for state in range(3)]
+    found = [areas_of(state, 400) for state in range(3)]
     print({key: [round(f[key], 3) for f in found] for key in found[0]})
     assert min(f["area"] for f in found) >= 0.88
     assert np.median([f["voxels"] for f in found]) >= 0.80
