@@ -141,7 +141,7 @@ def one_step(project, chance):
         seed = chance.choice(seeds)
         return project.label([seed], "labelled", chance.randint(1, 4), "driver", suggestion={seed: asked})
     if kind == "bulk":
-        return project.label(chance.sample(seeds, 12), chance.choice(("unsure", "none")), 0, "driver")
+        return project.label(chance.sample(seeds, min(12, len(seeds))), chance.choice(("unsure", "none")), 0, "driver")
     if kind in ("undo", "redo"):
         return getattr(project, kind)()
     if kind == "stroke":
@@ -209,10 +209,14 @@ def run_and_kill(command: list[str], seconds: float) -> list[str]:
     try:
         text = read_until(pipe, b"ready\n", START_LIMIT)
         text += read_for(pipe, seconds)
+    except BaseException:
+        child.stdout.close()
+        raise
     finally:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    text += child.stdout.read()
+    with child.stdout:
+        text += child.stdout.read()
     child.stdout.close()
     whole_lines = text.decode().split("\n")[:-1]
     return [line.removeprefix("ack ") for line in whole_lines if line.startswith("ack ")]
