@@ -141,7 +141,9 @@ def one_step(project, chance):
         seed = chance.choice(seeds)
         return project.label([seed], "labelled", chance.randint(1, 4), "driver", suggestion={seed: asked})
     if kind == "bulk":
-        return project.label(chance.sample(seeds, min(12, len(seeds))), chance.choice(("unsure", "none")), 0, "driver")
+        return project.label(
+            chance.sample(seeds, min(12, len(seeds))), chance.choice(("unsure", "none")), 0, "driver"
+        )
     if kind in ("undo", "redo"):
         return getattr(project, kind)()
     if kind == "stroke":
@@ -217,7 +219,6 @@ def run_and_kill(command: list[str], seconds: float) -> list[str]:
         child.wait()
     with child.stdout:
         text += child.stdout.read()
-    child.stdout.close()
     whole_lines = text.decode().split("\n")[:-1]
     return [line.removeprefix("ack ") for line in whole_lines if line.startswith("ack ")]
 
