@@ -22,6 +22,7 @@ MODULES = {
     "napari_seedlab.io.tiff": (".tif", ".tiff"),
     "napari_seedlab.io.envi": (".hdr", ".raw", ".dat", ".img", ".bsq", ".bil", ".bip"),
     "napari_seedlab.io.npy": (".npy",),
+    "napari_seedlab.io.matlab": (".mat",),
 }
 SUFFIXES = tuple(suffix for suffixes in MODULES.values() for suffix in suffixes)
 
@@ -44,11 +45,14 @@ def format_of(path: Path) -> Format:
     Raises
     ------
     InputError
-        No format has this suffix.
+        It is a folder, or no format has this suffix.
     """
+    if path.is_dir():
+        cause, remedy = "is a folder, not a file", "Choose the scan file in it: .tif, .hdr or .npy"
+        raise InputError(shown_name(path), cause, remedy)
     suffix = path.suffix.lower()
     for module, suffixes in MODULES.items():
         if suffix in suffixes:
             return cast("Format", importlib.import_module(module))
     cause = f"has the suffix {shown_name(suffix) if suffix else '(none)'}, which Seedlab does not read"
-    raise InputError(shown_name(path), cause, "Use .tif, .hdr with its cube, or .npy")
+    raise InputError(shown_name(path), cause, "Use .tif, .hdr with its cube, .npy or .mat")

@@ -103,6 +103,8 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
         raise InputError(f"kind '{kind}'", "is unknown", "Use one of " + ", ".join(KINDS))
     if n_seeds < 1:
         raise InputError("number of seeds", f"is {n_seeds}", "Use at least 1")
+    if to.is_file():
+        raise InputError(to.name, "is a file, not a folder", "Name a new folder")
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise InputError(to, "is not an empty folder", "Name a new one")
     try:

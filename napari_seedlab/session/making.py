@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ def new_project(path: Path, source: Path | None = None, classes: Path | None = N
     from napari_seedlab import io
     from napari_seedlab.store import Project
 
+    refuse_file(path, "Name a new project folder")
     if source is None:
         scheme: ClassScheme = GRAIN_SCHEME if classes is None else io.read_class_file(classes)
         project = Project.create(path, grain=scheme)
@@ -39,12 +41,20 @@ def _from_export(path: Path, source: Path) -> Project:
     from napari_seedlab.io.export import ATTACHMENTS
     from napari_seedlab.store import Project
 
+    refuse_file(source, "Choose the exported folder")
     export = io.read_export(source)
     attached = export.folder / ATTACHMENTS
     rasters = {s.id: tree for s in export.scans if (tree := attached / f"rasters/{s.id}.zarr").is_dir()}
     return Project.create_from(
         path, export.events, attached / "blobs", rasters, export.project_uuid, attached
     )
+
+
+def refuse_file(path: Path, remedy: str) -> None:
+    """Raise InputError where `path`, or what it lies in, is a file and not a folder."""
+    found = next((p for p in (path, *path.parents) if os.path.exists(p)), None)
+    if found is not None and not os.path.isdir(found):
+        raise InputError(found.name, "is a file, not a folder", remedy)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -121,10 +131,17 @@ def write_predictions(session: Session, to: Path, pool: str | None = None) -> di
         CSV; replaced when it exists.
     pool : str, optional
         Only its seeds; else those of all pools.
+
+    Raises
+    ------
+    InputError
+        `to` is a folder, or nothing is predicted yet.
     """
     from napari_seedlab.io.csv_text import csv_bytes
     from napari_seedlab.io.export_tables import all_class_ids, class_name
 
+    if to.is_dir():
+        raise InputError(to.name, "is a folder, not a file", "Name a CSV file in it")
     shown = [t for p in _pools(session) if pool in (None, p) and (t := session.predictions_of(p)) is not None]
     if not shown:
         raise InputError("predict", "there is no model", "Train one first")
@@ -166,6 +183,7 @@ def export_step(session: Session, to: Path) -> Step:
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         from napari_seedlab import io
 
+        refuse_file(to, "Choose a new folder")
         io.write_snapshot(_snapshot(session, project, folder), folder)
         return {"to": str(to)}
 

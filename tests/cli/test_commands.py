@@ -73,6 +73,8 @@ def test_the_main_path(folder):
         (("split", "missing"), "missing"),
         (("import", "p", "nothing.tif"), "nothing.tif"),
         (("import", "p", "empty.npy"), "empty.npy"),
+        (("import", "p", "tray"), "tray: is a folder"),
+        (("label", "p", "--from", "tray"), "tray: is a folder"),
         (("import", "p", "tray/scan.tif", "--modality", "xray"), "xray"),
         (("label", "p", "--from", "unknown.csv"), "unknown.csv"),
         (("split", "p", "--scan", "7"), "7"),

@@ -180,3 +180,10 @@ def test_imports_may_run_in_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert len(results) == 3
+
+
+@pytest.mark.parametrize("name", ["tray", "tray.tif"])
+def test_a_folder_is_no_scan(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"^{name}: is a folder, not a file. Choose the scan file in it"):
+        describe(tmp_path / name)

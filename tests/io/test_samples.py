@@ -89,6 +89,13 @@ def test_what_cannot_be_made_is_refused(tmp_path, kind, n_seeds, words):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_file_where_the_folder_should_be_is_refused_and_kept(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"mine\.txt: is a file, not a folder"):
+        samples.write_sample("ct", 9, 0, tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
 def test_folder_in_use_is_refused_and_kept(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="not an empty folder"):

@@ -229,3 +229,26 @@ def test_a_malformed_export_is_one_line(make_session, tray, tmp_path):
     with pytest.raises(ProjectError, match="KeyError") as caught:
         making.new_project(tmp_path / "q.seedlab", tmp_path / "out")
     assert "\n" not in str(caught.value) and not (tmp_path / "q.seedlab").exists()
+
+
+# -- files for folders, folders for files --------------------------------------------------------------
+@pytest.mark.parametrize("place", ["mine.txt", "mine.txt/new"])
+def test_a_file_is_no_place_for_a_project_or_an_export(make_session, place, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    line = "^mine.txt: is a file, not a folder. "
+    session = make_session()
+    with pytest.raises(InputError, match=line + "Name a new project folder"):
+        making.new_project(tmp_path / place)
+    with pytest.raises(InputError, match=line + "Choose the exported folder"):
+        making.new_project(tmp_path / "q", tmp_path / place)
+    with pytest.raises(InputError, match=line + "Choose a new folder"):
+        session.export(tmp_path / place).wait(60)
+    assert (tmp_path / "mine.txt").read_text() == "mine" and not (tmp_path / "q").exists()
+
+
+def test_a_folder_is_no_table(split_session, tmp_path):
+    (tmp_path / "tables").mkdir()
+    with pytest.raises(InputError, match=r"^tables: is a folder, not a file"):
+        making.label_from_table(split_session, tmp_path / "tables")
+    with pytest.raises(InputError, match=r"^tables: is a folder, not a file"):
+        making.write_predictions(split_session, tmp_path / "tables")
