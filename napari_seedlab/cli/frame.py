@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 REFUSED = 1
 PROGRESS_EVERY_S = 0.5
+MANY = 8  # numbers that a person still reads one by one
 QUIET_S = 3.0  # what is over sooner needs no progress
 
 
@@ -57,6 +58,8 @@ def _plain(values: dict[str, Any]) -> str:
             lines += [f"{key}:"] + ["  " + "  ".join(f"{k}={v}" for k, v in row.items()) for row in value]
         elif isinstance(value, dict):
             lines += [f"{key}:"] + [f"  {k}  {v}" for k, v in value.items()]
+        elif isinstance(value, list) and len(value) > MANY and isinstance(value[0], int | float):
+            lines.append(f"{key}: {value[0]:g} to {value[-1]:g}, {len(value)} values")
         else:
             lines.append(f"{key}: {value}")
     return "\n".join(lines)

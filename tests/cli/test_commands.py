@@ -129,6 +129,16 @@ def test_what_the_drive_refuses_is_one_line(error, line, capsys):
     assert shown.err.startswith(line) and shown.err.count("\n") == 1
 
 
+def test_a_person_reads_the_ends_of_many_numbers_and_json_has_all(capsys):
+    from napari_seedlab.cli.frame import run
+
+    made = {"shape": [224, 9, 9], "wavelengths_nm": [400 + 2.5 * i for i in range(224)]}
+    run(lambda: made, as_json=False)
+    assert capsys.readouterr().out == "shape: [224, 9, 9]\nwavelengths_nm: 400 to 957.5, 224 values\n"
+    run(lambda: made, as_json=True)
+    assert json.loads(capsys.readouterr().out) == made
+
+
 def _is_path(text):
     return text in ("p", "q", "x", "fresh", "missing", "tray") or "." in text or "/" in text
 
