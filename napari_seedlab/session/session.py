@@ -30,6 +30,7 @@ from napari_seedlab.core import (
     Suggestion,
 )
 from napari_seedlab.session import caches, making, repair, steps
+from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.desk import Desk, Step, Task
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
@@ -113,6 +114,7 @@ class Session:
         self.notes: tuple[str, ...] = ()  # what was found while opening, one line each
         self.labelling = Labelling(self)
         self.strokes = Strokes(self)
+        self._about = About(self)
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)
         self.desk.failed.connect(self._error)
@@ -277,6 +279,14 @@ class Session:
             float(drawn.get("inclusion_p", 0.0)),
             str(drawn.get("strategy", "")),
         )
+
+    def history_of(self, seed: int) -> Task:
+        """See :meth:`About.history_of`."""
+        return self._about.history_of(seed)
+
+    def nearest_labelled(self, seed: int, n: int = 4) -> tuple[Neighbour, ...]:
+        """See :meth:`About.nearest_labelled`."""
+        return self._about.nearest_labelled(seed, n)
 
     # -- scans and seeds ----------------------------------------------------------------------
     def import_scan(self, path: Path | str, modality: str | None = None, name: str | None = None) -> Task:
@@ -562,9 +572,7 @@ class Session:
 
     def close(self, finish_in_background: bool = False) -> None:
         """Stop or hand over the jobs, let commits finish, close the project."""
-        keep: Sequence[str] = ()
-        if finish_in_background:
-            keep = [r.id for r in self.desk.active if r.lane == "background"]
+        keep = [r.id for r in self.desk.active if finish_in_background and r.lane == "background"]
         self._leftovers.close()
         self.desk.close(tuple(keep))
 
