@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QSpinBox,
     QVBoxLayout,
@@ -20,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_seedlab.core import LabelState
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
+from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
 from napari_seedlab.ui.layers import background_value
 from napari_seedlab.ui.status import StatusCard
@@ -38,38 +38,26 @@ BRUSH_PX = 6
 BUTTON_FRAME_PX = 12  # beside the text of a button
 
 
-class LabellingDock(QScrollArea):
+class LabellingDock(DockFrame):
     """One seed at a time: what it looks like, why it is asked, what it may be."""
 
     def __init__(self, ui: SeedlabUi) -> None:
-        super().__init__()
-        self._ui = ui
+        super().__init__(ui, spacing=4)
+        body = self.body
         self._class_buttons: dict[int, ClassButton] = {}
         self._tissue_buttons: dict[int, QPushButton] = {}
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        body = QWidget()
-        self._layout = QVBoxLayout(body)
-        self._layout.setContentsMargins(8, 4, 8, 4)
-        self._layout.setSpacing(4)
-        self.setWidget(body)
         self._make_head(body)
         self.status = StatusCard(ui.theme, body)
-        self._layout.addWidget(self.status)
+        self.rows.addWidget(self.status)
         self._make_card(body)
         self._make_answers(body)
         self._make_brush(body)
-        self._layout.addStretch(1)
+        self.rows.addStretch(1)
         ui.said.connect(self.status.say)
         ui.labelling_switched.connect(self._switched)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.status.say(*ui.last_message)
         self.rebuild()
-
-    def sizeHint(self) -> QSize:
-        """As wide as a dock may be."""
-        return QSize(330, 440)
 
     # -- making -------------------------------------------------------------------------------
     def _button(self, text: str, tip: str, call: Any) -> QPushButton:
@@ -99,7 +87,7 @@ class LabellingDock(QScrollArea):
             fix_width(self.buttons[name], 30)
             row.addWidget(self.buttons[name])
         row.addWidget(self.tick)
-        self._layout.addLayout(row)
+        self.rows.addLayout(row)
 
     def _make_card(self, body: QWidget) -> None:
         self.cuts = CutsView(self._ui.theme, body)
@@ -116,14 +104,14 @@ class LabellingDock(QScrollArea):
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
         head.addWidget(self.buttons["jump"])
-        self._layout.addLayout(head)
-        self._layout.addWidget(self.cuts)
-        self._layout.addWidget(self.reason)
+        self.rows.addLayout(head)
+        self.rows.addWidget(self.cuts)
+        self.rows.addWidget(self.reason)
 
     def _make_answers(self, body: QWidget) -> None:
         self._classes = QVBoxLayout()
         self._classes.setSpacing(3)
-        self._layout.addLayout(self._classes)
+        self.rows.addLayout(self._classes)
         ui, grid = self._ui, QGridLayout()
         grid.setSpacing(3)
         call = ui.do
@@ -139,7 +127,7 @@ class LabellingDock(QScrollArea):
         for i, button in enumerate(answers.values()):
             grid.addWidget(button, i // 3, i % 3)
         self.buttons.update(answers)
-        self._layout.addLayout(grid)
+        self.rows.addLayout(grid)
 
     def _make_brush(self, body: QWidget) -> None:
         self._brush_row = QHBoxLayout()
@@ -155,8 +143,8 @@ class LabellingDock(QScrollArea):
         head = QHBoxLayout()
         head.addWidget(self._brush_title, 1)
         head.addWidget(self._brush_size)
-        self._layout.addLayout(head)
-        self._layout.addLayout(self._brush_row)
+        self.rows.addLayout(head)
+        self.rows.addLayout(self._brush_row)
 
     # -- from the session ---------------------------------------------------------------------
     def rebuild(self) -> None:

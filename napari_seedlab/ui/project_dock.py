@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -18,14 +18,13 @@ from qtpy.QtWidgets import (
     QLayout,
     QMenu,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QSlider,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
 
+from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.job_row import JobRow
 from napari_seedlab.ui.projects import forget_missing, make_project, open_project, remember
 from napari_seedlab.ui.status import StatusCard
@@ -38,39 +37,27 @@ SLIDER_STEPS = 1000
 WORK = {"import", "split", "embed", "map", "export", "predict"}
 
 
-class ProjectDock(QScrollArea):
+class ProjectDock(DockFrame):
     """Where one begins: project, scan, split; and where one ends: export."""
 
     def __init__(self, ui: SeedlabUi) -> None:
-        super().__init__()
-        self._ui = ui
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        body = QWidget()
-        self._layout = QVBoxLayout(body)
-        self._layout.setContentsMargins(8, 6, 8, 6)
-        self._layout.setSpacing(6)
-        self.setWidget(body)
+        super().__init__(ui)
+        body = self.body
         self._make_project(body)
         self.guide = StatusCard(ui.theme, body)
-        self._layout.addWidget(self.guide)
+        self.rows.addWidget(self.guide)
         self.job = JobRow(WORK, ui.slot(self._cancel), body)
-        self._layout.addWidget(self.job)
+        self.rows.addWidget(self.job)
         self._make_scans(body)
         self._make_split(body)
         self._make_repair(body)
         self.status = StatusCard(ui.theme, body)
-        self._layout.addWidget(self.status)
-        self._layout.addStretch(1)
+        self.rows.addWidget(self.status)
+        self.rows.addStretch(1)
         ui.said.connect(self.status.say)
         self.status.say(*ui.last_message)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.rebuild()
-
-    def sizeHint(self) -> QSize:
-        """As wide as a dock may be."""
-        return QSize(330, 440)
 
     # -- making -------------------------------------------------------------------------------
     def _button(self, text: str, tip: str, call: Any) -> QPushButton:
@@ -81,15 +68,15 @@ class ProjectDock(QScrollArea):
         return button
 
     def _heading(self, text: str) -> None:
-        line = QFrame(self.widget())
+        line = QFrame(self.body)
         line.setFrameShape(QFrame.Shape.HLine)
         line.setStyleSheet(f"color: {self._ui.theme.line};")
-        label = QLabel(text, self.widget())
+        label = QLabel(text, self.body)
         font = label.font()
         font.setBold(True)
         label.setFont(font)
-        self._layout.addWidget(line)
-        self._layout.addWidget(label)
+        self.rows.addWidget(line)
+        self.rows.addWidget(label)
 
     def _make_project(self, body: QWidget) -> None:
         self.name = QLabel(body)
@@ -108,8 +95,8 @@ class ProjectDock(QScrollArea):
         row = QHBoxLayout()
         for widget in (self.new, self.open, self.recent):
             row.addWidget(widget)
-        self._layout.addWidget(self.name)
-        self._layout.addLayout(row)
+        self.rows.addWidget(self.name)
+        self.rows.addLayout(row)
 
     def _make_scans(self, body: QWidget) -> None:
         self._heading("Scans")
@@ -126,8 +113,8 @@ class ProjectDock(QScrollArea):
         row = QHBoxLayout()
         row.addWidget(self.scans, 1)
         row.addWidget(self.add_scan)
-        self._layout.addLayout(row)
-        self._layout.addWidget(self.facts)
+        self.rows.addLayout(row)
+        self.rows.addWidget(self.facts)
 
     def _make_split(self, body: QWidget) -> None:
         self._heading("Seeds")
@@ -157,10 +144,10 @@ class ProjectDock(QScrollArea):
         checks.addWidget(self.preview)
         slide.addWidget(self.slider, 1)
         slide.addWidget(self.grey)
-        self._layout.addWidget(self.split)
-        self._layout.addLayout(checks)
-        self._layout.addLayout(slide)
-        self._layout.addLayout(self._make_recipe(body))
+        self.rows.addWidget(self.split)
+        self.rows.addLayout(checks)
+        self.rows.addLayout(slide)
+        self.rows.addLayout(self._make_recipe(body))
 
     def _make_recipe(self, body: QWidget) -> QLayout:
         self.sigma, self.radius, self.minimum = QDoubleSpinBox(body), QDoubleSpinBox(body), QSpinBox(body)
@@ -202,8 +189,8 @@ class ProjectDock(QScrollArea):
         self.export = self._button(
             "Export…", "Labels, predictions and measures as tables and arrays", self._ask_export
         )
-        self._layout.addLayout(row)
-        self._layout.addWidget(self.export)
+        self.rows.addLayout(row)
+        self.rows.addWidget(self.export)
         ui.labelling_switched.connect(self.show_selection)
 
     # -- from the session ---------------------------------------------------------------------

@@ -6,19 +6,17 @@ from math import log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
+from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.status import StatusCard
@@ -30,21 +28,13 @@ if TYPE_CHECKING:
 KIND_WORDS = {"head": "live model", "net": "network", "fcdd": "anomaly"}
 
 
-class TrainDock(QScrollArea):
+class TrainDock(DockFrame):
     """Background work on the models; labelling goes on meanwhile."""
 
     def __init__(self, ui: SeedlabUi) -> None:
-        super().__init__()
-        self._ui = ui
+        super().__init__(ui, height=420)
+        body, layout = self.body, self.rows
         self._losses: dict[str, list[tuple[float, float, float]]] = {}
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        body = QWidget()
-        layout = QVBoxLayout(body)
-        layout.setContentsMargins(8, 6, 8, 6)
-        layout.setSpacing(6)
-        self.setWidget(body)
         self.odd = self._button(
             "Find odd ones", "Score every seed without a single label; a heatmap shows where", self._find_odd
         )
@@ -77,10 +67,6 @@ class TrainDock(QScrollArea):
         self.status.say(*ui.last_message)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.rebuild()
-
-    def sizeHint(self) -> QSize:
-        """As wide as a dock may be."""
-        return QSize(330, 420)
 
     def _button(self, text: str, tip: str, call: object) -> QPushButton:
         button = QPushButton(text, self)
