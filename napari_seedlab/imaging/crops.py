@@ -280,6 +280,43 @@ class Pose:
         return float((self.high - self.low).max()) * (1 + 2 * CUT_MARGIN) / CUT_CELLS
 
 
+def seed_block(
+    image: Raster,
+    regions: Raster,
+    region_id: int,
+    box: npt.ArrayLike,
+    voxel_size_um: tuple[float, ...] = (1.0, 1.0, 1.0),
+) -> tuple[npt.NDArray[Any], Mask, tuple[int, int, int]]:
+    """The voxels around a seed, with the margin that :func:`own_cuts` shows however it is turned.
+
+    Parameters
+    ----------
+    image, regions, region_id, box
+        As for :func:`seed_crop`.
+    voxel_size_um : (3,) float
+        Edges of a voxel along z, y, x.
+
+    Returns
+    -------
+    grey : (z, y, x) array
+        In the scan's number type; float32 where bands are averaged. No NaN.
+    inside : (z, y, x) bool
+        Voxels of the seed.
+    low : (3,) int
+        Voxel of the scan at the block's first corner.
+    """
+    bounds, size = np.asarray(box, np.int64).reshape(2, 3), np.asarray(voxel_size_um, np.float64)
+    diagonal = float(np.linalg.norm((bounds[1] - bounds[0]) * size))
+    pad = np.ceil(CUT_MARGIN * diagonal / size).astype(int) + 1
+    low, high = np.maximum(bounds[0] - pad, 0), np.minimum(bounds[1] + pad, regions.shape)
+    slices = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
+    is_cube = regions.shape[0] == 1 and image.shape[0] > 1
+    grey = _read(image, slices, True) if is_cube else np.asarray(image[slices])
+    inside = np.asarray(regions[slices]) == region_id
+    z, y, x = (int(v) for v in low)
+    return np.nan_to_num(grey) if grey.dtype.kind == "f" else grey, inside, (z, y, x)
+
+
 def seed_pose(
     grey: npt.NDArray[Any], inside: Mask, voxel_size_um: tuple[float, ...] = (1.0, 1.0, 1.0)
 ) -> Pose:
@@ -391,16 +428,27 @@ def own_cuts(
     Returns
     -------
     lengthwise, edge_on, across : (rows, columns) uint8
-        Stretched between the seed's 0.5 and 99.5 percentiles, surroundings dimmed; one scale for the
-        three. Only the first for a plane.
+        Stretched between the seed's 0.5 and 99.5 percentiles, surroundings dimmed and fading; one scale
+        for the three. Only the first for a plane.
     """
     known = grey[inside]
     cuts = []
     for axis in (2,) if grey.shape[0] == 1 else (2, 1, 0):
         shown = stretched(cut_across(grey, pose, axis, at_um[axis]), known)
         own = cut_across(inside, pose, axis, at_um[axis]) > 0.5
-        cuts.append((shown * np.where(own, 255, 255 * DIMMED)).astype(np.uint8))
+        cuts.append((shown * _halo(own) * 255).astype(np.uint8))
     return tuple(cuts)
+
+
+def _halo(own: Mask) -> Float:
+    """1 on the seed; around it from ``DIMMED`` down to 0 at the end of the margin, where the block ends."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not own.any():
+        return np.zeros(own.shape, np.float32)
+    margin = CUT_MARGIN / (1 + 2 * CUT_MARGIN) * CUT_CELLS
+    far = distance_transform_edt(~own)
+    return np.where(own, 1.0, DIMMED * np.clip(1 - far / margin, 0, 1)).astype(np.float32)
 
 
 def stretched(values: npt.NDArray[Any], known: npt.NDArray[Any]) -> Float:

@@ -223,3 +223,24 @@ def test_a_seed_alone_keeps_its_mean_when_it_is_made_smaller():
     small, step = crops.isolated(grey, inside, longest=20)
     assert step == 4 and small.shape == (16, 16, 16)
     assert abs(small.sum() * step**3 / alone.sum() - 1) < 0.02
+
+
+def test_the_block_around_a_seed_holds_all_that_a_cut_shows():
+    grey, inside = marked_ellipsoid(turned(5))
+    scan, regions = np.pad(grey, 40, constant_values=20), np.pad(inside, 40).astype(np.int32) * 9
+    block, own, low = crops.seed_block(scan, regions, 9, box_of(regions == 9))
+    assert block.dtype == scan.dtype and own.sum() == inside.sum()
+    np.testing.assert_array_equal(
+        block, scan[tuple(slice(a, a + n) for a, n in zip(low, block.shape, strict=True))]
+    )
+    large = crops.own_cuts(scan, regions == 9, crops.seed_pose(scan, regions == 9))
+    for small, whole in zip(crops.own_cuts(block, own, crops.seed_pose(block, own)), large, strict=True):
+        np.testing.assert_allclose(small, whole, atol=1)
+
+
+def test_the_block_of_a_cube_is_the_mean_of_its_bands():
+    cube = np.stack([np.full((20, 20), b, np.uint16) for b in (10, 20, 60)])
+    regions = np.zeros((1, 20, 20), np.int32)
+    regions[0, 5:15, 5:15] = 1
+    grey, inside, low = crops.seed_block(cube, regions, 1, (0, 5, 5, 1, 15, 15), (1.0, 40.0, 40.0))
+    assert grey.shape == inside.shape and low[0] == 0 and (grey == 30).all()
