@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_seedlab.core import JobResult, Progress
+    from napari_seedlab.models.memory_bank import MemoryBank
 
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
@@ -98,7 +99,7 @@ def new_model(settings: FCDDSettings, random_state: int, number: int = 0) -> FCD
 
 @torch.inference_mode()
 def heat_maps(
-    model: FCDD3D, pool: Pool, members: Members | None = None, batch: int = 16
+    model: FCDD3D | MemoryBank, pool: Pool, members: Members | None = None, batch: int = 16
 ) -> Iterator[tuple[Members, Float]]:
     """Heat of seeds of the pool in batches: rows and (rows, z, y, x) float32, 0 outside the seed."""
     model.eval()

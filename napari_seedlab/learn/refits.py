@@ -109,12 +109,15 @@ class Method:
         ``(pool, members, settings, random_state, number)`` → a fit, ready for its first step.
     heat_maps : callable
         ``(model, pool, members or None)`` → iterator over rows and their heat (rows, z, y, x) float32.
+    finish : callable
+        ``(trained model, pool, members)`` → the model that makes the heat.
     """
 
     kind: str
     learning: str
     new_trainer: Callable[[Pool, Members, Any, int, int], training.Trainer]
     heat_maps: Callable[[Any, Pool, Members | None], Iterator[tuple[Members, Float]]]
+    finish: Callable[[torch.nn.Module, Pool, Members], torch.nn.Module] = lambda model, _pool, _members: model
 
 
 @dataclass
@@ -163,16 +166,17 @@ def fit_and_publish(
     pool = Pool(seeds.crops, seeds.masks)
     members = normal_members(seeds, crops_io.read_labels(folder), settings.normal_class)
     averages = _Averages(method, pool, settings)
-    fits = []
+    models: list[torch.nn.Module] = []
     for number in range(settings.n_fits):
         kept = members if number == 0 else _without_oddest(members, averages.scores(), settings.drop)
         fit = method.new_trainer(pool, _spread(kept, MAX_MEMBERS), settings, request.random_state, number)
         report = _Report(method.learning, number, settings, fit.device.type)
         yield from fit.run(folder / f"checkpoint-{number}.safetensors", report)
         pool.forget_depths()
-        yield from averages.add(fit.model, kept)
-        fits.append(fit)
-    told = _save_fits(folder, averages, fits)
+        models.append(method.finish(fit.model, pool, _spread(kept, MAX_MEMBERS)))
+        yield from averages.add(models[-1], kept)
+    told = _save_fits(folder, averages, models)
+    told["versions"] = training.versions(fit.device, fit.is_bfloat16)
     result = yield from publish(folder, scans, seeds, averages.found(), told)
     return JobResult(result.values, (f"{method.kind}.safetensors", *result.files))
 
@@ -204,15 +208,12 @@ def _without_oddest(members: Members, score: Float, drop: float) -> Members:
     return np.sort(members[np.argsort(score[members], kind="stable")[:n_kept]])
 
 
-def _save_fits(folder: Path, averages: _Averages, fits: list[training.Trainer]) -> dict[str, Any]:
+def _save_fits(folder: Path, averages: _Averages, models: list[torch.nn.Module]) -> dict[str, Any]:
     """Write the weights of all fits; refused where one went astray. Returns facts for the model card."""
-    if not all(training.is_finite(fit.model) for fit in fits) or not np.isfinite(averages.scores()).all():
+    if not all(training.is_finite(model) for model in models) or not np.isfinite(averages.scores()).all():
         raise training.not_finite("anomaly map")
-    tensors = {f"{i}.{k}": v for i, fit in enumerate(fits) for k, v in fit.model.state_dict().items()}
-    facts = {
-        "settings": asdict(averages.settings),
-        "kind": averages.method.kind,
-        "spread": averages.pool.spread,
-    }
-    training.save_tensors(folder / f"{averages.method.kind}.safetensors", tensors, facts)
-    return {"versions": training.versions(fits[0].device, fits[0].is_bfloat16)}
+    kind = averages.method.kind
+    tensors = {f"{i}.{k}": v for i, model in enumerate(models) for k, v in model.state_dict().items()}
+    facts = {"settings": asdict(averages.settings), "kind": kind, "spread": averages.pool.spread}
+    training.save_tensors(folder / f"{kind}.safetensors", tensors, facts)
+    return {"method": kind}
