@@ -1,0 +1,42 @@
+"""Made and real hyperspectral scenes for the detectors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+ANOMALY = Path(__file__).parents[3] / "shared" / "data" / "hyperspectral" / "anomaly"
+REAL = ("abu-airport-2", "abu-airport-4", "cat-island")
+needs_scenes = pytest.mark.skipif(
+    not ANOMALY.is_dir(), reason="the shared data folder is not beside the repository"
+)
+
+
+def real_scene(name):
+    """Cube (band, y, x) as stored, and its odd pixels (y, x)."""
+    held = loadmat(ANOMALY / f"{name}.mat")
+    return held["data"].transpose(2, 0, 1), held["map"] > 0
+
+
+def made_scene(n_bands=6, shape=(12, 15), seed=0):
+    """Correlated bands (band, y, x) of unlike brightness and spread."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(n_bands, n_bands)) @ rng.normal(size=(n_bands, shape[0] * shape[1]))
+    cube = mixed * rng.uniform(1, 50, (n_bands, 1)) + rng.uniform(0, 1000, (n_bands, 1))
+    return cube.reshape(n_bands, *shape)
+
+
+class Stored:
+    """A cube that is made when it is cut, and remembers the largest cut."""
+
+    def __init__(self, shape):
+        self.shape, self.largest = shape, 0
+
+    def __getitem__(self, index):
+        bands, rows = index
+        y = np.arange(self.shape[1])[rows]
+        places = y[:, None] * self.shape[2] + np.arange(self.shape[2])
+        block = np.sin(places * np.arange(1, self.shape[0] + 1)[bands, None, None] * 0.7)
+        self.largest = max(self.largest, block.nbytes)
+        return block.astype(np.float32)
