@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CUT_NAMES = ("from above", "from the front", "from the side")
 BUTTON_PX = 25
+CUTS_PX = 94  # with it the whole card stands in a window of 1366 by 768
 MIDDLE = Qt.AlignmentFlag.AlignVCenter
 
 
@@ -46,11 +47,11 @@ class CutsView(QWidget):
 
     def sizeHint(self) -> QSize:
         """A row of three squares."""
-        return QSize(300, 98)
+        return QSize(300, CUTS_PX)
 
     def minimumSizeHint(self) -> QSize:
         """The row may shrink in width."""
-        return QSize(150, 98)
+        return QSize(150, CUTS_PX)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the pictures and what they show."""

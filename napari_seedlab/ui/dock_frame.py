@@ -1,4 +1,4 @@
-"""What the docks share: a column of rows that scrolls up and down where the window is low."""
+"""What the docks share: rows that scroll up and down where the window is low, and the status line below."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
@@ -22,9 +24,11 @@ class DockFrame(QWidget):
     ui : SeedlabUi
         The owner.
     spacing : int
-        Pixels between two rows, and above the first and below the last one.
+        Pixels between two rows, and above the first one.
     height : int
         Pixels that the dock would like to have.
+    n_lines : int
+        Lines of the status below the rows; what does not fit is its tooltip.
 
     Attributes
     ----------
@@ -32,14 +36,16 @@ class DockFrame(QWidget):
         Parent of what stands in the rows.
     rows : QVBoxLayout
         From top to bottom.
+    status : StatusCard
+        The newest message. It never scrolls out of sight and never moves the rows.
     """
 
-    def __init__(self, ui: SeedlabUi, spacing: int = 6, height: int = 440) -> None:
+    def __init__(self, ui: SeedlabUi, spacing: int = 6, height: int = 440, n_lines: int = 2) -> None:
         super().__init__()
         self._ui, self._height = ui, height
         self.body = QWidget()
         self.rows = QVBoxLayout(self.body)
-        self.rows.setContentsMargins(SIDE_PX, spacing, SIDE_PX, spacing)
+        self.rows.setContentsMargins(SIDE_PX, spacing, SIDE_PX, 0)
         self.rows.setSpacing(spacing)
         self.scroll = QScrollArea(self)
         self.scroll.setWidgetResizable(True)
@@ -50,6 +56,13 @@ class DockFrame(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.scroll, 1)
+        self.status = StatusCard(ui.theme, self, n_lines)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(SIDE_PX, 0, SIDE_PX, 2)
+        foot.addWidget(self.status)
+        column.addLayout(foot)
+        ui.said.connect(self.status.say)
+        self.status.say(*ui.last_message)
 
     def sizeHint(self) -> QSize:
         """As wide as a dock may be."""

@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_seedlab.core import JobState, JobStatus
+from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STOP_PX = 24
 TITLES = {
     "import": "Opening the scan",
     "split": "Splitting into seeds",
@@ -47,8 +57,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class JobRow(QWidget):
-    """One job; hidden when none runs.
+class JobRow(QStackedWidget):
+    """One job, in the place of what stands there when none runs: nothing else moves.
 
     Parameters
     ----------
@@ -56,30 +66,40 @@ class JobRow(QWidget):
         First parts of the ids that this row shows.
     cancel : callable
         Gets the id of the job to stop.
+    idle : QWidget
+        Stands in its place when none runs.
     """
 
-    def __init__(self, kinds: set[str], cancel: Callable[[str], None], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        kinds: set[str],
+        cancel: Callable[[str], None],
+        idle: QWidget,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._idle, self._busy = idle, QWidget(self)
         self.kinds, self._cancel = kinds, cancel
         self.status: JobStatus | None = None
-        self._title, self._bar = QLabel(self), QProgressBar(self)
-        self._title.setTextFormat(Qt.TextFormat.PlainText)
-        self._title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._title, self._bar = FewLines(1, self._busy), QProgressBar(self._busy)
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(10)
-        self._stop = QPushButton("Cancel", self)
+        self._stop = QPushButton("Cancel", self._busy)
+        self._stop.setFixedHeight(STOP_PX)
         self._stop.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._stop.clicked.connect(lambda: self._ask())
         row = QHBoxLayout()
         row.addWidget(self._bar, 1)
         row.addWidget(self._stop)
-        layout = QVBoxLayout(self)
+        layout = QVBoxLayout(self._busy)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
+        layout.setSpacing(0)
         layout.addWidget(self._title)
         layout.addLayout(row)
+        self.addWidget(idle)
+        self.addWidget(self._busy)
         self._pace = Pace(self._draw, self)
-        self.setVisible(False)
 
     def show_job(self, status: JobStatus) -> bool:
         """Show a status of one of our kinds; returns whether it was one."""
@@ -89,7 +109,7 @@ class JobRow(QWidget):
             if self.status is None or self.status.id == status.id:
                 self.status = None
                 self._pace.stop()
-                self.setVisible(False)
+                self.setCurrentWidget(self._idle)
             return True
         if self.status is None or (self.status.id, self.status.state) != (status.id, status.state):
             self._pace.stop()
@@ -105,13 +125,13 @@ class JobRow(QWidget):
         self._bar.setRange(0, status.progress.total)
         self._bar.setValue(status.progress.done)
         self._bar.setUpdatesEnabled(True)
-        self._title.setText(self._line(status))
+        self._title.tell(self._line(status))
         self._stop.setEnabled(status.state is not JobState.CANCELLING)
-        self.setVisible(True)
+        self.setCurrentWidget(self._busy)
 
     def text(self) -> str:
         """The line above the bar."""
-        return str(self._title.text())
+        return self._title.full_text()
 
     @staticmethod
     def _line(status: JobStatus) -> str:

@@ -20,9 +20,9 @@ from qtpy.QtWidgets import (
 from napari_seedlab.core import LabelState
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
 from napari_seedlab.ui.layers import background_value
-from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
@@ -42,21 +42,17 @@ class LabellingDock(DockFrame):
     """One seed at a time: what it looks like, why it is asked, what it may be."""
 
     def __init__(self, ui: SeedlabUi) -> None:
-        super().__init__(ui, spacing=4)
+        super().__init__(ui, spacing=3, n_lines=1)
         body = self.body
         self._class_buttons: dict[int, ClassButton] = {}
         self._tissue_buttons: dict[int, QPushButton] = {}
         self._make_head(body)
-        self.status = StatusCard(ui.theme, body)
-        self.rows.addWidget(self.status)
         self._make_card(body)
         self._make_answers(body)
         self._make_brush(body)
         self.rows.addStretch(1)
-        ui.said.connect(self.status.say)
         ui.labelling_switched.connect(self._switched)
         ui.session_bound.connect(ui.slot(self.rebuild))
-        self.status.say(*ui.last_message)
         self.rebuild()
 
     # -- making -------------------------------------------------------------------------------
@@ -91,11 +87,7 @@ class LabellingDock(DockFrame):
 
     def _make_card(self, body: QWidget) -> None:
         self.cuts = CutsView(self._ui.theme, body)
-        self.title, self.reason = QLabel(body), QLabel(body)
-        for label in (self.title, self.reason):
-            label.setWordWrap(True)
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.title, self.reason = FewLines(1, body), FewLines(2, body)
         font = self.title.font()
         font.setBold(True)
         self.title.setFont(font)
@@ -225,22 +217,22 @@ class LabellingDock(DockFrame):
 
     def _say_why(self, seed: int | None, many: int) -> None:
         session = self._ui.session
-        self.reason.setVisible(bool(session) and (seed is not None or many > 1))
         if session is None or (seed is None and many < 2):
-            self.title.setText("No seed on the card")
+            self.title.tell("No seed on the card")
+            self.reason.tell("")
             return
         if many > 1:
-            self.title.setText(f"{many} seeds selected")
-            self.reason.setText("A digit answers about all of them at once.")
+            self.title.tell(f"{many} seeds selected")
+            self.reason.tell("A digit answers about all of them at once.")
             return
         asked = session.current
         place = "" if asked is None else f" · {session.queue.index(asked) + 1} of {len(session.queue)}"
-        self.title.setText(f"Seed {seed}{place}")
+        self.title.tell(f"Seed {seed}{place}")
         if asked is None:
-            self.reason.setText("You chose this seed.")
+            self.reason.tell("You chose this seed.")
         else:
             reason = asked.reason or STRATEGY_WORDS.get(asked.strategy, "Suggested")
-            self.reason.setText(f"{reason[:1].upper()}{reason[1:]}")
+            self.reason.tell(f"{reason[:1].upper()}{reason[1:]}")
 
     def _tell_classes(self, seed: int | None) -> None:
         session = self._ui.session
@@ -253,7 +245,7 @@ class LabellingDock(DockFrame):
             given = label is not None and label.state is LabelState.LABELLED and label.class_id == class_id
             button.tell(p.get(class_id), counts.get(class_id, 0), given)
         if label is not None and label.state in (LabelState.UNSURE, LabelState.NOT_WHOLE):
-            self.title.setText(f"{self.title.text()} · {str(label.state).replace('_', ' ')}")
+            self.title.tell(f"{self.title.full_text()} · {str(label.state).replace('_', ' ')}")
 
     # -- from the user ------------------------------------------------------------------------
     def _toggled(self, on: bool) -> None:

@@ -85,9 +85,7 @@ class MapDock(QWidget):
         self.mode.setToolTip("What the outlines in the viewer and the points of the map are coloured by")
         self.legend = Legend(ui.theme, self)
         self.canvas.setToolTip("Click a seed, or draw around many. Wheel: zoom. Right button: move.")
-        self._hint = QLabel("A new map is ready: move the pointer away", self)
-        self._hint.setEnabled(False)
-        self._hint.setVisible(False)
+        self._make_hint()
         top = QHBoxLayout()
         top.addWidget(QLabel("Colour by", self))
         top.addWidget(self.mode, 1)
@@ -97,12 +95,22 @@ class MapDock(QWidget):
         layout.addLayout(top)
         layout.addWidget(self.canvas, 1)
         layout.addWidget(self.legend)
-        layout.addWidget(self._hint)
         self.setMinimumWidth(220)
         self.mode.activated.connect(ui.slot(self._mode_chosen))
         self.canvas.let_go.connect(ui.slot(self._show_newest))
         self.canvas.clicked.connect(ui.slot(self._clicked))
         self.canvas.lassoed.connect(ui.slot(self._lassoed))
+
+    def _make_hint(self) -> None:
+        self._hint = QLabel("A new map is ready: move the pointer away", self.canvas)  # the points stay
+        self._hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._hint.setEnabled(False)
+        self._hint.setVisible(False)
+        over = QVBoxLayout(self.canvas)
+        over.setContentsMargins(8, 4, 8, 4)
+        over.addWidget(self._hint)
+        over.addStretch(1)
 
     def sizeHint(self) -> QSize:
         """Narrow enough to stand beside the viewer."""

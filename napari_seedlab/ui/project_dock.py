@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.job_row import JobRow
 from napari_seedlab.ui.projects import forget_missing, make_project, open_project, remember
 from napari_seedlab.ui.status import StatusCard
@@ -44,18 +45,13 @@ class ProjectDock(DockFrame):
         super().__init__(ui)
         body = self.body
         self._make_project(body)
-        self.guide = StatusCard(ui.theme, body)
-        self.rows.addWidget(self.guide)
-        self.job = JobRow(WORK, ui.slot(self._cancel), body)
+        self.guide = StatusCard(ui.theme)
+        self.job = JobRow(WORK, ui.slot(self._cancel), self.guide, body)
         self.rows.addWidget(self.job)
         self._make_scans(body)
         self._make_split(body)
         self._make_repair(body)
-        self.status = StatusCard(ui.theme, body)
-        self.rows.addWidget(self.status)
         self.rows.addStretch(1)
-        ui.said.connect(self.status.say)
-        self.status.say(*ui.last_message)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.rebuild()
 
@@ -106,10 +102,8 @@ class ProjectDock(DockFrame):
         self.scans.activated.connect(self._ui.slot(self._scan_chosen))
         self.add_scan = self._button("Open scan…", "CT stack, hyperspectral cube or image", self._ask_scan)
         self.add_scan.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        self.facts = QLabel(body)
-        self.facts.setWordWrap(True)
+        self.facts = FewLines(1, body)
         self.facts.setEnabled(False)
-        self.facts.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout()
         row.addWidget(self.scans, 1)
         row.addWidget(self.add_scan)
@@ -216,8 +210,7 @@ class ProjectDock(DockFrame):
         current = None if session is None else session.current_scan
         if current is not None:
             self.scans.setCurrentIndex(max(self.scans.findData(current), 0))
-        self.facts.setText("" if session is None or current is None else facts_line(session.scans[current]))
-        self.facts.setVisible(bool(self.facts.text()))
+        self.facts.tell("" if session is None or current is None else facts_line(session.scans[current]))
         self._threshold_moved()
         self.refresh()
 

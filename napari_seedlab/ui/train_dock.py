@@ -43,9 +43,8 @@ class TrainDock(DockFrame):
         row.addWidget(self.odd)
         row.addWidget(self.net)
         layout.addLayout(row)
-        self.blocked = StatusCard(ui.theme, body)
-        layout.addWidget(self.blocked)
-        self.job = JobRow({"net", "fcdd", "predict"}, ui.slot(self._cancel), body)
+        self.blocked = StatusCard(ui.theme)
+        self.job = JobRow({"net", "fcdd", "predict"}, ui.slot(self._cancel), self.blocked, body)
         layout.addWidget(self.job)
         self.plot = LinePlot(
             "steps",
@@ -60,11 +59,7 @@ class TrainDock(DockFrame):
         self.quality.setWordWrap(True)
         self.quality.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         layout.addWidget(self.quality)
-        self.status = StatusCard(ui.theme, body)
-        layout.addWidget(self.status)
         layout.addStretch(1)
-        ui.said.connect(self.status.say)
-        self.status.say(*ui.last_message)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.rebuild()
 

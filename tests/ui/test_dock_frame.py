@@ -1,9 +1,11 @@
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtWidgets import QAbstractButton, QApplication, QScrollArea
 
+from napari_seedlab.core import JobState
 from napari_seedlab.ui.dock_frame import DockFrame
 
+LONG = "tray.tif: declares 37 GiB of voxels, the file holds 12 GiB. Copy the file again from its origin."
 NEVER = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
 
 
@@ -15,3 +17,50 @@ def test_rows_scroll_up_and_down_and_never_sideways(ui, name):
     assert dock.scroll.frameShape() == QScrollArea.Shape.NoFrame
     dock.parentWidget().raise_()
     assert dock.body.width() <= dock.scroll.viewport().width() <= dock.width()
+
+
+def places(dock):
+    """Where each button of the dock stands; Cancel comes and goes with its job."""
+    QApplication.sendPostedEvents()
+    QApplication.processEvents()
+    buttons = [b for b in dock.findChildren(QAbstractButton) if b.isVisible() and b.text() != "Cancel"]
+    return {id(b): (b.text(), b.mapTo(dock, b.rect().topLeft())) for b in buttons}
+
+
+@pytest.mark.parametrize(("name", "job"), [("project", "export-7"), ("labelling", ""), ("train", "fcdd-7")])
+def test_no_button_moves_whatever_is_said_or_done(ui, session, qtbot, name, job):
+    dock = ui.docks[name]
+    dock.parentWidget().raise_()
+    qtbot.waitUntil(dock.isVisible)
+    before = places(dock)
+    assert len(before) >= 2
+    for text, kind in (("Done.", "success"), (LONG, "error"), ("", "info")):
+        ui.say(text, kind)
+        assert places(dock) == before
+    if job:
+        session.job(job, 1, 9)
+        qtbot.waitUntil(lambda: dock.job.text() != "")
+        qtbot.waitUntil(lambda: dock.job.currentWidget() is not dock.job.widget(0))
+        assert places(dock) == before
+        session.job(job, 9, 9, JobState.COMPLETED)
+        qtbot.waitUntil(lambda: dock.job.currentWidget() is dock.job.widget(0))
+        assert places(dock) == before
+
+
+def test_no_answer_moves_with_the_length_of_the_reason(ui, session, qtbot):
+    dock = ui.docks["labelling"]
+    dock.parentWidget().raise_()
+    qtbot.waitUntil(dock.isVisible)
+    before = places(dock)
+    for reason in ("Odd.", "Typical of a cluster of 7 seeds " + "that nobody has labelled yet " * 6):
+        dock.reason.tell(reason)
+        assert places(dock) == before
+
+
+def test_no_point_moves_when_a_new_map_waits(ui, session, qtbot):
+    dock = ui.docks["map"]
+    before = dock.canvas.geometry()
+    dock._hint.setVisible(True)
+    QApplication.processEvents()
+    assert dock._hint.isVisible() and dock.canvas.geometry() == before
+    dock._hint.setVisible(False)
