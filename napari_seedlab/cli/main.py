@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -244,6 +245,10 @@ def train(
 @app.command()
 def anomaly(
     project: ProjectArg,
+    method: Annotated[str, typer.Option(help="fcdd, vae or distance.")] = "fcdd",
+    normal_class: Annotated[str, typer.Option(help="Name or id; the first class by default.")] = "",
+    truth: Annotated[Path | None, typer.Option(help="CSV with seed,class that judges the scores.")] = None,
+    truth_mask: Annotated[Path | None, typer.Option(help="Label file of the defects.")] = None,
     scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
@@ -252,11 +257,24 @@ def anomaly(
     """Score every seed by oddness, without labels; heatmaps go into the project."""
 
     def work() -> dict[str, Any]:
+        from napari_seedlab.cli import truth as judge
+
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
-            values = session.find_odd().wait()
-            oddest_first = sorted(values["scores"].items(), key=lambda entry: -entry[1])
-            return {"model": values["model"], "scores": dict(oddest_first)}
+            normal = session.scheme.by_name(normal_class) if normal_class else next(iter(session.scheme))
+            class_of = judge.classes_of(session, truth) if truth else None  # refused before the work
+            defects = judge.read_defects(session, truth_mask) if truth_mask else None
+            begun = time.perf_counter()
+            values = session.find_odd(method=method, normal_class=normal.id).wait()
+            told: dict[str, Any] = {"method": method, "model": values["model"]}
+            told |= dict.fromkeys(("auc", "auc_interval", "average_precision", "voxel_auc_inside"))
+            told["seconds"] = round(time.perf_counter() - begun, 2)
+            scores = values["scores"]
+            if class_of is not None:
+                told |= judge.judged(scores, class_of, normal.name, random_state)
+            if defects is not None:
+                told["voxel_auc_inside"] = judge.voxel_auc(session, defects)
+            return {**told, "scores": dict(sorted(scores.items(), key=lambda entry: -entry[1]))}
 
     run(work, as_json)
 

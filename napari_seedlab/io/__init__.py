@@ -8,7 +8,7 @@ from napari_seedlab.io.formats import SUFFIXES
 from napari_seedlab.io.hsi_view import colour_bands, composite
 from napari_seedlab.io.importing import import_file
 from napari_seedlab.io.napari_reader import get_reader
-from napari_seedlab.io.plain_files import read_class_file, read_labels_csv
+from napari_seedlab.io.plain_files import read_class_file, read_labels_csv, read_truth_csv
 from napari_seedlab.io.reader_process import ReaderProcess, describe, reader
 from napari_seedlab.io.snapshot import (
     AnomalyTable,
@@ -38,6 +38,7 @@ __all__ = [
     "read_export",
     "read_labels_csv",
     "read_snapshot",
+    "read_truth_csv",
     "reader",
     "source_changed",
     "write_export",

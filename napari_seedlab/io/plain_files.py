@@ -117,6 +117,33 @@ def parse_json(name: str, text: str) -> Any:
         ) from error
 
 
+def read_truth_csv(path: str | os.PathLike[str]) -> list[tuple[int, str, tuple[float, ...] | None]]:
+    """Rows of a reference truth: seed, name of its class, and its place (z, y, x) in voxels or None.
+
+    Columns ``seed`` and ``class``, and all or none of ``z``, ``y``, ``x``.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, lacks a column, or a cell is no number.
+    """
+    name, text = shown_name(path), read_text(path)
+    places = ("z", "y", "x")
+    lines = text.splitlines()
+    header = header_names(next(csv.reader(lines[:1], delimiter=separator_of(lines, ("seed", "class"))), []))
+    wanted = ("seed", "class", *places) if set(places) <= set(header) else ("seed", "class")
+    rows = []
+    for number, cells in _table(name, text, wanted):
+        try:
+            place = tuple(float(cells[axis]) for axis in wanted[2:]) or None
+        except ValueError:
+            raise InputError(name, f"row {number} has a place that is no number", FIX_ROW) from None
+        if _seed(cells["seed"]) < 0:
+            raise InputError(name, f"row {number} has the seed {cells['seed'][:20]!r}", FIX_ROW)
+        rows.append((_seed(cells["seed"]), cells["class"], place))
+    return rows
+
+
 def _no_constant(text: str) -> float:
     raise ValueError(text)
 

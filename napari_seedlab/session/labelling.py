@@ -189,7 +189,7 @@ class Labelling:
         with self._session.lock:
             seeds, _, _ = self._unsaved.pop(ticket)
             self.pending = len(self._unsaved)
-        self._session.note_event(event, project)
+        self._keep_facts(event)
         self._session.pending_changed.emit(self.pending)
         self._session.saved.emit(event)
         for pool in self._session.pools_of(seeds):
@@ -242,3 +242,17 @@ class Labelling:
             return
         self.queue = tuple(s for s in queue if s.seed in known)
         self.current_seed = seed if seed in known else None
+
+    def _keep_facts(self, event: Event) -> None:
+        """Keep what is known about the newest answer of each seed."""
+        asked = event.payload.get("suggestion") or {}
+        new = {
+            int(s): {
+                "sequence": event.sequence,
+                "annotator": event.annotator,
+                "utc": event.utc,
+                "suggestion": asked.get(str(s)) or asked.get(s),
+            }
+            for s in event.payload["seeds"]
+        }
+        self._session.facts = {**self._session.facts, **new}

@@ -113,7 +113,8 @@ class Leftovers:
 
     def _step(self, request: JobRequest) -> Step | None:
         kind, params = request.id.split("-")[0], request.params
-        make: dict[str, Callable[..., Step]] = {"net": steps.net_step, "fcdd": steps.anomaly_step}
+        make: dict[str, Callable[..., Step]] = {"net": steps.net_step}
+        make |= {method: partial(steps.anomaly_step, method=method) for method in steps.METHODS}
         if kind not in make:
             return None
         return make[kind](self._session, params["pool"], dict(params["settings"]))

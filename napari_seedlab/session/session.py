@@ -13,7 +13,6 @@ from psygnal import Signal
 
 from napari_seedlab import files
 from napari_seedlab.core import (
-    EventKind,
     InputError,
     JobState,
     JobStatus,
@@ -420,10 +419,26 @@ class Session:
         self._refuse_double("net")
         return self._resume_or_start("net", steps.net_step(self, self.pool, dict(settings or {})))
 
-    def find_odd(self, settings: Mapping[str, Any] | None = None) -> Task:
-        """Score every seed by oddness, without labels, and show where."""
-        self._refuse_double("fcdd")
-        return self._resume_or_start("fcdd", steps.anomaly_step(self, self.pool, dict(settings or {})))
+    def find_odd(
+        self, settings: Mapping[str, Any] | None = None, method: str = "fcdd", normal_class: int = 0
+    ) -> Task:
+        """Score every seed by oddness, without labels, and show where.
+
+        Parameters
+        ----------
+        settings : mapping, optional
+            Of the method, in place of its own.
+        method : str
+            One of :data:`~napari_seedlab.session.steps.METHODS`.
+        normal_class : int
+            Seeds labelled as another class teach nothing; 0 is the first class of the scheme.
+        """
+        if method not in steps.METHODS:
+            raise InputError(f"method {method!r}", "is not known", f"Use {', '.join(steps.METHODS)}")
+        for each in steps.METHODS:
+            self._refuse_double(each)
+        step = steps.anomaly_step(self, self.pool, dict(settings or {}), method, normal_class)
+        return self._resume_or_start(method, step)
 
     def _refuse_double(self, kind: str) -> None:
         if any(request.id.startswith(f"{kind}-") for request in self.desk.active):
@@ -542,21 +557,6 @@ class Session:
             self.labels = {**self.labels, **labels}
         self.labels_changed.emit(frozenset(labels))
 
-    def note_event(self, event: Event, project: Project) -> None:
-        """Keep what is known about the newest answer of each seed."""
-        if event.kind is EventKind.LABEL:
-            asked = event.payload.get("suggestion") or {}
-            new = {
-                int(s): {
-                    "sequence": event.sequence,
-                    "annotator": event.annotator,
-                    "utc": event.utc,
-                    "suggestion": asked.get(str(s)) or asked.get(s),
-                }
-                for s in event.payload["seeds"]
-            }
-            self.facts = {**self.facts, **new}
-
     # -- jobs ---------------------------------------------------------------------------------
     def _status(self, status: JobStatus) -> None:
         with self.lock:
@@ -564,7 +564,7 @@ class Session:
             is_over = status.state.is_final and not status.error
             self.jobs = others if is_over else {**others, status.id: status}
         self.job_changed.emit(status)
-        if status.state is JobState.CANCELLED and status.id.startswith(("net-", "fcdd-")):
+        if status.state is JobState.CANCELLED and status.id.split("-")[0] in ("net", *steps.METHODS):
             self.message.emit("info", "The training was cancelled; the models are as before.")
 
     def _error(self, line: str) -> None:

@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from napari_seedlab.store import Project
 
 BATCH = 10  # suggestions drawn at a time
+METHODS = {  # of scoring seeds by oddness, the default first
+    "fcdd": "napari_seedlab.learn.fcdd:run",
+    "vae": "napari_seedlab.learn.vae:run",
+    "distance": "napari_seedlab.learn.distance:run",
+}
 
 
 def import_step(session: Session, path: str, modality: str | None, name: str | None) -> Step:
@@ -375,8 +380,10 @@ def predict_step(session: Session, pool: str, model_id: str) -> Step:
     return Step("predict", "napari_seedlab.learn.predict:run", prepare, adopt, lane="background")
 
 
-def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
-    """Train the anomaly network without labels and score every seed."""
+def anomaly_step(
+    session: Session, pool: str, settings: dict[str, Any], method: str = "fcdd", normal_class: int = 0
+) -> Step:
+    """Learn what is normal without labels and score every seed; `method` is one of :data:`METHODS`."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         if pool == Modality.HSI:
@@ -385,17 +392,19 @@ def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
             )
         scans = _scan_params(session, project, folder, pool)
         _write_labels(session, folder, pool)
-        return {"scans": scans, "settings": settings, "pool": pool, "normal_class": session.scheme.ids[0]}
+        normal = normal_class or session.scheme.ids[0]
+        return {"scans": scans, "settings": settings, "pool": pool, "normal_class": normal}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]
-        model_id = f"fcdd-{project.next_model_number('fcdd')}"
+        model_id = f"{method}-{project.next_model_number(method)}"
         card = ModelCard(
-            model_id, "fcdd", project.now(), (), str(result.values.get("data_hash", "")),
+            model_id, method, project.now(), (), str(result.values.get("data_hash", "")),
             config={"pool": pool, **request.params["settings"]}, metrics=_plain_metrics(result.values),
             versions=dict(result.values.get("versions", {})),
         )  # fmt: skip
-        project.register_model(card, {"fcdd.safetensors": folder / "fcdd.safetensors"})
+        weights = f"{method}.safetensors"
+        project.register_model(card, {weights: folder / weights})
         heat = {}
         for entry in request.params["scans"]:
             tree = folder / f"heat-{entry['scan']}.zarr"
@@ -412,11 +421,12 @@ def anomaly_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         session.anomaly_changed.emit()
         session.labelling.anomalies_found(pool)
         return {
+            "method": method,
             "model": model_id,
             "scores": dict(zip(out["seed"].tolist(), out["score"].tolist(), strict=True)),
         }
 
-    return Step("fcdd", "napari_seedlab.learn.fcdd:run", prepare, adopt, lane="background", resumable=True)
+    return Step(method, METHODS[method], prepare, adopt, lane="background", resumable=True)
 
 
 def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:

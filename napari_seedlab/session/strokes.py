@@ -59,7 +59,6 @@ class Strokes:
 
         def save(project: Project) -> dict[str, Any]:
             event = project.stroke(scan, axis, index, points, classes, session.annotator)
-            session.note_event(event, project)
             session.strokes_changed.emit(scan, axis, index)
             session.saved.emit(event)
             _, known = self.on_slice(project, scan, axis, index)

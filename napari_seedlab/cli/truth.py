@@ -1,0 +1,114 @@
+"""Scores beside a reference truth, which judges them and never labels a seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_seedlab.cli.frame import say
+from napari_seedlab.core import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_seedlab.session import Session
+
+
+def classes_of(session: Session, truth: Path) -> dict[int, str]:
+    """Class name of each seed in a truth table.
+
+    A truth with places (z, y, x) is matched by the region that lies there in the current scan, one without
+    by seed id. Rows without a seed are counted in one line and left out.
+    """
+    from napari_seedlab import io
+
+    class_of: dict[int, str] = {}
+    rows = io.read_truth_csv(truth)
+    for seed, name, place in rows:
+        known = seed if place is None else _seed_at(session, place)
+        if known in session.seeds:
+            class_of[known] = name
+    if not class_of:
+        raise InputError(truth.name, "names no seed of the project", "Give the truth of this scan")
+    if len(class_of) < len(rows):
+        say(f"{truth.name}: {len(rows) - len(class_of)} of {len(rows)} rows name no seed; they are left out.")
+    return class_of
+
+
+def judged(
+    scores: Mapping[int, float], class_of: Mapping[int, str], normal: str, random_state: int
+) -> dict[str, Any]:
+    """AUC with its 95 % interval and average precision of scores, odd being all but the class `normal`."""
+    from napari_seedlab.learn.evaluate import auc_interval, average_precision, roc_auc
+
+    seeds = [s for s in scores if s in class_of]
+    values = np.asarray([scores[s] for s in seeds], np.float64)
+    is_odd = np.asarray([class_of[s] != normal for s in seeds], bool)
+    low, high = auc_interval(values, is_odd, random_state)
+    return {
+        "auc": roc_auc(values, is_odd),
+        "auc_interval": [low, high],
+        "average_precision": average_precision(values, is_odd),
+    }
+
+
+def _seed_at(session: Session, place: tuple[float, ...]) -> int:
+    """Seed whose region holds a voxel of the current scan; 0 for none."""
+    from napari_seedlab.files import open_array
+
+    scan = session.current_scan or 0
+    table, source = session.regions(scan), session.regions_source(scan)
+    if table is None or source is None:
+        return 0
+    raster = open_array(source)
+    voxel = [round(v) for v in place]
+    if any(not 0 <= v < n for v, n in zip(voxel, raster.shape, strict=True)):
+        return 0
+    cut = tuple(slice(v, v + 1) for v in voxel)
+    rows = np.flatnonzero(table.region == int(raster[cut].item()))
+    return int(table.seed[rows[0]]) if rows.size else 0
+
+
+def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:
+    """Marked voxels (z, y, x) of a label file on the grid of the current scan.
+
+    Raises
+    ------
+    InputError
+        It cannot be read or lies on another grid, or the scan is not split.
+    """
+    from napari_seedlab import io
+
+    regions = session.regions_source(session.current_scan or 0)
+    if regions is None:
+        raise InputError(mask.name, "marks a scan that is not split into seeds", "Split it first")
+    marked = np.asarray(io.lazy_view(*io.describe(mask))[...]) > 0
+    if marked.shape != tuple(regions.shape):
+        cause = f"has shape {marked.shape}, the scan {tuple(regions.shape)}"
+        raise InputError(mask.name, cause, "Give a mask on the grid of the scan")
+    return marked
+
+
+def voxel_auc(session: Session, is_odd: npt.NDArray[np.bool_]) -> float:
+    """AUC of the heatmap inside the seeds of the current scan that have a marked voxel.
+
+    Raises
+    ------
+    InputError
+        There is no heatmap, or no seed has a marked and an unmarked voxel.
+    """
+    from napari_seedlab.files import open_array
+    from napari_seedlab.learn.evaluate import roc_auc
+
+    scan = session.current_scan or 0
+    found, regions = session.anomaly, session.regions_source(scan)
+    heat = None if found is None else found.heat.get(scan)
+    if heat is None or regions is None:
+        raise InputError(f"scan {scan}", "has no heatmap to judge", "Choose another with --scan")
+    raster = open_array(regions)[...]
+    shown = np.isin(raster, np.unique(raster[is_odd & (raster > 0)])) & (raster > 0)
+    return roc_auc(open_array(heat)[...][shown], is_odd[shown])

@@ -1,0 +1,102 @@
+"""Scores of every method beside a reference truth."""
+
+import csv
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from napari_seedlab.cli import truth as judge
+from napari_seedlab.cli.frame import opened
+from napari_seedlab.cli.main import app
+from napari_seedlab.core import InputError
+from napari_seedlab.io.samples import write_sample
+from napari_seedlab.session import making
+from napari_seedlab.session.steps import METHODS
+
+SMALL = {"size": 16, "n_steps": 4, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def tray(tmp_path_factory):
+    """A project with a split tray of 16 seeds, and its truth."""
+    root = tmp_path_factory.mktemp("truth")
+    write_sample("ct", 16, 3, root / "tray")
+    making.new_project(root / "p")
+    with opened(root / "p") as session:
+        session.import_scan(root / "tray" / "scan.tif").wait()
+        session.split(1, {}).wait()
+    return root
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(w) for w in words])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_scores_all_seeds_and_is_judged(tray, method):
+    truth = tray / "tray" / "truth.csv"
+    with opened(tray / "p") as session:
+        found = session.find_odd(SMALL, method).wait()
+        class_of = judge.classes_of(session, truth)
+        told = judge.judged(found["scores"], class_of, "normal", 0)
+        n = len(session.seeds)
+        instances = tifffile.imread(tray / "tray" / "instances.tif")
+        marked = instances == 1
+        marked[: marked.shape[0] // 2] = False
+        mask = tray / f"{method}.tif"
+        tifffile.imwrite(mask, marked.astype(np.uint8))
+        inside = judge.voxel_auc(session, judge.read_defects(session, mask))
+        assert [m.kind for m in session.models][-1] == method
+    assert found["method"] == method
+    assert len(found["scores"]) == n
+    assert len(class_of) >= 15
+    assert 0 <= told["auc_interval"][0] <= told["auc"] <= told["auc_interval"][1] <= 1
+    assert 0 < told["average_precision"] <= 1
+    assert 0 <= inside <= 1
+
+
+def test_the_truth_is_matched_by_place_or_by_seed(tray):
+    with open(tray / "tray" / "truth.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    by_seed = tray / "by-seed.csv"
+    with opened(tray / "p") as session:
+        by_place = judge.classes_of(session, tray / "tray" / "truth.csv")
+        table = session.regions(1)
+        for seed, name in by_place.items():
+            centre = table.centroid[table.row_of_seed(seed)]
+            near = min(
+                rows, key=lambda r: sum((float(r[a]) - c) ** 2 for a, c in zip("zyx", centre, strict=True))
+            )
+            assert near["class"] == name
+        by_seed.write_text("seed;class\n" + "".join(f"{s};{c}\n" for s, c in by_place.items()) + "999;dead\n")
+        assert judge.classes_of(session, by_seed) == by_place
+
+
+def test_bad_truth_is_refused_before_any_work(tray, tmp_path):
+    table, mask = tmp_path / "t.csv", tmp_path / "m.tif"
+    table.write_text("seed,class\n999,dead\n")
+    tifffile.imwrite(mask, np.zeros((6, 7, 8), np.uint8))
+    with opened(tray / "p") as session, pytest.raises(InputError, match="names no seed of the project"):
+        judge.classes_of(session, table)
+    for words, line in (
+        (("--truth", table), "names no seed of the project"),
+        (("--truth-mask", mask), "has shape (6, 7, 8)"),
+        (("--method", "magic"), "Use fcdd, vae, distance"),
+        (("--normal-class", "odd"), "is not in the class scheme"),
+    ):
+        done = run("anomaly", tray / "p", *words)
+        assert done.exit_code == 1
+        assert line in done.output
+        assert done.output.strip().count("\n") == 0
+
+
+def test_a_place_that_is_no_number_is_refused(tray, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("seed,class,z,y,x\n1,dead,1,2,here\n")
+    with (
+        opened(tray / "p") as session,
+        pytest.raises(InputError, match="row 2 has a place that is no number"),
+    ):
+        judge.classes_of(session, table)
