@@ -67,6 +67,11 @@ def sample_folder(name: str) -> Path:
     raise InputError(f"sample '{name}'", "is not there", "Use one of " + ", ".join(SAMPLES))
 
 
+def sample_scan(name: str) -> Path:
+    """The scan file of a sample, see :func:`sample_folder`: its TIFF, or the header of its cube."""
+    return sample_folder(name) / ("scan.hdr" if SAMPLES.get(name) == "hsi" else "scan.tif")
+
+
 def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
     """Make a scan of seeds and write it with its truth.
 

@@ -62,6 +62,6 @@ class FewLines(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        lines = fitted(self._full, self.font(), self.contentsRect().width(), self._n_lines)
+        lines = fitted(self._full, self.font(), self.contentsRect().width() - 2, self._n_lines)
         self.setText("\n".join(lines))
         self.setToolTip("" if " ".join(lines) == self._full else f"<p>{escape(self._full)}</p>")  # it wraps

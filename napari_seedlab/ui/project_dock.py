@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,14 @@ from qtpy.QtWidgets import (
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.job_row import JobRow
-from napari_seedlab.ui.projects import forget_missing, make_project, open_project, remember
+from napari_seedlab.ui.projects import (
+    SUFFIX,
+    forget_missing,
+    loose_samples,
+    make_project,
+    open_project,
+    remember,
+)
 from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
@@ -48,11 +56,17 @@ class ProjectDock(DockFrame):
         self.guide = StatusCard(ui.theme)
         self.job = JobRow(WORK, ui.slot(self._cancel), self.guide, body)
         self.rows.addWidget(self.job)
+        self.from_sample = self._button(
+            "Make a project from this sample", "Its scan, with seeds to split and to label", self._ask_sample
+        )
+        self.rows.addWidget(self.from_sample)
         self._make_scans(body)
         self._make_split(body)
         self._make_repair(body)
         self.rows.addStretch(1)
         ui.session_bound.connect(ui.slot(self.rebuild))
+        for change in (ui.viewer.layers.events.inserted, ui.viewer.layers.events.removed):
+            change.connect(self._layers_changed)
         self.rebuild()
 
     # -- making -------------------------------------------------------------------------------
@@ -219,6 +233,7 @@ class ProjectDock(DockFrame):
         session = self._ui.session
         kind, text = next_step(self._ui)
         self.guide.say(text, kind)
+        self.from_sample.setVisible(session is None and bool(loose_samples(self._ui)))
         has_scan = session is not None and session.current_scan is not None
         writable = session is not None and not session.read_only
         for widget in (
@@ -254,6 +269,11 @@ class ProjectDock(DockFrame):
     def stop_preview(self) -> None:
         """Take the threshold preview away: the seeds are there."""
         self.preview.setChecked(False)
+
+    def _layers_changed(self, *_: object) -> None:
+        with suppress(RuntimeError):  # Qt deleted the dock before the layers went
+            if self._ui.session is None:
+                self.refresh()
 
     # -- the threshold ------------------------------------------------------------------------
     def threshold(self) -> float | None:
@@ -306,6 +326,13 @@ class ProjectDock(DockFrame):
         if path:
             make_project(self._ui, path)
 
+    def _ask_sample(self) -> None:
+        sample = next(reversed(loose_samples(self._ui)), "")
+        name = f"{sample}{SUFFIX}"
+        path, _ = QFileDialog.getSaveFileName(self, "New project", name, f"Seedlab project (*{SUFFIX})")
+        if path and sample:
+            make_project(self._ui, path, sample)
+
     def _ask_open(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a project folder (NAME.seedlab)")
         if path:
@@ -349,8 +376,10 @@ def facts_line(scan: Scan) -> str:
 def next_step(ui: SeedlabUi) -> tuple[str, str]:
     """(kind, text) of what to do next."""
     session = ui.session
+    if session is None and loose_samples(ui):
+        return "info", "This sample is in no project yet. Make one to split and label its seeds."
     if session is None:
-        return "info", "Make a new project or open one. To look around first: File › Open sample › Seedlab."
+        return "info", "Make a new project or open one, or try File › Open Sample › Seedlab."
     if session.read_only:
         return "warning", f"Open read-only: {session.holder or 'another window'} writes this project."
     if not session.scans:

@@ -11,17 +11,20 @@ from qtpy.QtCore import QSettings
 from napari_seedlab.core import ProjectLocked, Settings
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
+
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
 
 N_RECENT = 8
 SUFFIX = ".seedlab"
+PLUGIN = "napari-seedlab"
 
 
-def make_project(ui: SeedlabUi, path: str | Path) -> None:
-    """Make a project folder and show it."""
+def make_project(ui: SeedlabUi, path: str | Path, sample: str = "") -> None:
+    """Make a project folder and show it; with the scan of `sample` in place of its loose layers."""
     ui.say("Making the project…")
-    ui.background.submit("project", partial(_make, Path(path)), partial(_show, ui))
+    ui.background.submit("project", partial(_make, Path(path)), partial(_show, ui, sample=sample))
 
 
 def open_project(ui: SeedlabUi, path: str | Path) -> None:
@@ -30,9 +33,26 @@ def open_project(ui: SeedlabUi, path: str | Path) -> None:
     ui.background.submit("project", partial(_open, Path(path)), partial(_show, ui))
 
 
-def _show(ui: SeedlabUi, session: Session) -> None:
+def loose_samples(ui: SeedlabUi) -> dict[str, list[Layer]]:
+    """Layers of napari's *Open Sample* by the name of our sample; they belong to no project."""
+    found: dict[str, list[Layer]] = {}
+    for layer in ui.viewer.layers:
+        plugin, name = layer.source.sample or ("", "")
+        if plugin == PLUGIN:
+            found.setdefault(name, []).append(layer)
+    return found
+
+
+def _show(ui: SeedlabUi, session: Session, sample: str = "") -> None:
+    loose = loose_samples(ui).get(sample, [])
     ui.say("", "info")
     ui.bind(session)
+    if sample:
+        from napari_seedlab.io.samples import sample_scan
+
+        for layer in loose:
+            ui.viewer.layers.remove(layer)
+        session.import_scan(sample_scan(sample), name=sample)
 
 
 def _make(path: Path) -> Session:

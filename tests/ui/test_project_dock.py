@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from napari.layers._source import layer_source
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_seedlab.io.samples import SAMPLES, sample_scan
+from napari_seedlab.ui import project_dock, projects
+
+
+@pytest.fixture
+def sample(ui):
+    """Two loose layers, as napari's Open Sample makes them, and a layer of the user's own."""
+    ui.bind(None)
+    with layer_source(sample=("napari-seedlab", "hsi_tray")):
+        ui.viewer.add_image(np.zeros((3, 8, 8)), name="hsi_tray", visible=False)
+        ui.viewer.add_labels(np.zeros((8, 8), int), name="hsi_tray seeds", visible=False)
+    ui.viewer.add_image(np.zeros((8, 8)), name="mine", visible=False)
+    yield
+    for name in ("hsi_tray", "hsi_tray seeds", "mine"):
+        if name in ui.viewer.layers:
+            ui.viewer.layers.remove(name)
+
+
+def test_a_sample_without_a_project_is_offered_one(ui, session, sample, monkeypatch):
+    dock, asked = ui.docks["project"], []
+    assert dock.from_sample.isVisibleTo(dock) and "sample" in dock.guide.text()
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *a: (f"/tmp/{a[2]}", ""))
+    monkeypatch.setattr(project_dock, "make_project", lambda *a: asked.append(a))
+    dock.from_sample.click()
+    assert asked == [(ui, "/tmp/hsi_tray.seedlab", "hsi_tray")]
+    ui.viewer.layers.remove("hsi_tray")
+    ui.viewer.layers.remove("hsi_tray seeds")
+    assert not dock.from_sample.isVisibleTo(dock) and "new project" in dock.guide.text()
+
+
+def test_the_project_gets_the_scan_in_place_of_the_loose_layers(ui, session, sample):
+    projects._show(ui, session, sample="hsi_tray")
+    QApplication.processEvents()
+    assert ("import_scan", str(sample_scan("hsi_tray"))) in session.calls
+    names = {layer.name for layer in ui.viewer.layers}
+    assert "mine" in names and not names & {"hsi_tray", "hsi_tray seeds"}
+    assert not ui.docks["project"].from_sample.isVisibleTo(ui.docks["project"])
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_sample_has_its_scan(name):
+    assert sample_scan(name).is_file()
