@@ -31,12 +31,12 @@ def one_thread():
 
 @pytest.fixture
 def net_job(tmp_path):
-    """A job over 24 grains, every second one with a cavity (class 2); 16 are labelled."""
+    """A job over `n` grains, every second one with a cavity (class 2); all but 8 are labelled."""
 
-    def make(name="job", labels=None, embedding=True, **settings):
-        crops, masks, _, kinds = grains(24, 5, ("", "cavity"))
+    def make(name="job", labels=None, embedding=True, n=24, **settings):
+        crops, masks, _, kinds = grains(n, 5, ("", "cavity"))
         volume, regions = sheet(crops, masks)
-        said = {i + 1: 1 + (kinds[i] != "") for i in range(16)} if labels is None else labels
+        said = {i + 1: 1 + (kinds[i] != "") for i in range(n - 8)} if labels is None else labels
         folder = write_job(
             tmp_path / name,
             "net",
@@ -48,7 +48,7 @@ def net_job(tmp_path):
             settings={**SMALL, **settings},
         )
         if embedding:
-            vectors = np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32)
+            vectors = np.random.default_rng(0).normal(size=(n, 5)).astype(np.float32)
             files.save_arrays(folder / "embedding.npz", seed=table_of(regions).seed, vector=vectors)
         return folder
 
@@ -74,12 +74,12 @@ def test_the_job_classifies_all_seeds_and_reports_against_chance(net_job):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_trained_network_sees_what_a_useless_embedding_does_not(net_job):
-    folder = net_job(size=24, fold_steps=60, final_steps=80, widths=[8, 16, 32])
+    folder = net_job(n=48, size=24, fold_steps=250, final_steps=300, widths=[8, 16, 32])
     _, result = finish(net.run(folder))
-    assert result.values["balanced_accuracy"] >= 0.8
+    assert result.values["balanced_accuracy"] >= 0.8  # 0.90 ± 0.03 over 5 random states
     assert result.values["activate"]
     p = files.load_arrays(folder / "probabilities.npz")["p"]
-    unseen = np.arange(16, 24)
+    unseen = np.arange(40, 48)
     assert ((p[unseen, 1] > p[unseen, 0]) == (unseen % 2 == 1)).mean() >= 0.75
 
 
