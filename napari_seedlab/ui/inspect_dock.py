@@ -5,147 +5,267 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QFormLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
-from napari_seedlab.core import LabelState, Modality
+from napari_seedlab.ui import reading
+from napari_seedlab.ui.alone import SeedAloneView
+from napari_seedlab.ui.cuts import Picture, PictureRow
+from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.history import HistorySection, what_was_said
+from napari_seedlab.ui.nearest import NearestSection
+from napari_seedlab.ui.oddness import OddSection
 from napari_seedlab.ui.plot import Line, LinePlot
+from napari_seedlab.ui.probabilities import PredictionSection
+from napari_seedlab.ui.section import Section, dim, dot, wrapped
 
 if TYPE_CHECKING:
+    from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
 
-FIELDS = ("Seed", "Scan", "Position", "Size", "Label", "Given by", "Prediction", "Model", "Oddness", "Group")
+FIELDS = ("Label", "Scan", "Position", "Size", "Cluster")
+CUT_NAMES = ("lengthwise", "edge on", "across")
+CUTS_PX = 96
 
 
-class InspectDock(QScrollArea):
-    """Facts of the seed on the card; its spectrum where the scan has one."""
+class InspectDock(DockFrame):
+    """The seed on the card: what it looks like, what it may be, what was said about it.
+
+    Each part is a :class:`Section`. Nothing is read for a dock that nobody sees: a seed's pictures are
+    asked for when the dock is painted, and an answer about a seed that went by is dropped.
+    """
 
     def __init__(self, ui: SeedlabUi) -> None:
-        super().__init__()
-        self._ui = ui
-        self.setWidgetResizable(True)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        body = QWidget()
-        layout = QVBoxLayout(body)
-        layout.setContentsMargins(8, 6, 8, 6)
-        self.setWidget(body)
-        form = QFormLayout()
-        form.setHorizontalSpacing(14)
-        form.setVerticalSpacing(4)
-        self.fields: dict[str, QLabel] = {}
-        for name in FIELDS:
-            value = QLabel("–", body)
-            value.setWordWrap(True)
-            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            value.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            title = QLabel(name, body)
-            title.setEnabled(False)
-            form.addRow(title, value)
-            self.fields[name] = value
-        layout.addLayout(form)
-        self.spectrum = LinePlot(
-            "wavelength (nm)", "intensity", "A spectrum appears here for hyperspectral scans.", ui.theme, body
-        )
-        layout.addWidget(self.spectrum)
-        layout.addStretch(1)
-        ui.session_bound.connect(ui.slot(self.refresh))
+        super().__init__(ui, spacing=4)
+        self._seed: int | None = None
+        self._read_for: dict[str, tuple[object, ...]] = {}  # what each channel was asked about
+        self._is_due = False
+        self.alone = SeedAloneView(ui, self._alone_changed)
+        self._make_head()
+        self.prediction = PredictionSection(ui.theme, self.body)
+        self.shape = Section("Cuts along its own axes", ui.theme, self.body)
+        self.shape.setToolTip("The longest axis of the seed runs to the right, so that seeds can be compared")
+        self.cuts = PictureRow(CUTS_PX, ui.theme, self.body)
+        self.shape.content.addWidget(self.cuts)
+        self.odd = OddSection(ui.theme, self.body)
+        self.spectrum_section = Section("Spectrum", ui.theme, self.body)
+        self.spectrum = LinePlot("wavelength (nm)", "intensity", "", ui.theme, self.body)
+        self.spectrum_section.content.addWidget(self.spectrum)
+        self.nearest = NearestSection(ui.slot(self._look_at), ui.theme, self.body)
+        self.history = HistorySection(ui.theme, self.body)
+        self.sections: tuple[Section, ...] = (
+            self.prediction, self.shape, self.odd, self.spectrum_section, self.nearest, self.history,
+        )  # fmt: skip
+        for section in self.sections:
+            self.rows.addWidget(section)
+        self.rows.addStretch(1)
+        self.body.installEventFilter(self)
+        ui.session_bound.connect(ui.slot(self._session_changed))
+        self._forget()
         self.show_seed(None if ui.session is None else ui.session.current_seed)
 
-    def sizeHint(self) -> QSize:
-        """As wide as a dock may be."""
-        return QSize(330, 400)
+    def _make_head(self) -> None:
+        self.title = QLabel(self.body)
+        font = self.title.font()
+        font.setBold(True)
+        font.setPointSizeF(font.pointSizeF() + 2)
+        self.title.setFont(font)
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.alone_button = QPushButton("Show alone in 3-D", self.body)
+        self.alone_button.setCheckable(True)
+        self.alone_button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.alone_button.clicked.connect(self._ui.slot(self._toggle_alone))
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(self.alone_button)
+        self.rows.addLayout(head)
+        self.hint = wrapped(self.body)
+        self.rows.addWidget(self.hint)
+        self._table = QWidget(self.body)
+        form = QFormLayout(self._table)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setHorizontalSpacing(14)
+        form.setVerticalSpacing(3)
+        self.fields: dict[str, QLabel] = {}
+        for name in FIELDS:
+            title = QLabel(name, self._table)
+            title.setEnabled(False)
+            self.fields[name] = wrapped(self._table)
+            form.addRow(title, self.fields[name])
+        self.rows.addWidget(self._table)
+
+    # -- from the session ---------------------------------------------------------------------
+    def _session_changed(self) -> None:
+        self.alone.leave()
+        session = self._ui.session
+        self.show_seed(None if session is None else session.current_seed)
 
     def show_seed(self, seed: int | None) -> None:
         """Show another seed."""
-        session = self._ui.session
-        self.spectrum.show_lines(())
-        if session is not None and seed is not None and self._has_spectrum(seed):
-            from napari_seedlab.ui import reading
-
-            self._ui.background.submit(
-                "spectrum", partial(reading.read_spectrum, session, seed), self._draw_spectrum
-            )
+        if seed != self._seed:
+            self._forget()
+            self._seed = seed
+            if self.alone.is_on and seed is not None and self._is_solid(seed):
+                self.alone.show(seed)
+            else:
+                self.alone.leave()
         self.refresh()
 
+    def _forget(self) -> None:
+        """Take off what was read about the seed before."""
+        self._read_for.clear()
+        for channel in ("portrait", "nearest"):
+            self._ui.background.drop(channel)
+        self._draw_portrait(reading.Portrait(-1))
+        self.nearest.show_nearest(None, ())
+        self.history.forget()
+
     def refresh(self) -> None:
-        """Write all facts anew."""
+        """Write the facts anew; what has to be read follows once the dock is seen."""
         session = self._ui.session
-        seed = None if session is None else session.current_seed
-        facts = {} if session is None or seed is None else self._facts(seed)
-        if seed is None:
-            facts = {"Seed": "Click a seed in the viewer or on the map."}
+        seed = self._seed if session is not None else None
+        self._show_parts(session, seed)
+        facts = {} if session is None or seed is None else self._facts(session, seed)
         for name, label in self.fields.items():
             label.setText(facts.get(name, "–"))
+        self.prediction.show_seed(session, seed)
+        self.odd.show_seed(session, seed)
+        is_solid = seed is not None and self._is_solid(seed)
+        self.alone_button.setEnabled(self.alone.is_on or is_solid)
+        self.alone_button.setToolTip("" if is_solid or seed is None else "A plane has no third dimension")
+        self._is_due = session is not None and seed is not None
+        self.body.update()
 
-    def _has_spectrum(self, seed: int) -> bool:
+    def _show_parts(self, session: Session | None, seed: int | None) -> None:
+        """Title and parts of a seed, or the line that says what to do for one."""
+        self.title.setText(self._title(session, seed))
+        self.hint.setText(dim(self._what_next(session), self._ui.theme))
+        self.hint.setVisible(seed is None)
+        for part in (self._table, self.alone_button, *self.sections):
+            part.setVisible(seed is not None)
+
+    @staticmethod
+    def _what_next(session: Session | None) -> str:
+        if session is None:
+            return "Open a project in the Project dock."
+        if not session.scans:
+            return "Open a scan in the Project dock."
+        if not any(session.regions(s) is not None for s in session.scans):
+            return "Press “Split into seeds” in the Project dock."
+        return "Click a seed in the viewer or on the map."
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Notice that the dock is on the screen."""
+        if self._is_due and event is not None and event.type() == QEvent.Type.Paint:
+            self._is_due = False
+            QTimer.singleShot(0, self._ui.slot(self._read))
+        return False
+
+    # -- reading ------------------------------------------------------------------------------
+    def _read(self) -> None:
+        """Ask for what changed since it was asked for last."""
+        session, seed = self._ui.session, self._seed
+        if session is None or seed is None:
+            return
+        place = session.place_of(seed)
+        table = None if place is None else session.regions(place[0])
+        submit = self._ui.background.submit
+        if self._is_new("portrait", seed, table, session.anomaly):
+            submit("portrait", partial(self._unless_gone, seed, reading.read_portrait), self._draw_portrait)
+        if self._is_new("nearest", seed, session.labels, session.layout):
+            submit("nearest", partial(self._unless_gone, seed, _nearest), self._draw_nearest)
+        if self._is_new("history", seed, session.labels, session.facts):
+            self.history.ask(session, seed)
+
+    def _is_new(self, channel: str, *about: object) -> bool:
+        before = self._read_for.get(channel, ())
+        self._read_for[channel] = about
+        return len(before) != len(about) or any(a is not b for a, b in zip(before, about, strict=True))
+
+    def _unless_gone(self, seed: int, read: Any) -> Any:
+        """On the reading thread: nothing is read for a seed that went by meanwhile."""
+        session = self._ui.session
+        return None if session is None or seed != self._seed else read(session, seed)
+
+    def _draw_portrait(self, found: reading.Portrait | None) -> None:
+        if found is None:
+            return
+        self.cuts.show_pictures(
+            [Picture(cut, name) for cut, name in zip(found.cuts, CUT_NAMES, strict=False)], found.cell_um
+        )
+        if found.cuts:
+            self.shape.fill()
+        else:
+            self.shape.lack("No scan shows this seed." if found.seed >= 0 else "")
+        self.odd.show_pictures(found.odd)
+        if found.spectrum is None:
+            self.spectrum_section.lack("Only hyperspectral scans have one.")
+            self.spectrum.show_lines(())
+        else:
+            self.spectrum_section.fill("mean of its pixels")
+            self.spectrum.show_lines((Line("mean", self._ui.theme.accent, *found.spectrum),))
+
+    def _draw_nearest(self, found: Any) -> None:
+        if found is not None:
+            self.nearest.show_nearest(self._ui.session, found)
+
+    # -- facts --------------------------------------------------------------------------------
+    @staticmethod
+    def _title(session: Session | None, seed: int | None) -> str:
+        if session is None:
+            return "No project"
+        if seed is None:
+            return "No seed"
+        known = session.seeds.get(seed)
+        return f"Seed {seed} · lot {known.lot}" if known is not None and known.lot else f"Seed {seed}"
+
+    def _is_solid(self, seed: int) -> bool:
+        """Whether a scan shows the seed in three dimensions."""
         session = self._ui.session
         place = None if session is None else session.place_of(seed)
-        return (
-            session is not None
-            and place is not None
-            and session.scans[place[0]].facts.modality is Modality.HSI
-        )
+        return session is not None and place is not None and session.scans[place[0]].facts.region_shape[0] > 1
 
-    def _draw_spectrum(self, spectrum: Any) -> None:
-        if spectrum is not None:
-            self.spectrum.show_lines((Line("mean", self._ui.theme.accent, *spectrum),))
-
-    def _facts(self, seed: int) -> dict[str, str]:
-        session = self._ui.session
-        assert session is not None
-        facts = {"Seed": str(seed), **self._label_facts(seed), **self._model_facts(seed)}
-        known = session.seeds.get(seed)
-        if known is not None and known.lot:
-            facts["Seed"] = f"{seed} · lot {known.lot}"
+    def _facts(self, session: Session, seed: int) -> dict[str, str]:
+        label = session.label(seed)
+        words, color = what_was_said(session.scheme, label.state, label.class_id)
+        facts = {"Label": f"{dot(color)} {words}"}
+        layout = session.layout
+        if layout is not None and seed in layout.row:
+            facts["Cluster"] = str(int(layout.cluster[layout.row[seed]]) + 1)
         place = session.place_of(seed)
-        if place is not None:
-            scan, row = session.scans[place[0]], place[1]
-            table = session.regions(place[0])
-            assert table is not None
+        table = None if place is None else session.regions(place[0])
+        if place is not None and table is not None:
+            scan, row = session.scans[place[0]].facts, place[1]
             z, y, x = (round(float(v)) for v in table.centroid[row])
-            facts["Scan"], facts["Position"] = scan.facts.name, f"z {z}, y {y}, x {x}"
-            facts["Size"] = size_text(
-                int(table.n_voxels[row]), scan.facts.voxel_size_um, scan.facts.region_shape[0] == 1
-            )
+            facts["Scan"], facts["Position"] = scan.name, f"z {z}, y {y}, x {x}"
+            facts["Size"] = size_text(int(table.n_voxels[row]), scan.voxel_size_um, scan.region_shape[0] == 1)
         return facts
 
-    def _label_facts(self, seed: int) -> dict[str, str]:
-        session = self._ui.session
-        assert session is not None
-        label, fact = session.label(seed), session.facts.get(seed, {})
-        word = str(label.state).replace("_", " ") if label.state is not LabelState.NONE else "none"
-        if label.state is LabelState.LABELLED:
-            word = session.scheme.by_id(label.class_id).name
-        given = (
-            f"{fact.get('annotator', '')} · {str(fact.get('utc', ''))[:16].replace('T', ' ')}"
-            if fact
-            else "–"
-        )
-        return {"Label": word, "Given by": given}
+    # -- from the user ------------------------------------------------------------------------
+    def _look_at(self, seed: int) -> None:
+        self._ui.pick(seed, "inspect")
 
-    def _model_facts(self, seed: int) -> dict[str, str]:
-        session = self._ui.session
-        assert session is not None
-        facts: dict[str, str] = {}
-        p = {} if session.predictions is None else session.predictions.of(seed)
-        if p and session.predictions is not None:
-            order = sorted(p, key=lambda c: -p[c])
-            facts["Prediction"] = ", ".join(f"{session.scheme.by_id(c).name} {p[c]:.0%}" for c in order)
-            facts["Model"] = session.predictions.model_id
-        odd = session.anomaly
-        if odd is not None and seed in odd.row:
-            i = odd.row[seed]
-            facts["Oddness"] = f"{float(odd.score[i]):.2f} · odder than {float(odd.rank[i]):.0%} of the seeds"
-        if session.layout is not None and seed in session.layout.row:
-            facts["Group"] = str(int(session.layout.cluster[session.layout.row[seed]]) + 1)
-        return facts
+    def _toggle_alone(self) -> None:
+        if self.alone.is_on:
+            self.alone.leave()
+        elif self._seed is not None:
+            self.alone.show(self._seed)
+
+    def _alone_changed(self, is_on: bool) -> None:
+        self.alone_button.setChecked(is_on)
+        self.alone_button.setText("Back to the scan" if is_on else "Show alone in 3-D")
+
+
+def _nearest(session: Session, seed: int) -> Any:
+    return session.nearest_labelled(seed)
 
 
 def size_text(n_voxels: int, voxel_size_um: tuple[float, ...] | None, flat: bool) -> str:
     """Voxel count, with the volume in mm³ (the area in mm² of a plane) where the voxel size is known."""
-    text = f"{n_voxels:,} voxels"
+    text = f"{n_voxels:,} {'pixels' if flat else 'voxels'}"
     if voxel_size_um is None:
         return text
     edges = [v / 1000 for v in (voxel_size_um[1:] if flat else voxel_size_um)]

@@ -13,10 +13,61 @@ from napari_seedlab.core import Modality
 
 if TYPE_CHECKING:
     from napari_seedlab.core import Scan
+    from napari_seedlab.imaging.crops import Pose
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.views import ArrayLike
 
+FAINT = 0.05  # heat of the shared scale below which no colour is seen
 IN_MEMORY = 256 * 2**20  # bytes; a smaller raster is held whole, so that a slice costs nothing
+
+
+@dataclass(frozen=True)
+class SeedBlock:
+    """The voxels around one seed: grey values and whether they are the seed's, (z, y, x) each.
+
+    `low` is the scan's voxel at the first corner, `size_um` the edges of a voxel.
+    """
+
+    scan: Scan
+    grey: npt.NDArray[Any]
+    inside: npt.NDArray[np.bool_]
+    low: tuple[int, int, int]
+    size_um: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """What the Inspect dock draws of a seed.
+
+    Attributes
+    ----------
+    seed : int
+        Whose it is.
+    cuts : tuple of (rows, columns) uint8
+        Lengthwise, edge on, across, in the seed's own axes; one for a plane, none where no scan shows it.
+    cell_um : float or None
+        Edge of their pixels; None where the voxel size is unknown.
+    odd : (grey, heat) or None
+        Cut through the oddest voxel, uint8, and the heat there, float32, 0-1 of the scale of all seeds.
+    spectrum : (x, y) or None
+        See :func:`read_spectrum`.
+    """
+
+    seed: int
+    cuts: tuple[npt.NDArray[np.uint8], ...] = ()
+    cell_um: float | None = None
+    odd: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None = None
+    spectrum: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class SeedAlone:
+    """A seed without its surroundings, and where it lies in the world of the viewer."""
+
+    seed: int
+    voxels: npt.NDArray[Any]
+    limits: tuple[float, float]
+    place: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -128,3 +179,83 @@ def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.ND
     nm = session.scans[scan].facts.wavelengths_nm
     axis = np.asarray(nm if nm else range(block.shape[0]), np.float64)
     return axis, np.asarray(block[:, inside], np.float64).mean(1)
+
+
+def read_block(session: Session, seed: int) -> SeedBlock | None:
+    """The voxels around a seed; None when no scan shows it."""
+    from napari_seedlab.imaging import crops
+
+    place = session.place_of(seed)
+    if place is None:
+        return None
+    scan, row = session.scans[place[0]], place[1]
+    table, source = session.regions(scan.id), session.regions_source(scan.id)
+    if table is None or source is None:
+        return None
+    image, regions = files.open_array(session.scan_source(scan.id)), files.open_array(source)
+    size = scan.facts.scale_um
+    grey, inside, low = crops.seed_block(image, regions, int(table.region[row]), table.box[row], size)
+    return SeedBlock(scan, grey, inside, low, size) if inside.any() else None
+
+
+def read_portrait(session: Session, seed: int) -> Portrait:
+    """Cuts of a seed in its own axes, where it is odd, and its spectrum: what there is of these."""
+    from napari_seedlab.imaging import crops
+
+    block = read_block(session, seed)
+    if block is None:
+        return Portrait(seed)
+    pose = crops.seed_pose(block.grey, block.inside, block.size_um)
+    cuts = crops.own_cuts(block.grey, block.inside, pose)
+    cell_um = pose.cell_um if block.scan.facts.voxel_size_um else None
+    return Portrait(seed, cuts, cell_um, read_odd(session, block, pose), read_spectrum(session, seed))
+
+
+def read_odd(
+    session: Session, block: SeedBlock, pose: Pose
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
+    """The cut through the oddest voxel of a seed, grey and heat; None without a heatmap.
+
+    Of the three cuts in its own axes it is the one nearest to the centroid; through the centroid itself
+    where no heat is to be seen.
+    """
+    from napari_seedlab.imaging import crops
+
+    found = session.anomaly
+    source = None if found is None else found.heat.get(block.scan.id)
+    if found is None or source is None:
+        return None
+    raster = files.open_array(source)
+    if tuple(raster.shape) != block.scan.facts.region_shape:
+        return None
+    ends = zip(block.low, block.grey.shape, strict=True)
+    stored = np.asarray(raster[tuple(slice(a, a + n) for a, n in ends)], np.float32)
+    low, high = (0.0, 255.0) if raster.dtype == np.uint8 else found.scale
+    heat = np.where(block.inside, np.clip((stored - low) / max(high - low, 1e-6), 0, 1), 0)
+    top = np.asarray(np.unravel_index(int(heat.argmax()), heat.shape)) * pose.voxel_size_um
+    offset = (top - pose.centre) @ pose.axes.T * (heat.max() >= FAINT)
+    is_plane = block.grey.shape[0] == 1
+    axis = 2 if is_plane else 2 - int(np.argmin((np.abs(offset) / (pose.high - pose.low))[::-1]))
+    long, middle, short = offset.tolist()
+    grey = crops.own_cuts(block.grey, block.inside, pose, (long, middle, short))[2 - axis]
+    return grey, crops.cut_across(heat, pose, axis, float(offset[axis]))
+
+
+def read_alone(session: Session, seed: int) -> SeedAlone | None:
+    """A seed alone for a layer in its place; None when no scan shows it."""
+    from napari_seedlab.imaging import crops
+
+    block = read_block(session, seed)
+    if block is None:
+        return None
+    voxels, step = crops.isolated(block.grey, block.inside)
+    size, low = np.asarray(block.size_um), np.asarray(block.low)
+    length = "um" if block.scan.facts.voxel_size_um else "pixel"
+    place = {
+        "scale": tuple((size * step).tolist()),
+        "translate": tuple(((low + (step - 1) / 2) * size).tolist()),  # of the first cube's centre
+        "units": (length,) * 3,
+        "axis_labels": block.scan.facts.axes,
+    }
+    black, white = (float(v) for v in np.percentile(block.grey[block.inside], (0.5, 99.5)))
+    return SeedAlone(seed, voxels, (black, max(white, black + 1e-6)), place)

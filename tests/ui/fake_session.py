@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,14 +27,17 @@ from napari_seedlab.core import (
     Suggestion,
 )
 from napari_seedlab.files import ArraySource
+from napari_seedlab.session.about import Answer, Neighbour
+from napari_seedlab.session.desk import Task
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
 
 SIDE, BANDS = (6, 7), 12
 REASON = "Typical of a cluster of 7 seeds that has no label yet"
 
 
+@cache
 def tray(shape=(40, 150, 180), random_state=0):
-    """(volume uint8, regions int32): a grid of ellipsoids, every second pair touching."""
+    """(volume uint8, regions int32), made once: a grid of ellipsoids, every second pair touching."""
     rng = np.random.default_rng(random_state)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
     volume = rng.normal(30, 4, shape)
@@ -51,7 +56,8 @@ def tray(shape=(40, 150, 180), random_state=0):
 
 def table_of(scan, regions, first_seed=1):
     ids = np.unique(regions)[1:]
-    where = [np.argwhere(regions == i) for i in ids]
+    known = np.argwhere(regions)
+    where = [known[regions[tuple(known.T)] == i] for i in ids]
     box = np.asarray([[*w.min(0), *(w.max(0) + 1)] for w in where], np.int32)
     return RegionTable(
         scan,
@@ -111,6 +117,7 @@ class FakeSession:
         self.seeds = {int(s): Seed(int(s)) for t in self._tables.values() for s in t.seed}
         if not split:
             self._tables, self._region_sources = {}, {}
+        self._answers: list[list[Answer]] = []
         self._history: list[dict] = []
         self._undone: list[dict] = []
         self._raster: dict = {}
@@ -172,6 +179,17 @@ class FakeSession:
 
     def label(self, seed):
         return self.labels.get(seed) or Label(seed)
+
+    def history_of(self, seed):
+        answers = [a for event in self._answers[::-1] for a in event if a.seed == seed]
+        task = Task("history")
+        task.future.set_result({"seed": seed, "answers": tuple(answers)})
+        return task
+
+    def nearest_labelled(self, seed, n=4):
+        labelled = {s: x.class_id for s, x in self.labels.items() if x.class_id and s != seed}
+        near = sorted(labelled, key=lambda s: abs(s - seed))[:n]
+        return tuple(Neighbour(s, labelled[s], abs(s - seed) / 10) for s in near)
 
     def counts(self):
         out = dict.fromkeys(self.scheme.ids, 0)
@@ -246,6 +264,11 @@ class FakeSession:
             **{s: Label(s, state, said if isinstance(said, int) else 0) for s in chosen},
         }
         self._history.append(before)
+        asked, class_id = {x.seed for x in self.queue}, said if isinstance(said, int) else 0
+        number, utc = len(self._answers) + 1, "2026-11-20T10:30:00+00:00"
+        self._answers.append(
+            [Answer(s, number, utc, "ada", state, class_id, REASON if s in asked else "") for s in chosen]
+        )
         self.labels_changed.emit(frozenset(chosen))
         self.pending_changed.emit(1)
         self.pending_changed.emit(0)
@@ -278,6 +301,8 @@ class FakeSession:
         self.calls.append(("undo",))
         if self._history:
             before = self._history.pop()
+            last = next(i for i in reversed(range(len(self._answers))) if not self._answers[i][0].undone)
+            self._answers[last] = [replace(a, undone=True) for a in self._answers[last]]
             self.labels = {
                 **{k: v for k, v in self.labels.items() if k not in before},
                 **{k: v for k, v in before.items() if v},

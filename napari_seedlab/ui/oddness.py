@@ -1,0 +1,78 @@
+"""How odd one seed is, and where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_seedlab.ui.cuts import HeatScale, Picture, PictureRow, under_heat
+from napari_seedlab.ui.reading import FAINT
+from napari_seedlab.ui.section import Section, dim, wrapped
+from napari_seedlab.ui.theme import DARK, Theme
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from qtpy.QtWidgets import QWidget
+
+    from napari_seedlab.session.session import Session
+
+HEIGHT_PX = 120
+N_NAMED = 10  # the oddest are counted, the others compared
+ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+
+
+def rank_text(share: float, n: int) -> str:
+    """Words for a rank: `share` of `n` seeds are at most as odd, the seed itself included.
+
+    >>> rank_text(0.98, 100)
+    'the 3rd oddest of 100 seeds'
+    """
+    place = n - round(share * n) + 1
+    if place <= 1:
+        return f"the oddest of {n:,} seeds"
+    if place <= min(N_NAMED, n // 2):
+        return f"the {place}{ENDINGS.get(place, 'th')} oddest of {n:,} seeds"
+    below = (n - place) / max(n - 1, 1)
+    if below >= 0.5:
+        return f"odder than {below:.0%} of {n:,} seeds"
+    return f"less odd than {1 - below:.0%} of {n:,} seeds"
+
+
+class OddSection(Section):
+    """Score, rank in words, and the cut through the oddest voxel without and with its heat."""
+
+    def __init__(self, theme: Theme = DARK, parent: QWidget | None = None) -> None:
+        super().__init__("Oddness", theme, parent)
+        self.words = wrapped(self)
+        self.pictures, self._scale = PictureRow(HEIGHT_PX, theme, self), HeatScale(theme, self)
+        self._without = wrapped(self)
+        self._without.setText(dim("No heatmap of this scan.", theme))
+        for widget in (self.words, self.pictures, self._scale, self._without):
+            self.content.addWidget(widget)
+        self.show_pictures(None)
+
+    def show_seed(self, session: Session | None, seed: int | None) -> None:
+        """Write score and rank."""
+        found = None if session is None else session.anomaly
+        if found is None or seed is None:
+            self.lack("No scores yet: press “Find odd ones” in the Train dock.")
+            return
+        i = found.row.get(seed)
+        if i is None:
+            self.lack("This seed has no score: press “Find odd ones” in the Train dock again.")
+            return
+        rank = rank_text(float(found.rank[i]), len(found.seeds))
+        self.words.setText(f"<b>{float(found.score[i]):.2f}</b> · {rank}")
+        self.fill(found.model_id)
+
+    def show_pictures(self, odd: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None) -> None:
+        """Show the cut through the oddest voxel (grey, heat of 0-1); None says that there is no heatmap."""
+        for widget in (self.pictures, self._scale):
+            widget.setVisible(odd is not None)
+        self._without.setVisible(odd is None)
+        if odd is None:
+            self.pictures.show_pictures([])
+            return
+        grey, heat = odd
+        caption = "where it is odd" if heat.max() >= FAINT else "nothing is odd"
+        self.pictures.show_pictures([Picture(grey, "as scanned"), Picture(under_heat(grey, heat), caption)])

@@ -1,0 +1,256 @@
+"""One seed in the Inspect dock: each part with something to show, and each without."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_seedlab.ui import hands, reading
+from napari_seedlab.ui.inspect_dock import FIELDS
+from tests.ui.fake_session import REASON, FakeSession
+
+WAIT_MS = 60_000
+
+
+@pytest.fixture
+def dock(ui):
+    """The Inspect dock in front of the others."""
+    ui.raise_dock("inspect")
+    dock = ui.docks["inspect"]
+    dock.scroll.verticalScrollBar().setValue(0)
+    yield dock
+    dock.alone.leave()
+    ui.raise_dock("project")
+
+
+def look_at(session, dock, seed, qtbot):
+    session.look_at(seed)
+    qtbot.waitUntil(lambda: dock.cuts.n_pictures > 0, timeout=WAIT_MS)
+
+
+def test_without_a_seed_it_says_how_to_get_one(ui, session, dock, tmp_path):
+    assert dock.title.text() == "No seed" and "Click a seed" in dock.hint.text()
+    assert all(section.isHidden() for section in dock.sections) and dock.alone_button.isHidden()
+    ui.bind(FakeSession(tmp_path, split=False))
+    assert "Split into seeds" in dock.hint.text()
+    ui.bind(FakeSession(tmp_path, scans=False))
+    assert "Open a scan" in dock.hint.text()
+    ui.bind(None)
+    assert "Open a project" in dock.hint.text()
+
+
+def test_a_part_that_has_nothing_yet_says_so_in_a_line(ui, session, dock, qtbot):
+    look_at(session, dock, 5, qtbot)
+    lines = [section.missing for section in dock.sections]
+    assert "No prediction yet" in lines[0] and not lines[1]
+    assert "Find odd ones" in lines[2] and "hyperspectral" in lines[3]
+    assert "None yet" in lines[4] and "Nothing was said" in lines[5]
+    assert not any(section.isHidden() for section in dock.sections)
+
+
+def test_facts_and_probabilities_of_the_seed_on_the_card(ui, session, dock, qtbot):
+    session.make_map()
+    session.refit()
+    session.look_at(5)
+    qtbot.waitUntil(lambda: not dock.prediction.missing, timeout=WAIT_MS)
+    expected = session.predictions.of(5)
+    assert {c.id: p for c, p in dock.prediction.bars.rows} == expected
+    assert dock.prediction.note == "head-1"
+    assert "Cluster" in FIELDS and "Group" not in FIELDS
+    assert dock.fields["Cluster"].text() == str(int(session.layout.cluster[4]) + 1)
+    assert "mm³" in dock.fields["Size"].text() and dock.title.text() == "Seed 5"
+
+
+def test_three_cuts_in_the_seeds_own_axes(ui, session, dock, qtbot):
+    look_at(session, dock, 5, qtbot)
+    assert dock.cuts.n_pictures == 3 and not dock.shape.missing
+    found = reading.read_portrait(session, 5)
+    assert all(c.shape[1] >= c.shape[0] - 1 for c in found.cuts)
+    assert found.cell_um == pytest.approx(40 * 25 / 160, rel=0.3)
+    assert found.spectrum is None and found.odd is None
+
+
+def test_a_plane_has_one_cut_a_spectrum_and_no_third_dimension(ui, session, dock, qtbot):
+    seed = int(session.regions(2).seed[3])
+    look_at(session, dock, seed, qtbot)
+    assert dock.cuts.n_pictures == 1
+    assert len(dock.spectrum.lines[0].x) == 12 and not dock.spectrum_section.missing
+    assert not dock.alone_button.isEnabled()
+
+
+def test_oddness_is_told_in_words_and_shown_where_the_heat_is_highest(ui, session, dock, qtbot):
+    session.find_odd()
+    oddest = int(session.anomaly.seeds[session.anomaly.score.argmax()])
+    look_at(session, dock, oddest, qtbot)
+    qtbot.waitUntil(lambda: dock.odd.pictures.n_pictures == 2, timeout=WAIT_MS)
+    assert "the oddest of 42 seeds" in dock.odd.words.text() and dock.odd.note == "fcdd-1"
+    grey, heat = reading.read_portrait(session, oddest).odd
+    assert grey.shape == heat.shape
+    assert heat.max() > 0.5  # the fake's heat is the top of the scale where a seed is hollow
+
+
+def test_heat_comes_while_a_seed_is_shown(ui, session, dock, qtbot):
+    look_at(session, dock, 5, qtbot)
+    assert dock.odd.missing
+    session.find_odd()
+    qtbot.waitUntil(lambda: dock.odd.pictures.n_pictures == 2, timeout=WAIT_MS)
+    assert not dock.odd.missing
+
+
+def test_a_click_on_a_near_seed_selects_it(ui, session, dock, qtbot):
+    for seed, class_id in ((3, 1), (9, 2)):
+        session.answer(class_id, [seed])
+    look_at(session, dock, 8, qtbot)
+    qtbot.waitUntil(lambda: not dock.nearest.missing, timeout=WAIT_MS)
+    near = [b for b in dock.nearest.buttons if not b.isHidden()]
+    assert [(b.seed, b.seed_class.id) for b in near] == [(9, 2), (3, 1)]
+    origins = []
+    keep = lambda seeds, origin: origins.append((seeds, origin))  # noqa: E731
+    session.selection_changed.connect(keep)
+    dock.scroll.ensureWidgetVisible(near[1])
+    hands.click(near[1])
+    assert session.current_seed == 3 and origins == [(frozenset({3}), "inspect")]
+
+
+def test_what_was_said_is_listed_newest_first_and_undone_is_marked(ui, session, dock, qtbot):
+    session.draw()
+    seed = session.current_seed
+    session.answer(2)
+    session.answer("unsure", [seed])
+    session.undo()
+    session.look_at(seed)
+    qtbot.waitUntil(lambda: len(dock.history.texts) == 2, timeout=WAIT_MS)
+    newest, first = dock.history.texts
+    assert "<s>unsure</s>" in newest and "taken back" in newest
+    assert "<b>abnormal</b>" in first and REASON in first and "ada" in first and "2026" in first
+    assert "taken back" not in first
+
+
+def test_an_answer_joins_the_history_of_the_seed_on_show(ui, session, dock, qtbot):
+    look_at(session, dock, 7, qtbot)
+    assert dock.history.missing
+    session.answer(1, [7])
+    session.look_at(7)
+    qtbot.waitUntil(lambda: len(dock.history.texts) == 1, timeout=WAIT_MS)
+
+
+def test_names_from_outside_are_text_and_not_markup(ui, session, dock, qtbot):
+    session.answer(1, [7])
+    session._answers[-1] = [replace(session._answers[-1][0], annotator="<img src=a>")]
+    session.look_at(7)
+    qtbot.waitUntil(lambda: bool(dock.history.texts), timeout=WAIT_MS)
+    assert "&lt;img" in dock.history.texts[0]
+
+
+def test_late_answers_about_another_seed_are_dropped(ui, session, dock, qtbot, monkeypatch):
+    held, seen = threading.Event(), []
+    read = reading.read_portrait
+
+    def slow(session, seed):
+        seen.append(seed)
+        if seed == 4:
+            held.wait(30)
+        return read(session, seed)
+
+    monkeypatch.setattr(reading, "read_portrait", slow)
+    drawn = []
+    monkeypatch.setattr(dock.odd, "show_pictures", lambda odd: drawn.append(dock._seed))
+    session.look_at(4)
+    qtbot.waitUntil(lambda: 4 in seen, timeout=WAIT_MS)
+    session.look_at(6)
+    qtbot.waitUntil(lambda: dock._read_for.get("portrait", (0,))[0] == 6, timeout=WAIT_MS)
+    drawn.clear()
+    held.set()
+    qtbot.waitUntil(lambda: dock.cuts.n_pictures == 3, timeout=WAIT_MS)
+    assert seen == [4, 6] and drawn == [6]
+
+
+def test_nothing_is_read_for_a_dock_that_nobody_sees(ui, session, dock, qtbot, monkeypatch):
+    seen = []
+    monkeypatch.setattr(reading, "read_portrait", lambda session, seed: seen.append(seed))
+    ui.raise_dock("project")
+    qtbot.waitUntil(lambda: dock.body.visibleRegion().isEmpty(), timeout=WAIT_MS)
+    session.look_at(11)
+    session.look_at(12)
+    ui.background.submit("probe", lambda: None, seen.append)
+    qtbot.waitUntil(lambda: seen == [None], timeout=WAIT_MS)
+    ui.raise_dock("inspect")
+    qtbot.waitUntil(lambda: seen == [None, 12], timeout=WAIT_MS)
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080)], ids=str)
+def test_it_fits_its_width_and_scrolls(ui, session, dock, qtbot, size):
+    window = ui.viewer.window._qt_window
+    window.resize(*size)
+    session.refit()
+    session.find_odd()
+    for seed in (1, 2, 3, 4, 6):
+        session.answer(1 + seed % 3, [seed])
+    look_at(session, dock, 5, qtbot)
+    qtbot.waitUntil(lambda: not dock.nearest.missing and dock.odd.pictures.n_pictures == 2, timeout=WAIT_MS)
+    try:
+        fits = lambda: all(s.height() >= s.heightForWidth(s.width()) for s in dock.sections)  # noqa: E731
+        qtbot.waitUntil(fits, timeout=WAIT_MS)
+        assert dock.width() <= 350
+        assert dock.body.width() == dock.scroll.viewport().width()
+        ends = [s.mapTo(dock.body, s.rect().bottomLeft()).y() for s in dock.sections]
+        assert ends == sorted(ends) and ends[-1] <= dock.body.height()
+    finally:
+        window.resize(1366, 768)
+
+
+def test_alone_in_3d_and_back(ui, session, dock, qtbot):
+    look_at(session, dock, 5, qtbot)
+    viewer = ui.viewer
+    before = {layer.name: layer.visible for layer in viewer.layers}
+    center, zoom = viewer.scene.camera.center, viewer.scene.camera.zoom
+    hands.click(dock.alone_button)
+    qtbot.waitUntil(lambda: viewer.dims.ndisplay == 3, timeout=WAIT_MS)
+    layer = dock.alone.layer()
+    assert [x for x in viewer.layers if x.visible] == [layer]
+    place = session.regions(1)
+    region = np.asarray(reading.read_regions(session, 1)) == place.region[4]
+    volume = np.asarray(reading.in_memory(session.scan_source(1)))
+    assert layer.data.sum() == volume[region].sum()
+    middle = np.asarray(layer.data_to_world(np.argwhere(layer.data > 0).mean(0)))
+    np.testing.assert_allclose(middle, place.centroid[4] * 40, atol=40)
+    hands.click(dock.alone_button)
+    qtbot.waitUntil(lambda: viewer.dims.ndisplay == 2, timeout=WAIT_MS)
+    assert {x.name: x.visible for x in viewer.layers} == before
+    assert viewer.scene.camera.center == pytest.approx(center) and viewer.scene.camera.zoom == zoom
+
+
+def test_another_seed_takes_the_place_of_the_one_alone(ui, session, dock, qtbot):
+    look_at(session, dock, 5, qtbot)
+    hands.click(dock.alone_button)
+    qtbot.waitUntil(lambda: ui.viewer.dims.ndisplay == 3, timeout=WAIT_MS)
+    layer = dock.alone.layer()
+    first = tuple(layer.translate)
+    session.look_at(30)
+    qtbot.waitUntil(lambda: tuple(layer.translate) != first, timeout=WAIT_MS)
+    assert dock.alone.layer() is layer and ui.viewer.dims.ndisplay == 3
+    session.look_at(None)
+    assert ui.viewer.dims.ndisplay == 2 and dock.alone.layer() is None
+
+
+@pytest.mark.parametrize("how", ["another scan", "a new layer", "deleted", "napari's button"])
+def test_the_view_goes_back_by_itself(ui, session, dock, qtbot, how):
+    look_at(session, dock, 5, qtbot)
+    hands.click(dock.alone_button)
+    qtbot.waitUntil(lambda: ui.viewer.dims.ndisplay == 3, timeout=WAIT_MS)
+    sliced = []
+    image = ui.layers.find("image")
+    image.events.set_data.connect(lambda e: sliced.append(ui.viewer.dims.ndisplay))
+    if how == "another scan":
+        session.show_scan(2)
+    elif how == "a new layer":
+        session.find_odd()
+    elif how == "deleted":
+        ui.viewer.layers.remove(dock.alone.layer())
+    else:
+        ui.viewer.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: not dock.alone.is_on, timeout=WAIT_MS)
+    assert ui.viewer.dims.ndisplay == 2 and dock.alone.layer() is None
+    assert 3 not in sliced  # a whole volume was never read for it
+    assert not dock.alone_button.isChecked()
