@@ -245,10 +245,12 @@ def train(
 @app.command()
 def anomaly(
     project: ProjectArg,
-    method: Annotated[str, typer.Option(help="fcdd, vae or distance.")] = "fcdd",
+    method: Annotated[
+        str, typer.Option(help="fcdd, vae or distance; spectra or rx for cubes. The first by default.")
+    ] = "",
     normal_class: Annotated[str, typer.Option(help="Name or id; the first class by default.")] = "",
     truth: Annotated[Path | None, typer.Option(help="CSV with seed,class that judges the scores.")] = None,
-    truth_mask: Annotated[Path | None, typer.Option(help="Label file of the defects.")] = None,
+    truth_mask: Annotated[Path | None, typer.Option(help="Label file or .mat of the defects.")] = None,
     scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
@@ -266,13 +268,15 @@ def anomaly(
             defects = judge.read_defects(session, truth_mask) if truth_mask else None
             begun = time.perf_counter()
             values = session.find_odd(method=method, normal_class=normal.id).wait()
-            told: dict[str, Any] = {"method": method, "model": values["model"]}
+            told: dict[str, Any] = {"method": values["method"], "model": values["model"]}
             told |= dict.fromkeys(("auc", "auc_interval", "average_precision", "voxel_auc_inside"))
             told["seconds"] = round(time.perf_counter() - begun, 2)
             scores = values["scores"]
             if class_of is not None:
                 told |= judge.judged(scores, class_of, normal.name, random_state)
-            if defects is not None:
+            if defects is not None and session.pool == "hsi":
+                told |= judge.pixel_figures(session, defects, random_state)
+            elif defects is not None:
                 told["voxel_auc_inside"] = judge.voxel_auc(session, defects)
             return {**told, "scores": dict(sorted(scores.items(), key=lambda entry: -entry[1]))}
 

@@ -74,21 +74,22 @@ def _seed_at(session: Session, place: tuple[float, ...]) -> int:
 
 
 def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:
-    """Marked voxels (z, y, x) of a label file on the grid of the current scan.
+    """Marked voxels of a label file, or of the mask in a .mat file, on the region grid of the current scan.
 
     Raises
     ------
     InputError
-        It cannot be read or lies on another grid, or the scan is not split.
+        It cannot be read or lies on another grid.
     """
     from napari_seedlab import io
+    from napari_seedlab.io.matlab import read_mask
 
-    regions = session.regions_source(session.current_scan or 0)
-    if regions is None:
-        raise InputError(mask.name, "marks a scan that is not split into seeds", "Split it first")
+    shape = session.scans[session.current_scan or 0].facts.region_shape
+    if mask.suffix.lower() == ".mat":
+        return read_mask(mask, shape[1:])[None]
     marked = np.asarray(io.lazy_view(*io.describe(mask))[...]) > 0
-    if marked.shape != tuple(regions.shape):
-        cause = f"has shape {marked.shape}, the scan {tuple(regions.shape)}"
+    if marked.shape != tuple(shape):
+        cause = f"has shape {marked.shape}, the regions of the scan {tuple(shape)}"
         raise InputError(mask.name, cause, "Give a mask on the grid of the scan")
     return marked
 
@@ -112,3 +113,19 @@ def voxel_auc(session: Session, is_odd: npt.NDArray[np.bool_]) -> float:
     raster = open_array(regions)[...]
     shown = np.isin(raster, np.unique(raster[is_odd & (raster > 0)])) & (raster > 0)
     return roc_auc(open_array(heat)[...][shown], is_odd[shown])
+
+
+def pixel_figures(session: Session, is_odd: npt.NDArray[np.bool_], random_state: int) -> dict[str, Any]:
+    """AUC, interval and average precision over all pixels of the current cube; seeds do not matter."""
+    from napari_seedlab.learn.evaluate import auc_interval, average_precision, roc_auc
+
+    arrays = session.desk.do(lambda project: project.get_arrays(f"pixels-{session.current_scan}")).result()
+    if arrays is None:
+        raise InputError("pixels", "were not scored", "Use a method for cubes")
+    scores = arrays["score"].ravel()
+    low, high = auc_interval(scores, is_odd.ravel(), random_state)
+    return {
+        "auc": roc_auc(scores, is_odd.ravel()),
+        "auc_interval": [low, high],
+        "average_precision": average_precision(scores, is_odd.ravel()),
+    }

@@ -28,7 +28,7 @@ from napari_seedlab.core import (
     Settings,
     Suggestion,
 )
-from napari_seedlab.session import caches, making, repair, steps
+from napari_seedlab.session import anomaly, caches, making, repair, steps
 from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.desk import Desk, Step, Task
 from napari_seedlab.session.labelling import Labelling
@@ -420,25 +420,16 @@ class Session:
         return self._resume_or_start("net", steps.net_step(self, self.pool, dict(settings or {})))
 
     def find_odd(
-        self, settings: Mapping[str, Any] | None = None, method: str = "fcdd", normal_class: int = 0
+        self, settings: Mapping[str, Any] | None = None, method: str = "", normal_class: int = 0
     ) -> Task:
-        """Score every seed by oddness, without labels, and show where.
+        """Score every seed by oddness, without labels, and show where; see :mod:`.anomaly`.
 
-        Parameters
-        ----------
-        settings : mapping, optional
-            Of the method, in place of its own.
-        method : str
-            One of :data:`~napari_seedlab.session.steps.METHODS`.
-        normal_class : int
-            Seeds labelled as another class teach nothing; 0 is the first class of the scheme.
+        Seeds labelled as another class than `normal_class` (0: the first of the scheme) teach nothing.
         """
-        if method not in steps.METHODS:
-            raise InputError(f"method {method!r}", "is not known", f"Use {', '.join(steps.METHODS)}")
-        for each in steps.METHODS:
+        step = anomaly.anomaly_step(self, self.pool, dict(settings or {}), method, normal_class)
+        for each in anomaly.METHODS:
             self._refuse_double(each)
-        step = steps.anomaly_step(self, self.pool, dict(settings or {}), method, normal_class)
-        return self._resume_or_start(method, step)
+        return self._resume_or_start(step.kind, step)
 
     def _refuse_double(self, kind: str) -> None:
         if any(request.id.startswith(f"{kind}-") for request in self.desk.active):
@@ -564,7 +555,7 @@ class Session:
             is_over = status.state.is_final and not status.error
             self.jobs = others if is_over else {**others, status.id: status}
         self.job_changed.emit(status)
-        if status.state is JobState.CANCELLED and status.id.split("-")[0] in ("net", *steps.METHODS):
+        if status.state is JobState.CANCELLED and status.id.split("-")[0] in ("net", *anomaly.METHODS):
             self.message.emit("info", "The training was cancelled; the models are as before.")
 
     def _error(self, line: str) -> None:

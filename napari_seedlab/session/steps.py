@@ -26,7 +26,7 @@ from napari_seedlab.core import (
 )
 from napari_seedlab.session.desk import Step
 from napari_seedlab.session.labelling import ASKABLE
-from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions, region_keys
+from napari_seedlab.session.results import Embedding, Layout, Predictions, region_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
     from napari_seedlab.store import Project
 
 BATCH = 10  # suggestions drawn at a time
-METHODS = {  # of scoring seeds by oddness, the default first
-    "fcdd": "napari_seedlab.learn.fcdd:run",
-    "vae": "napari_seedlab.learn.vae:run",
-    "distance": "napari_seedlab.learn.distance:run",
-}
 
 
 def import_step(session: Session, path: str, modality: str | None, name: str | None) -> Step:
@@ -114,7 +109,7 @@ def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
     return Step("split", "napari_seedlab.learn.splitting:run", prepare, adopt)
 
 
-def _scan_params(session: Session, project: Project, folder: Path, pool: str) -> list[dict[str, Any]]:
+def scan_params(session: Session, project: Project, folder: Path, pool: str) -> list[dict[str, Any]]:
     """Write the region table of every split scan of a pool; returns the job's ``scans`` list."""
     scans = []
     for scan in session.scans_of(pool):
@@ -143,7 +138,7 @@ def embed_step(session: Session, pool: str) -> Step:
     """Vectors of the seeds that are new or were edited since."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        scans = _scan_params(session, project, folder, pool)
+        scans = scan_params(session, project, folder, pool)
         known = session.embeddings.get(pool)
         have = set() if known is None else set(zip(known.seeds.tolist(), known.key.tolist(), strict=True))
         asked: dict[int, int] = {}
@@ -233,7 +228,7 @@ def _write_embedding(session: Session, folder: Path, pool: str) -> None:
     files.save_arrays(folder / "embedding.npz", seed=embedding.seeds, vector=embedding.vectors)
 
 
-def _write_labels(session: Session, folder: Path, pool: str) -> int:
+def write_labels(session: Session, folder: Path, pool: str) -> int:
     """The labels that may be trained on; returns how many."""
     known = set(session.seeds_of(pool))
     rows = [
@@ -258,7 +253,7 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         _write_embedding(session, folder, pool)
-        n_labels = _write_labels(session, folder, pool)
+        n_labels = write_labels(session, folder, pool)
         anomaly = session.anomalies.get(pool)
         if anomaly is not None:
             files.save_arrays(folder / "anomaly.npz", seed=anomaly.seeds, score=anomaly.score)
@@ -316,14 +311,15 @@ def _adopt_head(
     if request.params["n"] > 0:  # a model that suggested something is kept, so that it can be traced
         card = ModelCard(
             model_id, "head", project.now(), class_ids, str(result.values.get("data_hash", "")),
-            config={"pool": pool}, metrics=_plain_metrics(result.values),
+            config={"pool": pool}, metrics=plain_metrics(result.values),
         )  # fmt: skip
         project.register_model(card, {"head.safetensors": folder / "head.safetensors"})
         session.reload_models(project)
     session.predictions_changed.emit()
 
 
-def _plain_metrics(values: Any) -> dict[str, Any]:
+def plain_metrics(values: Any) -> dict[str, Any]:
+    """The plain values of a result, for a model card."""
     return {k: v for k, v in dict(values).items() if isinstance(v, int | float | str | bool)}
 
 
@@ -336,16 +332,16 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
     """Train the 3-D network on the crops of the labelled seeds."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        scans = _scan_params(session, project, folder, pool)
+        scans = scan_params(session, project, folder, pool)
         _write_embedding(session, folder, pool)
-        _write_labels(session, folder, pool)
+        write_labels(session, folder, pool)
         return {"scans": scans, "class_ids": list(session.scheme.ids), "settings": settings, "pool": pool}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]
         class_ids = tuple(int(c) for c in request.params["class_ids"])
         model_id = f"net-{project.next_model_number('net')}"
-        metrics = _plain_metrics(result.values)
+        metrics = plain_metrics(result.values)
         card = ModelCard(
             model_id, "net", project.now(), class_ids, str(result.values.get("data_hash", "")),
             config={"pool": pool, **request.params["settings"]}, metrics=metrics,
@@ -369,7 +365,7 @@ def predict_step(session: Session, pool: str, model_id: str) -> Step:
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         shutil.copyfile(project.model_path(model_id, "net.safetensors"), folder / "net.safetensors")
-        return {"scans": _scan_params(session, project, folder, pool), "weights": "net.safetensors"}
+        return {"scans": scan_params(session, project, folder, pool), "weights": "net.safetensors"}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         out = files.load_arrays(folder / "probabilities.npz")
@@ -378,55 +374,6 @@ def predict_step(session: Session, pool: str, model_id: str) -> Step:
         return {"model": model_id, "n_seeds": len(out["seed"])}
 
     return Step("predict", "napari_seedlab.learn.predict:run", prepare, adopt, lane="background")
-
-
-def anomaly_step(
-    session: Session, pool: str, settings: dict[str, Any], method: str = "fcdd", normal_class: int = 0
-) -> Step:
-    """Learn what is normal without labels and score every seed; `method` is one of :data:`METHODS`."""
-
-    def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        if pool == Modality.HSI:
-            raise InputError(
-                "anomaly", "heatmaps need a CT scan; this one is hyperspectral", "Choose a CT scan"
-            )
-        scans = _scan_params(session, project, folder, pool)
-        _write_labels(session, folder, pool)
-        normal = normal_class or session.scheme.ids[0]
-        return {"scans": scans, "settings": settings, "pool": pool, "normal_class": normal}
-
-    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
-        pool = request.params["pool"]
-        model_id = f"{method}-{project.next_model_number(method)}"
-        card = ModelCard(
-            model_id, method, project.now(), (), str(result.values.get("data_hash", "")),
-            config={"pool": pool, **request.params["settings"]}, metrics=_plain_metrics(result.values),
-            versions=dict(result.values.get("versions", {})),
-        )  # fmt: skip
-        weights = f"{method}.safetensors"
-        project.register_model(card, {weights: folder / weights})
-        heat = {}
-        for entry in request.params["scans"]:
-            tree = folder / f"heat-{entry['scan']}.zarr"
-            if tree.exists():
-                heat[int(entry["scan"])] = project.put_tree(f"heat-{entry['scan']}", tree)
-        out = files.load_arrays(folder / "scores.npz")
-        low, high = (float(v) for v in result.values["scale"])
-        project.put_arrays(
-            f"anomaly-{pool}",
-            seed=out["seed"], score=out["score"], scale=np.asarray([low, high]), model=np.asarray(model_id),
-        )  # fmt: skip
-        session.anomalies[pool] = AnomalyScores(out["seed"], out["score"], (low, high), model_id, heat)
-        session.reload_models(project)
-        session.anomaly_changed.emit()
-        session.labelling.anomalies_found(pool)
-        return {
-            "method": method,
-            "model": model_id,
-            "scores": dict(zip(out["seed"].tolist(), out["score"].tolist(), strict=True)),
-        }
-
-    return Step(method, METHODS[method], prepare, adopt, lane="background", resumable=True)
 
 
 def slice_step(session: Session, scan: int, axis: int, index: int) -> Step:

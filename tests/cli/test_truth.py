@@ -1,6 +1,7 @@
 """Scores of every method beside a reference truth."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from napari_seedlab.cli.main import app
 from napari_seedlab.core import InputError
 from napari_seedlab.io.samples import write_sample
 from napari_seedlab.session import making
-from napari_seedlab.session.steps import METHODS
+from napari_seedlab.session.anomaly import METHODS, SPECTRAL
 
 SMALL = {"size": 16, "n_steps": 4, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
 
@@ -34,7 +35,7 @@ def run(*words):
     return CliRunner().invoke(app, [str(w) for w in words])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in SPECTRAL])
 def test_each_method_scores_all_seeds_and_is_judged(tray, method):
     truth = tray / "tray" / "truth.csv"
     with opened(tray / "p") as session:
@@ -100,3 +101,38 @@ def test_a_place_that_is_no_number_is_refused(tray, tmp_path):
         pytest.raises(InputError, match="row 2 has a place that is no number"),
     ):
         judge.classes_of(session, table)
+
+
+@pytest.fixture
+def cube(tmp_path):
+    """A MATLAB cube of 20 × 24 pixels with an odd patch, its mask beside it, in a project of its own."""
+    from scipy.io import savemat
+
+    data = np.random.default_rng(0).normal(100, 1, (20, 24, 6))
+    mask = np.zeros((20, 24), np.uint8)
+    mask[5:8, 6:9] = 1
+    data[mask > 0] += 9
+    savemat(tmp_path / "cube.mat", {"data": data, "map": mask})
+    making.new_project(tmp_path / "p")
+    with opened(tmp_path / "p") as session:
+        session.import_scan(tmp_path / "cube.mat", "hsi").wait()
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", ["", "rx"])
+def test_a_cube_is_judged_by_the_mask_beside_it(cube, method):
+    words = ("--method", method) if method else ()
+    done = run("anomaly", cube / "p", "--truth-mask", cube / "cube.mat", *words, "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told["method"] == (method or "spectra")
+    assert told["auc"] > 0.99
+    assert told["auc_interval"][0] > 0.9
+    assert told["scores"] == {}
+
+
+def test_methods_are_for_their_kind_of_scan(cube, tray):
+    for project, method, line in ((cube, "vae", "Use spectra, rx"), (tray, "rx", "Use fcdd, vae, distance")):
+        done = run("anomaly", project / "p", "--method", method)
+        assert done.exit_code == 1
+        assert line in done.output

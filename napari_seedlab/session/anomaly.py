@@ -1,0 +1,118 @@
+"""Oddness of seeds: which methods there are, what each job gets, and how its result is taken over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_seedlab import files
+from napari_seedlab.core import InputError, Modality, ModelCard, RegionTable
+from napari_seedlab.session.desk import Step
+from napari_seedlab.session.results import AnomalyScores
+from napari_seedlab.session.steps import plain_metrics, scan_params, write_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_seedlab.core import JobRequest, JobResult
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.store import Project
+
+METHODS = {  # by what they are called; those of volumes, then those of cubes, the default of each first
+    "fcdd": "napari_seedlab.learn.fcdd:run",
+    "vae": "napari_seedlab.learn.vae:run",
+    "distance": "napari_seedlab.learn.distance:run",
+    "spectra": "napari_seedlab.learn.cubes:run",
+    "rx": "napari_seedlab.learn.cubes:run",
+}
+SPECTRAL = ("spectra", "rx")
+
+
+def method_for(pool: str, wish: str = "") -> str:
+    """The method that is wished for, or the default of a pool.
+
+    Raises
+    ------
+    InputError
+        There is no such method, or it is not for scans of this kind.
+    """
+    fitting = [m for m in METHODS if (m in SPECTRAL) == (pool == Modality.HSI)]
+    if wish and wish not in METHODS:
+        raise InputError(f"method {wish!r}", "is not known", f"Use {', '.join(METHODS)}")
+    if wish and wish not in fitting:
+        raise InputError(f"method {wish!r}", f"is not for {pool} scans", f"Use {', '.join(fitting)}")
+    return wish or fitting[0]
+
+
+def anomaly_step(
+    session: Session, pool: str, settings: dict[str, Any], method: str = "", normal_class: int = 0
+) -> Step:
+    """Learn what is normal without labels and score every seed; `method` is one of :data:`METHODS`."""
+    method = method_for(pool, method)
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        params: dict[str, Any] = {"settings": settings, "pool": pool, "detector": method}
+        if method in SPECTRAL and project.regions_source(session.current_scan or 0) is None:
+            return {**params, "scans": [_whole_scan(session, project, folder)]}
+        scans = scan_params(session, project, folder, pool)
+        write_labels(session, folder, pool)
+        return {**params, "scans": scans, "normal_class": normal_class or session.scheme.ids[0]}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        pool = request.params["pool"]
+        model_id = f"{method}-{project.next_model_number(method)}"
+        card = ModelCard(
+            model_id, method, project.now(), (), str(result.values.get("data_hash", "")),
+            config={"pool": pool, **request.params["settings"]}, metrics=plain_metrics(result.values),
+            versions=dict(result.values.get("versions", {})),
+        )  # fmt: skip
+        weights = [name for name in result.files if name.endswith(".safetensors")]
+        project.register_model(card, {name: folder / name for name in weights})
+        found = _take_over(project, folder, request, result, model_id)
+        before = session.anomalies.get(pool)
+        if before is not None and not len(found.seeds):  # pixels alone: what is known of seeds stays
+            found = replace(before, heat={**before.heat, **found.heat})
+        session.anomalies[pool] = found
+        session.reload_models(project)
+        session.anomaly_changed.emit()
+        session.labelling.anomalies_found(pool)
+        for note in result.values.get("notes", ()):
+            session.message.emit("info", note)
+        scores = dict(zip(found.seeds.tolist(), found.score.tolist(), strict=True))
+        return {"method": method, "model": model_id, "scores": scores}
+
+    return Step(method, METHODS[method], prepare, adopt, lane="background", resumable=True)
+
+
+def _whole_scan(session: Session, project: Project, folder: Path) -> dict[str, Any]:
+    """The shown cube with no seed on it: each of its pixels is looked at."""
+    scan = session.current_scan or 0
+    none = dict.fromkeys(("region", "seed", "box", "centroid", "n_voxels"), np.zeros(0))
+    table = RegionTable.from_columns({"scan": np.asarray([scan]), **none})
+    files.save_arrays(folder / f"regions-{scan}.npz", **table.columns())
+    image = project.scan_source(scan).to_json()
+    return {"scan": scan, "image": image, "regions": None, "modality": "hsi", "table": f"regions-{scan}.npz"}
+
+
+def _take_over(
+    project: Project, folder: Path, request: JobRequest, result: JobResult, model_id: str
+) -> AnomalyScores:
+    """Keep scores, heatmaps and pixel scores of a job in the project."""
+    heat = {}
+    for entry in request.params["scans"]:
+        scan = int(entry["scan"])
+        tree, pixels = folder / f"heat-{scan}.zarr", folder / f"pixels-{scan}.npz"
+        if tree.exists():
+            heat[scan] = project.put_tree(f"heat-{scan}", tree)
+        if pixels.exists():
+            project.put_arrays(f"pixels-{scan}", **files.load_arrays(pixels))
+    out = files.load_arrays(folder / "scores.npz")
+    low, high = (float(v) for v in result.values["scale"])
+    if len(out["seed"]):
+        project.put_arrays(
+            f"anomaly-{request.params['pool']}",
+            seed=out["seed"], score=out["score"], scale=np.asarray([low, high]), model=np.asarray(model_id),
+        )  # fmt: skip
+    return AnomalyScores(out["seed"], out["score"], (low, high), model_id, heat)
