@@ -40,7 +40,7 @@ class InspectDock(DockFrame):
         self._seed: int | None = None
         self._read_for: dict[str, tuple[object, ...]] = {}  # what each channel was asked about
         self._is_due = False
-        self.alone = SeedAloneView(ui, self._alone_changed)
+        self.alone = SeedAloneView(ui, self._alone_changed, self)
         self._make_head()
         self.prediction = PredictionSection(ui.theme, self.body)
         self.shape = Section("Cuts along its own axes", ui.theme, self.body)

@@ -110,9 +110,7 @@ class NearestSection(Section):
         if shown:
             self.fill("distance")
         else:
-            self.lack(
-                "None yet: once seeds are split and some labelled, those most like this one stand here."
-            )
+            self.lack("None yet: label a few seeds, and those most like this one stand here.")
 
     def _clicked(self, button: SeedButton, _checked: bool = False) -> None:
         if button.seed is not None:

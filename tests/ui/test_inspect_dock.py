@@ -14,13 +14,14 @@ WAIT_MS = 60_000
 
 
 @pytest.fixture
-def dock(ui):
+def dock(ui, qtbot):
     """The Inspect dock in front of the others."""
     ui.raise_dock("inspect")
     dock = ui.docks["inspect"]
     dock.scroll.verticalScrollBar().setValue(0)
     yield dock
     dock.alone.leave()
+    qtbot.waitUntil(lambda: dock.alone.layer() is None, timeout=WAIT_MS)
     ui.raise_dock("project")
 
 
@@ -216,7 +217,8 @@ def test_alone_in_3d_and_back(ui, session, dock, qtbot):
     middle = np.asarray(layer.data_to_world(np.argwhere(layer.data > 0).mean(0)))
     np.testing.assert_allclose(middle, place.centroid[4] * 40, atol=40)
     hands.click(dock.alone_button)
-    qtbot.waitUntil(lambda: viewer.dims.ndisplay == 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: dock.alone._before is None, timeout=WAIT_MS)
+    assert viewer.dims.ndisplay == 2 and dock.alone.layer() is None
     assert {x.name: x.visible for x in viewer.layers} == before
     assert viewer.scene.camera.center == pytest.approx(center) and viewer.scene.camera.zoom == zoom
 
@@ -231,7 +233,8 @@ def test_another_seed_takes_the_place_of_the_one_alone(ui, session, dock, qtbot)
     qtbot.waitUntil(lambda: tuple(layer.translate) != first, timeout=WAIT_MS)
     assert dock.alone.layer() is layer and ui.viewer.dims.ndisplay == 3
     session.look_at(None)
-    assert ui.viewer.dims.ndisplay == 2 and dock.alone.layer() is None
+    qtbot.waitUntil(lambda: dock.alone.layer() is None, timeout=WAIT_MS)
+    assert ui.viewer.dims.ndisplay == 2
 
 
 @pytest.mark.parametrize("how", ["another scan", "a new layer", "deleted", "napari's button"])
@@ -250,7 +253,8 @@ def test_the_view_goes_back_by_itself(ui, session, dock, qtbot, how):
         ui.viewer.layers.remove(dock.alone.layer())
     else:
         ui.viewer.dims.ndisplay = 2
-    qtbot.waitUntil(lambda: not dock.alone.is_on, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: dock.alone._before is None, timeout=WAIT_MS)
     assert ui.viewer.dims.ndisplay == 2 and dock.alone.layer() is None
+    assert all(x.visible for x in ui.viewer.layers)
     assert 3 not in sliced  # a whole volume was never read for it
     assert not dock.alone_button.isChecked()
