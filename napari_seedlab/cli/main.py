@@ -98,7 +98,7 @@ def new(
 @app.command(name="import")
 def import_(
     project: ProjectArg,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="TIFF, OME-TIFF, ENVI or .npy.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TIFF, OME-TIFF, ENVI, MATLAB cube or .npy.")],
     modality: Annotated[str | None, typer.Option(help="ct, hsi or image.")] = None,
     name: Annotated[str | None, typer.Option(help="Shown name.")] = None,
     scheduler: Scheduler = "",

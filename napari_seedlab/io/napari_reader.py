@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
     Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
-PATTERNS = (".tif", ".tiff", ".npy", ".hdr")
+PATTERNS = (".tif", ".tiff", ".npy", ".hdr", ".mat")
 INTERLEAVED = ("bil", "bip")
 QUICK_BYTES = 256 * 2**20  # one band of an interleaved cube means reading all of it
 ANALYZE = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # first bytes of NIfTI and Analyze headers

@@ -278,6 +278,7 @@ class SeedlabUi(QObject):
     def _anomaly_came(self) -> None:
         session, shown = self.session, self.layers.shown
         self._recolour_soon()
+        self._tell("train", "refresh")
         if session is None or shown is None:
             return
         found = session.anomaly

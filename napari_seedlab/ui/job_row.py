@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.core import JobState, JobStatus
+from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.pace import Pace
 
@@ -30,7 +31,7 @@ TITLES = {
     "map": "Drawing the map",
     "round": "Learning from the answers",
     "net": "Training the network",
-    "fcdd": "Looking for odd seeds",
+    **dict.fromkeys(METHODS, "Looking for odd seeds"),
     "slice": "Predicting the slice",
     "export": "Exporting",
     "predict": "Predicting",

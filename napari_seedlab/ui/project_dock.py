@@ -339,9 +339,7 @@ class ProjectDock(DockFrame):
             open_project(self._ui, path)
 
     def _ask_scan(self) -> None:
-        pattern = (
-            "Scans (*.tif *.tiff *.hdr *.npy *.nii *.nii.gz *.mha *.mhd *.nrrd *.zarr *.png);;All files (*)"
-        )
+        pattern = "Scans (*.tif *.tiff *.hdr *.npy *.mat);;All files (*)"
         path, _ = QFileDialog.getOpenFileName(self, "Open scan", "", pattern)
         if path and self._ui.session is not None:
             self._ui.session.import_scan(path)

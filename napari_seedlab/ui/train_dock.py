@@ -16,8 +16,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.job_row import JobRow, kind_of
+from napari_seedlab.ui.odd_row import WORDS, OddRow
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.status import StatusCard
 
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
     from napari_seedlab.core import JobStatus, ModelCard
     from napari_seedlab.ui.app import SeedlabUi
 
-KIND_WORDS = {"head": "live model", "net": "network", "fcdd": "anomaly"}
+KIND_WORDS = {
+    "head": "live model",
+    "net": "network",
+    **{m: f"anomaly, {w[0].lower()}" for m, w in WORDS.items()},
+}
 
 
 class TrainDock(DockFrame):
@@ -43,8 +49,10 @@ class TrainDock(DockFrame):
         row.addWidget(self.odd)
         row.addWidget(self.net)
         layout.addLayout(row)
+        self.odd_row = OddRow(ui, body)
+        layout.addWidget(self.odd_row)
         self.blocked = StatusCard(ui.theme)
-        self.job = JobRow({"net", "fcdd", "predict"}, ui.slot(self._cancel), self.blocked, body)
+        self.job = JobRow({"net", "predict", *METHODS}, ui.slot(self._cancel), self.blocked, body)
         layout.addWidget(self.job)
         self.plot = LinePlot(
             "steps",
@@ -96,6 +104,7 @@ class TrainDock(DockFrame):
         split = session is not None and any(session.regions(s) is not None for s in session.scans)
         self.odd.setEnabled(split)
         self.net.setEnabled(session is not None and not blocked)
+        self.odd_row.refresh()
         if blocked:
             self.blocked.say(f"Training waits: {blocked[:1].lower()}{blocked[1:]}", "warning")
         else:
@@ -105,7 +114,7 @@ class TrainDock(DockFrame):
         """Show progress, and the loss where the job tells one."""
         self.job.show_job(status)
         figures = status.progress.figures
-        if "loss" in figures and kind_of(status) in ("net", "fcdd"):
+        if "loss" in figures and kind_of(status) in ("net", *METHODS):
             chance = figures.get("chance_loss", self._chance())
             points = self._losses.setdefault(status.id, [])
             if not points or points[-1][0] != status.progress.done:
@@ -162,7 +171,7 @@ class TrainDock(DockFrame):
     # -- from the user ------------------------------------------------------------------------
     def _find_odd(self) -> None:
         if self._ui.session is not None:
-            self._ui.session.find_odd()
+            self._ui.session.find_odd(method=self.odd_row.chosen)
 
     def _train(self) -> None:
         if self._ui.session is not None:

@@ -317,8 +317,8 @@ class FakeSession:
         self.selection = frozenset(int(s) for s in seeds)
         self.selection_changed.emit(self.selection, origin)
 
-    def find_odd(self, settings=None):
-        self.calls.append(("find_odd",))
+    def find_odd(self, settings=None, method="", normal_class=0):
+        self.calls.append(("find_odd", method))
         seeds = self._tables[1].seed
         score = np.random.default_rng(2).random(len(seeds)).astype(np.float32)
         self.anomaly = AnomalyScores(seeds, score, (0.0, 3.0), "fcdd-1", {1: self._heat})

@@ -18,7 +18,7 @@ def test_everything_that_the_manifest_names_can_be_imported(manifest):
 
 def test_the_readers_claim_nothing_that_is_not_a_scan(manifest):
     patterns = [p for reader in manifest.contributions.readers for p in reader.filename_patterns]
-    assert set(patterns) == {"*.tif", "*.tiff", "*.npy", "*.hdr"}
+    assert set(patterns) == {"*.tif", "*.tiff", "*.npy", "*.hdr", "*.mat"}
 
 
 def test_the_preferences_have_defaults_that_work_offline(manifest):
