@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 
 from napari_seedlab.core import LabelState
 from napari_seedlab.ui.colouring import NONE_RGB, STATE_RGB
-from napari_seedlab.ui.section import Section, dim, dot, wrapped
+from napari_seedlab.ui.section import NOTHING, Section, dim, dot, wrapped
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
@@ -59,13 +59,16 @@ class HistorySection(Section):
         self._rows = tuple(wrapped(self) for _ in range(N_SHOWN))
         for row in self._rows:
             self.content.addWidget(row)
+            row.hide()
         self._came.connect(self._take)
         self.forget()
 
     def forget(self) -> None:
-        """Show nothing, and nothing that was asked for before."""
+        """Show nothing until others come, and nothing that was asked for before."""
         self._asked = None
-        self._show_rows([])
+        for row in self._rows:
+            row.setText(f"{NOTHING}<br>{NOTHING}")
+        self.wait()
 
     def ask(self, session: Session, seed: int) -> None:
         """Have the answers about a seed read; what stands there stays until they come."""
@@ -96,7 +99,7 @@ class HistorySection(Section):
     @property
     def texts(self) -> tuple[str, ...]:
         """Rich texts of the rows that are shown."""
-        return tuple(row.text() for row in self._rows if not row.isHidden())
+        return tuple(row.text() for row in self._rows if not row.isHidden() and NOTHING not in row.text())
 
     def _show_rows(self, texts: list[str]) -> None:
         for i, row in enumerate(self._rows):

@@ -119,8 +119,13 @@ class InspectDock(DockFrame):
         self._read_for.clear()
         for channel in ("portrait", "nearest"):
             self._ui.background.drop(channel)
-        self._draw_portrait(reading.Portrait(-1))
-        self.nearest.show_nearest(None, ())
+        self.cuts.show_pictures(())
+        self.odd.pictures.show_pictures(())
+        self.spectrum.lines = ()
+        self.spectrum.update()  # at once, and without a pace: the next line is drawn at once too
+        self.shape.wait()
+        self.spectrum_section.wait()
+        self.nearest.forget()
         self.history.forget()
 
     def refresh(self) -> None:
@@ -199,11 +204,10 @@ class InspectDock(DockFrame):
         if found.cuts:
             self.shape.fill()
         else:
-            self.shape.lack("No scan shows this seed." if found.seed >= 0 else "")
+            self.shape.lack("No scan shows this seed.")
         self.odd.show_pictures(found.odd)
         if found.spectrum is None:
             self.spectrum_section.lack("Only hyperspectral scans have one.")
-            self.spectrum.show_lines(())
         else:
             self.spectrum_section.fill("mean of its pixels")
             self.spectrum.show_lines((Line("mean", self._ui.theme.accent, *found.spectrum),))

@@ -97,7 +97,14 @@ class NearestSection(Section):
         for button in self.buttons:
             button.clicked.connect(partial(self._clicked, button))
             self.content.addWidget(button)
-        self.show_nearest(None, ())
+        self.forget()
+
+    def forget(self) -> None:
+        """Show nothing until others come."""
+        for button in self.buttons:
+            button.seed = button.seed_class = None
+            button.update()
+        self.wait()
 
     def show_nearest(self, session: Session | None, found: tuple[Neighbour, ...]) -> None:
         """Show other neighbours, nearest first."""

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidge
 
 from napari_seedlab.ui.theme import DARK, Theme
 
+NOTHING = "\u00a0"
 INSET_PX = 5  # by which napari indents the text of labels
 
 
@@ -62,6 +63,10 @@ class Section(QWidget):
     def fill(self, note: str = "") -> None:
         """Show the content."""
         self._show("", note)
+
+    def wait(self) -> None:
+        """Say nothing until it is known what there is; the height stays, so that nothing jumps."""
+        self._show(NOTHING if self.missing else "", "")
 
     def _show(self, missing: str, note: str) -> None:
         self.missing, self.note = missing, note

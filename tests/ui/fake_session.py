@@ -267,7 +267,10 @@ class FakeSession:
         asked, class_id = {x.seed for x in self.queue}, said if isinstance(said, int) else 0
         number, utc = len(self._answers) + 1, "2026-11-20T10:30:00+00:00"
         self._answers.append(
-            [Answer(s, number, utc, "ada", state, class_id, REASON if s in asked else "") for s in chosen]
+            [
+                Answer(s, number, utc, self.annotator, state, class_id, REASON if s in asked else "")
+                for s in chosen
+            ]
         )
         self.labels_changed.emit(frozenset(chosen))
         self.pending_changed.emit(1)
