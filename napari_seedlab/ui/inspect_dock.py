@@ -204,7 +204,7 @@ class InspectDock(DockFrame):
         if found.cuts:
             self.shape.fill()
         else:
-            self.shape.lack("No scan shows this seed.")
+            self.shape.lack("No scan shows this seed, or it is too large to be cut.")
         self.odd.show_pictures(found.odd)
         if found.spectrum is None:
             self.spectrum_section.lack("Only hyperspectral scans have one.")

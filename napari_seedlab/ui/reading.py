@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.views import ArrayLike
 
+MOST_VOXELS = 2**27  # of a box around one seed: larger ones, such as a bed that was never split, stay unread
 FAINT = 0.05  # heat of the shared scale below which no colour is seen
 IN_MEMORY = 256 * 2**20  # bytes; a smaller raster is held whole, so that a slice costs nothing
 
@@ -182,7 +183,7 @@ def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.ND
 
 
 def read_block(session: Session, seed: int) -> SeedBlock | None:
-    """The voxels around a seed; None when no scan shows it."""
+    """The voxels around a seed; None when no scan shows it, or when it is too large to be held whole."""
     from napari_seedlab.imaging import crops
 
     place = session.place_of(seed)
@@ -191,6 +192,8 @@ def read_block(session: Session, seed: int) -> SeedBlock | None:
     scan, row = session.scans[place[0]], place[1]
     table, source = session.regions(scan.id), session.regions_source(scan.id)
     if table is None or source is None:
+        return None
+    if np.prod(np.diff(table.box[row].reshape(2, 3).astype(np.int64), axis=0)) > MOST_VOXELS:
         return None
     image, regions = files.open_array(session.scan_source(scan.id)), files.open_array(source)
     size = scan.facts.scale_um

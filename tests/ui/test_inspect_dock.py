@@ -90,6 +90,15 @@ def test_oddness_is_told_in_words_and_shown_where_the_heat_is_highest(ui, sessio
     assert heat.max() > 0.5  # the fake's heat is the top of the scale where a seed is hollow
 
 
+def test_a_seed_as_large_as_a_scan_is_not_read(ui, session, dock, qtbot, monkeypatch):
+    monkeypatch.setattr(reading, "MOST_VOXELS", 1000)
+    session.look_at(5)
+    qtbot.waitUntil(lambda: "too large" in dock.shape.missing, timeout=WAIT_MS)
+    hands.click(dock.alone_button)
+    qtbot.waitUntil(lambda: not dock.alone.is_on, timeout=WAIT_MS)
+    assert ui.viewer.dims.ndisplay == 2
+
+
 def test_a_click_on_a_near_seed_selects_it(ui, session, dock, qtbot):
     for seed, class_id in ((3, 1), (9, 2)):
         session.answer(class_id, [seed])
