@@ -52,7 +52,9 @@ class OddRow(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(QLabel("Oddness by", self), 0, 0)
         grid.addWidget(self.method, 0, 1, 1, 2)
-        grid.addWidget(QLabel("Flag above", self), 1, 0)
+        self.above = QLabel("Flag above", self)
+        self.above.setMinimumWidth(self.above.fontMetrics().horizontalAdvance("Above 99.99"))
+        grid.addWidget(self.above, 1, 0)
         grid.addWidget(self.threshold, 1, 1)
         grid.addWidget(self.flagged, 1, 2)
         grid.setColumnStretch(1, 3)
@@ -100,10 +102,11 @@ class OddRow(QWidget):
         self.threshold.setEnabled(has)
         self.flagged.setEnabled(has and bool(self.flagged_seeds()))
         if not has:
+            self.above.setText("Flag above")
             self.flagged.setText("no scores yet")
             return
-        score = self.score_at(self.threshold.value())
-        self.flagged.setText(f"{score:.2f}: {len(self.flagged_seeds()):,} flagged")
+        self.above.setText(f"Above {self.score_at(self.threshold.value()):.2f}")
+        self.flagged.setText(f"{len(self.flagged_seeds()):,} flagged")
 
     def _select(self) -> None:
         self._ui.select(self.flagged_seeds(), "train")

@@ -34,7 +34,10 @@ def test_the_threshold_flags_live_and_selects(ui, session, row, qtbot):
     for step in (STEPS // 2, STEPS // 10):
         row.threshold.setValue(step)
         n = int((score > np.quantile(score, step / STEPS)).sum())
-        assert row.flagged.text().endswith(f"{n} flagged")
+        assert row.flagged.text() == f"{n} flagged"
+        assert row.above.text() == f"Above {np.quantile(score, step / STEPS):.2f}"
+        for widget in (row.flagged, row.above):
+            assert widget.fontMetrics().horizontalAdvance(widget.text()) <= widget.width()
     qtbot.mouseClick(row.flagged, Qt.MouseButton.LeftButton)
     assert session.selection == frozenset(session.anomaly.seeds[score > np.quantile(score, 0.1)].tolist())
     row.threshold.setValue(STEPS)
