@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Values = npt.NDArray[np.float64]
-LEFT, BOTTOM, TOP, RIGHT = 44, 34, 8, 10  # px around the plot
+LEFT, BOTTOM, TOP, RIGHT = 54, 34, 8, 10  # px around the plot
 N_TICKS = 4
 
 
