@@ -1,6 +1,7 @@
 from html import escape
 
 import pytest
+from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_seedlab.ui.few_lines import fitted
@@ -37,7 +38,7 @@ def test_what_does_not_fit_is_the_tooltip_and_can_be_copied(qtbot):
 
 
 def test_lines_are_broken_at_words_and_fit(qapp):
-    metrics, font = qapp.fontMetrics(), qapp.font()
+    metrics, font = QFontMetrics(qapp.font()), qapp.font()
     for n_lines in (1, 2, 3):
         lines = fitted(LONG, font, 200, n_lines)
         assert len(lines) == n_lines and all(metrics.horizontalAdvance(x) <= 201 for x in lines)
