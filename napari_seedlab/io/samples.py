@@ -91,7 +91,7 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
     Path
         The scan: ``scan.tif`` (OME-TIFF, not compressed), or ``scan.hdr`` with ``scan.raw`` (ENVI, BSQ,
         reflectance times 10000). Beside it lie ``instances.tif``, ``tissues.tif``, ``truth.csv`` and
-        ``recipe.json`` with every dial.
+        ``recipe.json`` with every dial; beside a CT scan also ``defects.tif``.
 
     Raises
     ------
@@ -135,6 +135,7 @@ def _write_into(folder: Path, kind: str, n_seeds: int, random_state: int) -> str
         truth, name = _truth_from_above(phantom, cube), "scan.hdr"
     else:
         write_volume(folder / "scan.tif", phantom.volume, dials.voxel_size_um)
+        write_volume(folder / "defects.tif", phantom.defect_mask, dials.voxel_size_um, compress=True)
         truth, name = _truth(phantom), "scan.tif"
     write_volume(folder / "instances.tif", truth.instances, dials.voxel_size_um, compress=True)
     write_volume(folder / "tissues.tif", truth.tissues, dials.voxel_size_um, compress=True)

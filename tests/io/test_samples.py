@@ -34,6 +34,7 @@ def test_recipe_makes_the_scan_again(ct):
     again = make_tray(Dials.from_json(recipe["dials"]))
     assert np.array_equal(again.volume, tifffile.imread(ct))
     assert np.array_equal(again.instances, tifffile.imread(ct.parent / "instances.tif"))
+    assert np.array_equal(again.defect_mask, tifffile.imread(ct.parent / "defects.tif"))
 
 
 def test_the_same_sample_has_the_same_bytes(ct, tmp_path):
