@@ -51,11 +51,12 @@ def anomaly_step(
 ) -> Step:
     """Learn what is normal without labels and score every seed; `method` is one of :data:`METHODS`."""
     method = method_for(pool, method)
+    looked_at = next((s.id for s in session.scans_of(pool) if s.id == session.current_scan), None)
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         params: dict[str, Any] = {"settings": settings, "pool": pool, "detector": method}
-        if method in SPECTRAL and project.regions_source(session.current_scan or 0) is None:
-            return {**params, "scans": [_whole_scan(session, project, folder)]}
+        if method in SPECTRAL and looked_at is not None and project.regions_source(looked_at) is None:
+            return {**params, "scans": [_whole_scan(looked_at, project, folder)]}
         scans = scan_params(session, project, folder, pool)
         write_labels(session, folder, pool)
         return {**params, "scans": scans, "normal_class": normal_class or session.scheme.ids[0]}
@@ -71,13 +72,13 @@ def anomaly_step(
         weights = [name for name in result.files if name.endswith(".safetensors")]
         project.register_model(card, {name: folder / name for name in weights})
         found = _take_over(project, folder, request, result, model_id)
-        before = session.anomalies.get(pool)
-        if before is not None and not len(found.seeds):  # pixels alone: what is known of seeds stays
-            found = replace(before, heat={**before.heat, **found.heat})
-        session.anomalies[pool] = found
+        before, has_seeds = session.anomalies.get(pool, found), len(found.seeds) > 0
+        shown = found if has_seeds else before  # pixels alone: what is known of seeds stays
+        session.anomalies[pool] = replace(shown, heat={**before.heat, **found.heat})
         session.reload_models(project)
         session.anomaly_changed.emit()
-        session.labelling.anomalies_found(pool)
+        if has_seeds:
+            session.labelling.anomalies_found(pool)
         for note in result.values.get("notes", ()):
             session.message.emit("info", note)
         scores = dict(zip(found.seeds.tolist(), found.score.tolist(), strict=True))
@@ -86,9 +87,8 @@ def anomaly_step(
     return Step(method, METHODS[method], prepare, adopt, lane="background", resumable=True)
 
 
-def _whole_scan(session: Session, project: Project, folder: Path) -> dict[str, Any]:
-    """The shown cube with no seed on it: each of its pixels is looked at."""
-    scan = session.current_scan or 0
+def _whole_scan(scan: int, project: Project, folder: Path) -> dict[str, Any]:
+    """A cube with no seed on it: each of its pixels is looked at."""
     none = dict.fromkeys(("region", "seed", "box", "centroid", "n_voxels"), np.zeros(0))
     table = RegionTable.from_columns({"scan": np.asarray([scan]), **none})
     files.save_arrays(folder / f"regions-{scan}.npz", **table.columns())
@@ -110,9 +110,13 @@ def _take_over(
             project.put_arrays(f"pixels-{scan}", **files.load_arrays(pixels))
     out = files.load_arrays(folder / "scores.npz")
     low, high = (float(v) for v in result.values["scale"])
-    if len(out["seed"]):
+    name = f"anomaly-{request.params['pool']}"
+    if len(out["seed"]) or project.get_arrays(name) is None:
         project.put_arrays(
-            f"anomaly-{request.params['pool']}",
-            seed=out["seed"], score=out["score"], scale=np.asarray([low, high]), model=np.asarray(model_id),
-        )  # fmt: skip
+            name,
+            seed=out["seed"],
+            score=out["score"],
+            scale=np.asarray([low, high]),
+            model=np.asarray(model_id),
+        )
     return AnomalyScores(out["seed"], out["score"], (low, high), model_id, heat)

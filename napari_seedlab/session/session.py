@@ -417,7 +417,8 @@ class Session:
         if model == "head":
             return self.draw(n=0)
         self._refuse_double("net")
-        return self._resume_or_start("net", steps.net_step(self, self.pool, dict(settings or {})))
+        step = steps.net_step(self, self.pool, dict(settings or {}))
+        return self._resume_or_start(step, {"pool": self.pool})
 
     def find_odd(
         self, settings: Mapping[str, Any] | None = None, method: str = "", normal_class: int = 0
@@ -429,19 +430,24 @@ class Session:
         step = anomaly.anomaly_step(self, self.pool, dict(settings or {}), method, normal_class)
         for each in anomaly.METHODS:
             self._refuse_double(each)
-        return self._resume_or_start(step.kind, step)
+        normal = normal_class or self.scheme.ids[0]
+        return self._resume_or_start(step, {"pool": self.pool, "normal_class": normal})
 
     def _refuse_double(self, kind: str) -> None:
         if any(request.id.startswith(f"{kind}-") for request in self.desk.active):
             raise NotReady("this training", "is already running", "Wait or cancel it")
 
-    def _resume_or_start(self, kind: str, step: Step) -> Task:
-        folder = self._interrupted.pop(kind, None)
-        if folder is None:
-            return self.desk.start(step)
+    def _resume_or_start(self, step: Step, wanted: Mapping[str, Any]) -> Task:
+        """Take up an interrupted job of this kind where it is about what is `wanted`, else begin anew."""
         from napari_seedlab.core import JobRequest
 
+        folder = self._interrupted.pop(step.kind, None)
+        if folder is None or step.kind in anomaly.SPECTRAL:  # the latter keep no checkpoint
+            return self.desk.start(step)
         request = JobRequest.from_json(files.read_json(Path(folder) / "request.json"))
+        if any(request.params.get(key) != value for key, value in wanted.items()):
+            self._interrupted[step.kind] = folder
+            return self.desk.start(step)
         self.message.emit("info", "Taking up the training where it stopped.")
         return self.desk.start(step, Path(folder), request)
 
