@@ -27,15 +27,17 @@ def classes_of(session: Session, truth: Path) -> dict[int, str]:
     from napari_seedlab import io
 
     class_of: dict[int, str] = {}
-    rows = io.read_truth_csv(truth)
+    rows, n_left_out = io.read_truth_csv(truth), 0
     for seed, name, place in rows:
         known = seed if place is None else _seed_at(session, place)
         if known in session.seeds:
             class_of[known] = name
+        else:
+            n_left_out += 1
     if not class_of:
         raise InputError(truth.name, "names no seed of the project", "Give the truth of this scan")
-    if len(class_of) < len(rows):
-        say(f"{truth.name}: {len(rows) - len(class_of)} of {len(rows)} rows name no seed; they are left out.")
+    if n_left_out:
+        say(f"{truth.name}: {n_left_out} of {len(rows)} rows name no seed; they are left out.")
     return class_of
 
 
@@ -84,8 +86,10 @@ def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:
     from napari_seedlab import io
     from napari_seedlab.io.matlab import read_mask
 
-    shape = session.scans[session.current_scan or 0].facts.region_shape
-    if mask.suffix.lower() == ".mat":
+    if session.current_scan is None:
+        raise InputError("the project", "has no scan", "Import one first")
+    shape = session.scans[session.current_scan].facts.region_shape
+    if mask.suffix.lower() == ".mat" and shape[0] == 1:
         return read_mask(mask, shape[1:])[None]
     marked = np.asarray(io.lazy_view(*io.describe(mask))[...]) > 0
     if marked.shape != tuple(shape):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import ClassScheme, InputError, SeedClass
@@ -138,6 +139,8 @@ def read_truth_csv(path: str | os.PathLike[str]) -> list[tuple[int, str, tuple[f
             place = tuple(float(cells[axis]) for axis in wanted[2:]) or None
         except ValueError:
             raise InputError(name, f"row {number} has a place that is no number", FIX_ROW) from None
+        if not all(map(isfinite, place or ())):
+            raise InputError(name, f"row {number} has a place that is no number", FIX_ROW)
         if _seed(cells["seed"]) < 0:
             raise InputError(name, f"row {number} has the seed {cells['seed'][:20]!r}", FIX_ROW)
         rows.append((_seed(cells["seed"]), cells["class"], place))

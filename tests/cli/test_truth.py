@@ -93,14 +93,35 @@ def test_bad_truth_is_refused_before_any_work(tray, tmp_path):
         assert done.output.strip().count("\n") == 0
 
 
-def test_a_place_that_is_no_number_is_refused(tray, tmp_path):
+@pytest.mark.parametrize("place", ["here", "nan", "inf"])
+def test_a_place_that_is_no_number_is_refused(tray, tmp_path, place):
     table = tmp_path / "t.csv"
-    table.write_text("seed,class,z,y,x\n1,dead,1,2,here\n")
+    table.write_text(f"seed,class,z,y,x\n1,dead,1,2,{place}\n")
     with (
         opened(tray / "p") as session,
         pytest.raises(InputError, match="row 2 has a place that is no number"),
     ):
         judge.classes_of(session, table)
+
+
+def test_two_rows_about_one_seed_are_not_counted_as_rows_without(tray, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("seed,class\n1,dead\n1,dead\n")
+    with opened(tray / "p") as session:
+        assert judge.classes_of(session, table) == {1: "dead"}
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_a_mask_is_refused_in_one_line_for_a_volume_and_without_a_scan(tray, tmp_path):
+    from scipy.io import savemat
+
+    with opened(tray / "p") as session:
+        savemat(tmp_path / "m.mat", {"map": np.ones(session.scans[1].facts.region_shape[1:], np.uint8)})
+        with pytest.raises(InputError, match="no 3-D array"):
+            judge.read_defects(session, tmp_path / "m.mat")
+    making.new_project(tmp_path / "empty")
+    with opened(tmp_path / "empty") as session, pytest.raises(InputError, match="has no scan"):
+        judge.read_defects(session, tmp_path / "m.mat")
 
 
 @pytest.fixture
