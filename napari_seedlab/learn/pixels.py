@@ -17,6 +17,7 @@ from napari_seedlab.learn.rx import (
     background_of,
     distances,
     local_distances,
+    whole_pixels,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def odd_pixels(cube: Sliceable, mask: Mask | None = None, settings: PixelSetting
     _check(s)
     wanted = np.ones(cube.shape[1:], bool) if mask is None else np.asarray(mask, bool)
     background = background_of(cube, mask)
+    if background.n_left_out:
+        wanted = wanted & whole_pixels(cube)
     usual = _usual(cube, wanted, s)
     window = Window(s.window, pseudo_pixels=s.pseudo_pixels)
     scores = local_distances(cube, background, s.n_components, usual, window)

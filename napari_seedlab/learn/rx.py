@@ -338,6 +338,14 @@ def row_blocks(cube: Sliceable, start: int, stop: int) -> Iterator[tuple[slice, 
         yield rows, block, np.asarray(is_finite.all(axis=0))
 
 
+def whole_pixels(cube: Sliceable) -> Mask:
+    """Pixels (y, x) whose values are all finite."""
+    out = np.empty(cube.shape[1:], bool)
+    for rows, _, is_whole in row_blocks(cube, 0, cube.shape[1]):
+        out[rows] = is_whole
+    return out
+
+
 def _checked(cube: Sliceable, mask: Mask | None) -> Mask:
     if len(cube.shape) != 3 or 0 in cube.shape:
         raise InputError("cube", f"has shape {cube.shape}, (band, y, x) is needed", OTHER_CUBE)

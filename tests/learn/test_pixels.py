@@ -114,3 +114,22 @@ def test_sizes_that_cannot_be_are_refused():
         odd_pixels(np.ones((3, 9, 9)))
     with pytest.raises(InputError, match="has shape"):
         odd_pixels(made_scene(), np.ones((3, 3), bool))
+
+
+def test_pixels_without_a_value_score_nothing_and_are_no_part_of_the_usual_share():
+    cube, is_odd = planted(5)
+    empty = np.zeros(is_odd.shape, bool)
+    empty[:, :28] = True
+    empty[22, 32] = True  # within the odd square
+    cube[2, empty] = np.nan
+    scores = odd_pixels(cube).scores
+    assert not scores[empty].any()
+    assert scores[~empty].all()
+    filled = np.where(empty, 0, cube)
+    np.testing.assert_allclose(scores, odd_pixels(filled, ~empty).scores, rtol=1e-6)
+
+
+def test_a_strip_of_values_on_an_empty_scene_is_enough():
+    cube, _ = planted(5)
+    cube[:, :, 2:] = np.nan
+    assert odd_pixels(cube).scores[:, :2].all()
