@@ -61,7 +61,7 @@ class SeedlabUi(QObject):
         self._mode_was_chosen = False
         self.docks: dict[str, QWidget] = {}
         self._connections: list[tuple[Any, Callable[..., None]]] = []
-        self._closed = False
+        self._closed = self._had_project = False
         self.card_seed: int | None = None  # the seed that the user sees on the card
         self._flight_to: int | None = None
         self._in_view: int | None = None
@@ -131,7 +131,7 @@ class SeedlabUi(QObject):
         """Show another project; the one before is closed.
 
         What napari and Qt have loaded by now stays for good: it is kept out of full garbage collections,
-        which hold every thread for 0.2 s otherwise.
+        which hold every thread for 0.2 s otherwise. A project that was shown before is let go of first.
         """
         self._disconnect()
         before, self.session = self.session, session
@@ -142,7 +142,7 @@ class SeedlabUi(QObject):
         self._colours = None
         if session is not None:
             gc.freeze()
-            self.background.submit("warm", reading.warm_layers, lambda _: gc.freeze())
+            self.background.submit("warm", reading.warm_layers, self._keep_loaded)
             self._connect(session)
             self.mode.set_classes({c.key: c.id for c in session.scheme})
             for note in session.notes:
@@ -156,6 +156,13 @@ class SeedlabUi(QObject):
             session.follow_up = True
             self._scan_switched(session.current_scan)
             self._current_moved(session.current_seed)
+
+    def _keep_loaded(self, _: None) -> None:
+        if self._had_project:  # nothing that was frozen with it would ever be freed
+            gc.unfreeze()
+            gc.collect()
+        self._had_project = True
+        gc.freeze()
 
     def _connect(self, session: Session) -> None:
         pairs: tuple[tuple[Any, Callable[..., object]], ...] = (
@@ -247,6 +254,7 @@ class SeedlabUi(QObject):
         session = self.session
         if session is None or getattr(self.viewer.window, "_qt_window", None) is None:
             return
+        self.camera.close()  # a flight through the scan before
         self.layers.show(opened, session.regions(opened.scan.id))
         self._anomaly_came()
         self._layout_came()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -133,3 +134,28 @@ def test_importing_the_window_loads_nothing_that_belongs_into_a_worker():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "", done.stderr
+
+
+def test_a_project_that_another_one_replaced_is_freed(ui, session, qtbot, tmp_path):
+    def is_warm():
+        return ui.layers.find("labels") is not None and ui._had_project
+
+    first = FakeSession(tmp_path)
+    ui.bind(first)
+    qtbot.waitUntil(is_warm, timeout=WAIT_MS)
+    freed = weakref.ref(first.regions(1))
+    del first
+    ui.bind(session)
+    qtbot.waitUntil(lambda: freed() is None, timeout=WAIT_MS)
+
+
+def test_a_flight_does_not_go_on_in_the_scan_that_is_shown_next(ui, session, qtbot, monkeypatch):
+    camera = ui.camera
+    monkeypatch.setattr(camera, "animated", True)
+    session.look_at(1)
+    ui.jump()
+    assert camera.is_flying
+    camera._timer.stop()  # so that it is still under way when the other scan comes
+    session.show_scan(2)
+    qtbot.waitUntil(lambda: ui.layers.shown.scan.id == 2, timeout=WAIT_MS)
+    assert not camera.is_flying
