@@ -34,13 +34,14 @@ TOP = 0.01  # share of a seed's oddest pixels that make its score
 
 @dataclass(frozen=True)
 class _Scored:
-    """What was found in one scan; `regions` (y, x) is 0 everywhere in a scan that is not split."""
+    """What was found in one scan; `regions` (y, x) is 0 where nothing is looked at in a split one."""
 
     scan: int
     table: RegionTable
     regions: Ids
     pixels: Float
     scores: Float  # of the table's rows
+    is_split: bool
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
@@ -70,7 +71,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         found.append(one)
         notes += told
     n_seeds = sum(len(one.table) for one in found)
-    if 0 < n_seeds < MIN_NORMAL:
+    if n_seeds < MIN_NORMAL and any(one.is_split for one in found):
         raise NotReady("anomaly map", f"{n_seeds} seeds are there, {MIN_NORMAL} are needed", "Split more")
     return _publish(folder, found, notes, request.params["detector"])
 
@@ -81,22 +82,25 @@ def _scored(
     cube = files.open_array(files.ArraySource.from_json(entry["image"]))
     table = RegionTable.from_columns(files.load_arrays(folder / entry["table"]))
     table = crops_io.rows(table, table.seed > 0)
-    regions = np.zeros(cube.shape[1:], np.int32)
-    if entry.get("regions") is not None:
+    regions, is_split = np.zeros(cube.shape[1:], np.int32), entry.get("regions") is not None
+    if is_split:
         raster = files.open_array(files.ArraySource.from_json(entry["regions"]))[0]
         regions = np.where(np.isin(raster, table.region), raster, 0).astype(np.int32)
-    inside = regions > 0 if len(table) else None
-    pixels, notes = detector(cube, inside)
     scores = np.zeros(len(table), np.float32)
+    if is_split and not len(table):
+        return _Scored(
+            int(entry["scan"]), table, regions, np.zeros(regions.shape, np.float32), scores, True
+        ), ()
+    pixels, notes = detector(cube, regions > 0 if is_split else None)
     for i, (region, box) in enumerate(zip(table.region.tolist(), table.box, strict=True)):
         cut = (slice(box[1], box[4]), slice(box[2], box[5]))
         own = np.sort(pixels[cut][regions[cut] == region])
         scores[i] = own[-max(1, round(TOP * len(own))) :].mean() if len(own) else 0
-    return _Scored(int(entry["scan"]), table, regions, pixels, scores), notes
+    return _Scored(int(entry["scan"]), table, regions, pixels, scores, is_split), notes
 
 
 def _publish(folder: Path, found: list[_Scored], notes: list[str], detector: str) -> JobResult:
-    raw = np.concatenate([one.scores if len(one.table) else one.pixels.ravel() for one in found])
+    raw = np.concatenate([one.scores if one.is_split else one.pixels.ravel() for one in found])
     if not np.isfinite(raw).all() or float(np.ptp(raw)) <= 0:
         raise InputError("the cubes", "show no difference between their spectra", "Check the scan")
     unit = max(float(np.median(raw)), 1e-12)
@@ -109,7 +113,7 @@ def _publish(folder: Path, found: list[_Scored], notes: list[str], detector: str
     names = ["scores.npz"]
     for one in found:
         heat = np.clip(one.pixels * (255 / (unit * top)), 1, 255).astype(np.uint8)
-        if len(one.table):
+        if one.is_split:
             heat[one.regions == 0] = 0
         target = folder / f"heat-{one.scan}.zarr"
         part = target.with_name(target.name + ".tmp")

@@ -86,3 +86,17 @@ def test_too_few_seeds_and_a_cube_of_one_grey_are_refused_in_one_line(tmp_path):
     cube, regions = tray()
     with pytest.raises(InputError):
         finish(cubes.run(job(tmp_path / "flat", np.ones_like(cube), regions, "rx")))
+
+
+def test_a_scan_without_seeds_changes_neither_the_scores_of_others_nor_has_it_heat(tmp_path):
+    cube, regions = tray()
+    folder, alone = job(tmp_path / "both", cube, regions, "rx"), job(tmp_path / "alone", cube, regions, "rx")
+    request = files.read_json(folder / "request.json")
+    empty = dict(request["params"]["scans"][0], scan=2, table="regions-2.npz")
+    files.save_arrays(folder / "regions-2.npz", **table_of(np.zeros_like(regions)).columns())
+    request["params"]["scans"].append(empty)
+    files.write_json(folder / "request.json", request)
+    finish(cubes.run(folder))
+    finish(cubes.run(alone))
+    assert (folder / "scores.npz").read_bytes() == (alone / "scores.npz").read_bytes()
+    assert not files.open_zarr(folder / "heat-2.zarr")[:].any()
