@@ -265,6 +265,8 @@ def anomaly(
             look_at(session, scan)
             normal = session.scheme.by_name(normal_class) if normal_class else next(iter(session.scheme))
             class_of = judge.classes_of(session, truth) if truth else None  # refused before the work
+            if truth and class_of:
+                judge.refuse_one_class(class_of, normal.name, truth.name)
             defects = judge.read_defects(session, truth_mask) if truth_mask else None
             begun = time.perf_counter()
             values = session.find_odd(method=method, normal_class=normal.id).wait()

@@ -41,6 +41,14 @@ def classes_of(session: Session, truth: Path) -> dict[int, str]:
     return class_of
 
 
+def refuse_one_class(class_of: Mapping[int, str], normal: str, subject: str) -> None:
+    """Raise InputError where a truth has none of the class `normal`, or nothing else: it cannot judge."""
+    n_normal = sum(name == normal for name in class_of.values())
+    if not 0 < n_normal < len(class_of):
+        cause = f"names {n_normal} of {len(class_of)} seeds {normal!r}, some of both are needed"
+        raise InputError(subject, cause, "Check the names, or choose with --normal-class")
+
+
 def judged(
     scores: Mapping[int, float], class_of: Mapping[int, str], normal: str, random_state: int
 ) -> dict[str, Any]:

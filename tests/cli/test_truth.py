@@ -104,6 +104,15 @@ def test_a_place_that_is_no_number_is_refused(tray, tmp_path, place):
         judge.classes_of(session, table)
 
 
+@pytest.mark.parametrize("names", ["1 2", "dead dead", "normal normal"])
+def test_a_truth_that_cannot_judge_is_refused_before_any_work(tray, tmp_path, names):
+    table = tmp_path / "t.csv"
+    table.write_text("seed,class\n" + "".join(f"{i},{n}\n" for i, n in enumerate(names.split(), 1)))
+    done = run("anomaly", tray / "p", "--truth", table)
+    assert done.exit_code == 1
+    assert "t.csv: names" in done.output
+
+
 def test_two_rows_about_one_seed_are_not_counted_as_rows_without(tray, tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("seed,class\n1,dead\n1,dead\n")
