@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,6 +133,8 @@ def split(
         from napari_seedlab.session import making
 
         settings = making.read_recipe(recipe) if recipe else {}
+        if threshold is not None and not math.isfinite(threshold):
+            raise InputError(f"--threshold {threshold}", "is no grey value", "Give a number")
         if threshold is not None:
             settings["threshold"] = threshold
         with opened(project, scheduler) as session:

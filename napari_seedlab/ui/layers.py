@@ -266,7 +266,10 @@ class SeedlabLayers:
             limits = (0.0, 255.0)
         self._drop("heat")
         self._dim_under_heat()
-        if heat is None or tuple(heat.shape) != tuple(self.shown.scan.facts.shape):
+        facts = self.shown.scan.facts
+        if heat is not None and tuple(heat.shape) == facts.region_shape != facts.shape:
+            heat = np.broadcast_to(np.asarray(heat), facts.shape)  # the same on every band
+        if heat is None or tuple(heat.shape) != tuple(facts.shape):
             return
         layer = Image(
             heat, name=NAMES["heat"], colormap=heat_colormap(), blending="translucent_no_depth", opacity=0.85,

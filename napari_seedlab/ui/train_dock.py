@@ -101,8 +101,11 @@ class TrainDock(DockFrame):
         """Say what blocks training."""
         session = self._ui.session
         blocked = "Open a project in the Project dock." if session is None else session.blocked_because
-        split = session is not None and any(session.regions(s) is not None for s in session.scans)
-        self.odd.setEnabled(split)
+        ready = session is not None and (
+            any(session.regions(s) is not None for s in session.scans)
+            or (session.pool == "hsi" and bool(session.scans))  # pixels need no split
+        )
+        self.odd.setEnabled(ready)
         self.net.setEnabled(session is not None and not blocked)
         self.odd_row.refresh()
         if blocked:

@@ -87,6 +87,7 @@ def test_the_main_path(folder):
         (("sample", "--kind", "ct", "--n-seeds", "3", "--to", "unknown.csv/x"), "x: could not be written"),
         (("predict", "p", "--to", "missing/x.csv"), "x.csv"),
         (("split", "p", "--recipe", "wrong.json"), "threshold is 'high'"),
+        (("split", "p", "--threshold", "nan"), "is no grey value"),
         (("embed", "p", "--scan", "7"), "--scan 7"),
         (("suggest", "p", "--strategy", "luck"), "novelty"),
     ],
