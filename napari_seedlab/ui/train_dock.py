@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KIND_WORDS = {
     "head": "live model",
     "net": "network",
-    **{m: f"anomaly, {w[0].lower()}" for m, w in WORDS.items()},
+    **{method: words[0].lower() for method, words in WORDS.items()},
 }
 
 
