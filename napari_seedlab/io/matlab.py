@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack
+from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -14,9 +13,11 @@ from napari_seedlab.files.source import ArraySource
 from napari_seedlab.io.envi import NM_RANGE
 from napari_seedlab.io.facts import scan_name
 from napari_seedlab.io.gate import MAX_PLANE_BYTES, SAMPLE_BYTES, n_bytes, regular_file, shown_name
+from napari_seedlab.io.last_opened import LastOpened
 from napari_seedlab.io.matlab_walk import Numbers, Variable, shown, walk
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -147,25 +148,13 @@ def planes(path: Path, modality: Modality | None, start: int, stop: int) -> Iter
         yield cube.plane(band)
 
 
-_last: dict[tuple[object, ...], tuple[ExitStack, Cube]] = {}
+@contextmanager
+def _opened(path: Path) -> Iterator[Cube]:
+    with regular_file(path) as (stream, facts):
+        yield Cube(stream, facts, shown_name(path))
 
 
-def _kept(path: Path) -> Cube:
-    """The opened file, kept while it did not change: the next band goes on where the last one ended."""
-    try:
-        facts = os.stat(path)
-        key: tuple[object, ...] = (path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    except (OSError, ValueError):
-        key = (path, None)
-    if key not in _last:
-        for room, _ in _last.values():
-            room.close()
-        _last.clear()
-        with ExitStack() as room:
-            stream, facts = room.enter_context(regular_file(path))
-            cube = Cube(stream, facts, shown_name(path))
-            _last[key] = (room.pop_all(), cube)
-    return _last[key][1]
+_kept = LastOpened(_opened)  # the next band goes on where the last one ended
 
 
 def read_mask(path: Path, shape_yx: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
@@ -24,10 +23,12 @@ from napari_seedlab.io.gate import (
     regular_file,
     shown_name,
 )
+from napari_seedlab.io.last_opened import LastOpened
 from napari_seedlab.io.tiff_gate import walk_pages
 from napari_seedlab.io.tiff_voxels import voxel_size
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -157,23 +158,7 @@ def opened(path: Path) -> Iterator[Opened]:
             yield tif, _stack(tif, stream, name, facts.st_size), facts
 
 
-_last: dict[tuple[object, ...], tuple[ExitStack, Opened]] = {}  # the file that was looked at last
-
-
-def _kept(path: Path) -> Opened:
-    """The opened file, kept from the last call while it did not change: a page list takes long to walk."""
-    try:
-        facts = os.stat(path)
-        key: tuple[object, ...] = (path, facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    except (OSError, ValueError):
-        key = (path, None)
-    if key not in _last:
-        for room, _ in _last.values():
-            room.close()
-        _last.clear()
-        room = ExitStack()
-        _last[key] = (room, room.enter_context(opened(path)))
-    return _last[key][1]
+_kept = LastOpened(opened)  # a page list takes long to walk
 
 
 def _stack(tif: Any, stream: BinaryIO, name: str, size: int) -> Stack:

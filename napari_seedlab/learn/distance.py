@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_seedlab.learn import crops_io, fcdd, training
-from napari_seedlab.learn.refits import Method, Pool, fit_and_publish, network_input
+from napari_seedlab.learn.refits import Method, Pool, fit_and_publish, network_input, read_settings
 from napari_seedlab.models.memory_bank import MemoryBank, features, inner_cells, k_center
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)
-    normal = {"normal_class": int(request.params.get("normal_class", 1))}
-    settings = DistanceSettings(**{**normal, **request.params.get("settings", {})})
+    settings = read_settings(request, DistanceSettings)
 
     def banked(trunk: torch.nn.Module, pool: Pool, members: Members) -> torch.nn.Module:
         return remember(trunk, pool, members, settings, request.random_state)

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 
 from napari_seedlab.learn import crops_io, pasting, training
-from napari_seedlab.learn.refits import FitSettings, Method, Pool, fit_and_publish, network_input
+from napari_seedlab.learn.refits import (
+    FitSettings,
+    Method,
+    Pool,
+    fit_and_publish,
+    network_input,
+    read_settings,
+)
 from napari_seedlab.models.fcdd3d import FCDD3D, FCDDConfig
 
 if TYPE_CHECKING:
@@ -127,7 +134,6 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)
-    normal = {"normal_class": int(request.params.get("normal_class", 1))}
-    settings = FCDDSettings(**{**normal, **request.params.get("settings", {})})
+    settings = read_settings(request, FCDDSettings)
     method = Method("fcdd", "Learning what is normal", new_trainer, heat_maps)
     return (yield from fit_and_publish(folder, request, method, settings))

@@ -7,7 +7,7 @@ that the ones before found oddest, and the mean of their maps is what counts.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from napari_seedlab.core import JobRequest
 
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
@@ -156,8 +158,17 @@ class _Averages:
         return Found(self.heat, self.scores())
 
 
+Settings = TypeVar("Settings", bound=FitSettings)
+
+
+def read_settings(request: JobRequest, kind: type[Settings]) -> Settings:
+    """Settings of a request over the defaults of their kind; the normal class stands beside them."""
+    normal = {"normal_class": int(request.params.get("normal_class", 1))}
+    return kind(**{**normal, **request.params.get("settings", {})})
+
+
 def fit_and_publish(
-    folder: Path, request: Any, method: Method, settings: FitSettings
+    folder: Path, request: JobRequest, method: Method, settings: FitSettings
 ) -> Generator[Progress, None, JobResult]:
     """Learn what is normal in the seeds of a job folder, score every seed, write heat and weights."""
     training.use_threads()

@@ -16,7 +16,14 @@ from torch.nn import functional
 
 from napari_seedlab.core import InputError
 from napari_seedlab.learn import crops_io, training
-from napari_seedlab.learn.refits import FitSettings, Method, Pool, fit_and_publish, network_input
+from napari_seedlab.learn.refits import (
+    FitSettings,
+    Method,
+    Pool,
+    fit_and_publish,
+    network_input,
+    read_settings,
+)
 from napari_seedlab.models.vae import VAE3D, VAEConfig, kl_nats
 
 if TYPE_CHECKING:
@@ -149,8 +156,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)
-    normal = {"normal_class": int(request.params.get("normal_class", 1))}
-    settings = VAESettings(**{**normal, **request.params.get("settings", {})})
+    settings = read_settings(request, VAESettings)
     if settings.size % 8:
         raise InputError("settings", f"size {settings.size} is no multiple of 8", "Use 24 or 32")
     method = Method("vae", "Learning to rebuild seeds", new_trainer, heat_maps)
