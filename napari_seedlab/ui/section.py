@@ -29,12 +29,15 @@ class Section(QWidget):
         What stands beside the title, such as the model that said it.
     missing : str
         The line that is shown instead of the content; empty while the content is.
+    is_waiting : bool
+        Whether it is still being found out what there is.
     """
 
     def __init__(self, title: str, theme: Theme = DARK, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
         self.note = self.missing = ""
+        self.is_waiting = False
         name, self._note = QLabel(title, self), QLabel(self)
         font = name.font()
         font.setBold(True)
@@ -66,10 +69,10 @@ class Section(QWidget):
 
     def wait(self) -> None:
         """Say nothing until it is known what there is; the height stays, so that nothing jumps."""
-        self._show(NOTHING if self.missing else "", "")
+        self._show(NOTHING if self.missing else "", "", is_waiting=True)
 
-    def _show(self, missing: str, note: str) -> None:
-        self.missing, self.note = missing, note
+    def _show(self, missing: str, note: str, *, is_waiting: bool = False) -> None:
+        self.missing, self.note, self.is_waiting = missing, note, is_waiting
         self._line.setText(dim(missing, self._theme))
         self._note.setText(dim(note, self._theme))
         self._line.setVisible(bool(missing))

@@ -26,8 +26,10 @@ def dock(ui, qtbot):
 
 
 def look_at(session, dock, seed, qtbot):
+    """Show a seed, and let all that is read about it come: pictures, neighbours, answers."""
     session.look_at(seed)
     qtbot.waitUntil(lambda: dock.cuts.n_pictures > 0, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not any(s.is_waiting for s in dock.sections), timeout=WAIT_MS)
 
 
 def test_without_a_seed_it_says_how_to_get_one(ui, session, dock, tmp_path):
