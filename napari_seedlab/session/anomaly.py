@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
-METHODS = {  # by what they are called; those of volumes, then those of cubes, the default of each first
+METHODS = {  # by what they are called: the job that each one is
     "fcdd": "napari_seedlab.learn.fcdd:run",
     "vae": "napari_seedlab.learn.vae:run",
     "distance": "napari_seedlab.learn.distance:run",
     "spectra": "napari_seedlab.learn.cubes:run",
     "rx": "napari_seedlab.learn.cubes:run",
 }
-SPECTRAL = ("spectra", "rx")
+DETECTORS = ("spectra", "rx")  # compare spectra and train nothing, so that there is nothing to resume
+_LEARNT = ("fcdd", "vae", "distance")
+METHODS_OF = {"ct": _LEARNT, "image": _LEARNT, "hsi": DETECTORS}  # by pool, the default first
 
 
 def method_for(pool: str, wish: str = "") -> str:
@@ -38,7 +40,7 @@ def method_for(pool: str, wish: str = "") -> str:
     InputError
         There is no such method, or it is not for scans of this kind.
     """
-    fitting = [m for m in METHODS if (m in SPECTRAL) == (pool == Modality.HSI)]
+    fitting = METHODS_OF[pool]
     if wish and wish not in METHODS:
         raise InputError(f"method {wish!r}", "is not known", f"Use {', '.join(METHODS)}")
     if wish and wish not in fitting:
@@ -55,7 +57,7 @@ def anomaly_step(
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         params: dict[str, Any] = {"settings": settings, "pool": pool, "detector": method}
-        if method in SPECTRAL and looked_at is not None and project.regions_source(looked_at) is None:
+        if pool == Modality.HSI and looked_at is not None and project.regions_source(looked_at) is None:
             return {**params, "scans": [_whole_scan(looked_at, project, folder)]}
         scans = scan_params(session, project, folder, pool)
         write_labels(session, folder, pool)

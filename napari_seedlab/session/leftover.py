@@ -66,7 +66,7 @@ class Leftovers:
         status = adopt(folder)
         if status.state is JobState.RUNNING:
             self._watch_one(request, folder)
-        elif status.state is JobState.QUEUED and step.kind not in anomaly.SPECTRAL:
+        elif status.state is JobState.QUEUED and step.kind not in anomaly.DETECTORS:
             self._keep(step.kind, folder, project)
         else:
             self._drop(status, folder, project)

@@ -442,7 +442,7 @@ class Session:
         from napari_seedlab.core import JobRequest
 
         folder = self._interrupted.pop(step.kind, None)
-        if folder is None or step.kind in anomaly.SPECTRAL:  # the latter keep no checkpoint
+        if folder is None or step.kind in anomaly.DETECTORS:
             return self.desk.start(step)
         request = JobRequest.from_json(files.read_json(Path(folder) / "request.json"))
         if any(request.params.get(key) != value for key, value in wanted.items()):

@@ -8,7 +8,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
 
-from napari_seedlab.session.anomaly import METHODS, SPECTRAL
+from napari_seedlab.session.anomaly import METHODS_OF
 
 if TYPE_CHECKING:
     from napari_seedlab.session.results import AnomalyScores
@@ -70,7 +70,7 @@ class OddRow(QWidget):
         """Offer the methods of the shown kind of scan, and the scores where there are some."""
         session = self._ui.session
         pool = "ct" if session is None else session.pool
-        fitting = [m for m in METHODS if (m in SPECTRAL) == (pool == "hsi")]
+        fitting = list(METHODS_OF[pool])
         if [self.method.itemData(i) for i in range(self.method.count())] != fitting:
             self.method.clear()
             for method in fitting:

@@ -14,7 +14,7 @@ from napari_seedlab.cli.main import app
 from napari_seedlab.core import InputError
 from napari_seedlab.io.samples import write_sample
 from napari_seedlab.session import making
-from napari_seedlab.session.anomaly import METHODS, SPECTRAL
+from napari_seedlab.session.anomaly import METHODS_OF
 
 SMALL = {"size": 16, "n_steps": 4, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
 
@@ -35,7 +35,7 @@ def run(*words):
     return CliRunner().invoke(app, [str(w) for w in words])
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in SPECTRAL])
+@pytest.mark.parametrize("method", METHODS_OF["ct"])
 def test_each_method_scores_all_seeds_and_is_judged(tray, method):
     truth = tray / "tray" / "truth.csv"
     with opened(tray / "p") as session:
