@@ -9,19 +9,24 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_seedlab.core import InputError
+from napari_seedlab.learn.blocks import finished, within
 from napari_seedlab.learn.rx import (
-    Mask,
     ScoreMap,
-    Sliceable,
     Window,
-    background_of,
-    distances,
-    local_distances,
-    whole_pixels,
+    background_steps,
+    distance_steps,
+    local_distance_steps,
+    whole_pixel_steps,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import numpy.typing as npt
+
+    from napari_seedlab.learn.blocks import Doubles, Mask, Sliceable
+
+SHARE_OF_LOCAL = 0.6  # of the time, that of the comparison with neighbours
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def odd_pixels(cube: Sliceable, mask: Mask | None = None, settings: PixelSetting
     Parameters
     ----------
     cube : (band, y, x)
-        Any numbers; read in blocks of rows, so that memory does not grow with the rows.
+        Any numbers; read in blocks of pixels, so that memory does not grow with the rows.
     mask : (y, x) bool, optional
         Pixels to look at, such as those of all seeds; the others score 0.
     settings : PixelSettings, optional
@@ -75,30 +80,39 @@ def odd_pixels(cube: Sliceable, mask: Mask | None = None, settings: PixelSetting
     InputError
         The cube is not 3-D, the mask is on another grid, or all pixels are the same.
     """
+    return finished(odd_pixel_steps(cube, mask, settings))
+
+
+def odd_pixel_steps(
+    cube: Sliceable, mask: Mask | None = None, settings: PixelSettings | None = None
+) -> Generator[float, None, ScoreMap]:
+    """Steps of :func:`odd_pixels`, each with the share that is done."""
     s = settings or PixelSettings()
     _check(s)
+    before, local = 1 - SHARE_OF_LOCAL, Window(s.window, pseudo_pixels=s.pseudo_pixels)
     wanted = np.ones(cube.shape[1:], bool) if mask is None else np.asarray(mask, bool)
-    background = background_of(cube, mask)
+    background = yield from within(background_steps(cube, mask), 0, 0.1)
     if background.n_left_out:
-        wanted = wanted & whole_pixels(cube)
-    usual = _usual(cube, wanted, s)
-    window = Window(s.window, pseudo_pixels=s.pseudo_pixels)
-    scores = local_distances(cube, background, s.n_components, usual, window)
+        whole = yield from within(whole_pixel_steps(cube), 0.1, 0.1)
+        wanted = wanted & whole
+    usual = yield from within(_usual_steps(cube, wanted, s), 0.1, before)
+    steps = local_distance_steps(cube, background, s.n_components, usual, local)
+    scores = yield from within(steps, before, 1)
     return ScoreMap(_smoothed(scores, wanted, s.smoothing), background.notes)
 
 
-def _usual(cube: Sliceable, wanted: Mask, settings: PixelSettings) -> Mask:
+def _usual_steps(cube: Sliceable, wanted: Mask, settings: PixelSettings) -> Generator[float, None, Mask]:
     """Pixels (y, x) of `wanted` without the share that is farthest from all others of them."""
-    usual = wanted
-    for _ in range(settings.rounds):
-        background = background_of(cube, usual)
+    usual, n = wanted, settings.rounds
+    for i in range(n):
+        background = yield from within(background_steps(cube, usual), i / n, (i + 0.5) / n)
         share = max(settings.shrinkage, background.shrinkage())
-        apart = distances(cube, background, share)
+        apart = yield from within(distance_steps(cube, background, share), (i + 0.5) / n, (i + 1) / n)
         usual = wanted & (apart <= np.quantile(apart[wanted], 1 - settings.trimmed))
     return usual
 
 
-def _smoothed(scores: npt.NDArray[np.float64], wanted: Mask, sigma: float) -> npt.NDArray[np.float32]:
+def _smoothed(scores: Doubles, wanted: Mask, sigma: float) -> npt.NDArray[np.float32]:
     """A Gaussian mean over pixels of `wanted` alone; 0 elsewhere."""
     inside = wanted.astype(np.float64)
     weight = gaussian_filter(inside, sigma)

@@ -1,43 +1,32 @@
 """Reed-Xiaoli detectors: how far the spectrum of each pixel lies from the others, or from its neighbours.
 
 Reed and Yu 1990, "Adaptive multiple-band CFAR detection of an optical pattern with unknown spectral
-distribution", IEEE Trans. Acoust. Speech Signal Process. 38(10). The cube is read in blocks of rows,
-never as a whole, and every sum is kept in float64.
+distribution", IEEE Trans. Acoust. Speech Signal Process. 38(10). The cube is read in blocks of pixels,
+never as a whole, and every sum is kept in float64. What ends in ``_steps`` is a generator: it yields
+the share that is done, block by block, so that a job can tell it and stop in between.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import InputError
+from napari_seedlab.learn.blocks import all_blocks, blocks, finished, strips, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
-Doubles = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+    from napari_seedlab.learn.blocks import Doubles, Mask, Sliceable
 
-BLOCK_BYTES = 32 * 2**20  # of spectra in float64 that are in memory at once
-MOMENT_BYTES = 32 * 2**20  # of the sums over windows
 SHRINKAGE = 1e-8  # share of each band's variance that is added to it: collinear bands stay solvable
 FEW = 10  # pixels for each band, below which the covariance is shrunk towards no correlation
 CONSTANT = 1e-12  # relative standard deviation below which a band says nothing
 OTHER_CUBE = "Choose a cube (band, y, x) with at least two different pixels"
-
-
-class Sliceable(Protocol):
-    """An array, or anything stored that is cut like one, such as `napari_seedlab.files.LazyArray`."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths (band, y, x)."""
-
-    def __getitem__(self, index: Any, /) -> Any:
-        """A cut of it."""
 
 
 class ScoreMap(NamedTuple):
@@ -136,7 +125,7 @@ def global_rx(cube: Sliceable, mask: Mask | None = None) -> ScoreMap:
     Parameters
     ----------
     cube : (band, y, x)
-        Any numbers; read in blocks of rows.
+        Any numbers; read in blocks of pixels.
     mask : (y, x) bool, optional
         Pixels that mean and covariance are taken of; every pixel gets a score.
 
@@ -150,8 +139,14 @@ def global_rx(cube: Sliceable, mask: Mask | None = None) -> ScoreMap:
     InputError
         The cube is not 3-D, the mask is on another grid, or all pixels are the same.
     """
-    background = background_of(cube, mask)
-    return ScoreMap(distances(cube, background).astype(np.float32), background.notes)
+    return finished(global_rx_steps(cube, mask))
+
+
+def global_rx_steps(cube: Sliceable, mask: Mask | None = None) -> Generator[float, None, ScoreMap]:
+    """Steps of :func:`global_rx`."""
+    background = yield from within(background_steps(cube, mask), 0, 0.5)
+    scores = yield from within(distance_steps(cube, background), 0.5, 1)
+    return ScoreMap(scores.astype(np.float32), background.notes)
 
 
 def local_rx(
@@ -166,7 +161,7 @@ def local_rx(
     Parameters
     ----------
     cube : (band, y, x)
-        Any numbers; read in blocks of rows.
+        Any numbers; read in blocks of pixels.
     inner, outer : int
         Edges of the windows in pixels, odd; `inner` 0 means no guard.
     n_components : int
@@ -184,14 +179,22 @@ def local_rx(
     InputError
         As :func:`global_rx`; or the windows are not odd and nested.
     """
+    return finished(local_rx_steps(cube, inner, outer, n_components, mask))
+
+
+def local_rx_steps(
+    cube: Sliceable, inner: int, outer: int, n_components: int, mask: Mask | None = None
+) -> Generator[float, None, ScoreMap]:
+    """Steps of :func:`local_rx`."""
     is_nested = outer % 2 == 1 and (inner == 0 or (inner % 2 == 1 and 0 < inner < outer))
     if not is_nested or outer < 3 or n_components < 1:
         cause = f"inner {inner}, outer {outer} and {n_components} components do not fit"
         raise InputError("windows", cause, "Use odd edges, the inner one smaller, such as 11 and 31")
-    background = background_of(cube, mask)
+    background = yield from within(background_steps(cube, mask), 0, 0.2)
     neighbours = np.ones(cube.shape[1:], bool) if mask is None else np.asarray(mask, bool)
     window = Window(outer, inner, pseudo_pixels=n_components)
-    scores = local_distances(cube, background, n_components, neighbours, window)
+    steps = local_distance_steps(cube, background, n_components, neighbours, window)
+    scores = yield from within(steps, 0.2, 1)
     return ScoreMap(scores.astype(np.float32), background.notes)
 
 
@@ -203,21 +206,26 @@ def background_of(cube: Sliceable, mask: Mask | None = None) -> Background:
     InputError
         As :func:`global_rx`.
     """
+    return finished(background_steps(cube, mask))
+
+
+def background_steps(cube: Sliceable, mask: Mask | None = None) -> Generator[float, None, Background]:
+    """Steps of :func:`background_of`."""
     wanted = _checked(cube, mask)
     n_bands = cube.shape[0]
     n, n_left_out = 0, 0
     mean, scatter = np.zeros(n_bands), np.zeros((n_bands, n_bands))
-    for rows, block, is_whole in row_blocks(cube, 0, cube.shape[1]):
-        n_left_out += int((wanted[rows] & ~is_whole).sum())
-        pixels = block[:, wanted[rows] & is_whole]
+    for place, spectra, is_whole, share in all_blocks(cube):
+        n_left_out += int((wanted[place] & ~is_whole).sum())
+        pixels = spectra[:, wanted[place] & is_whole]
         m = pixels.shape[1]
-        if m == 0:
-            continue
-        own_mean = pixels.mean(axis=1)
-        pixels -= own_mean[:, None]
-        step = own_mean - mean
-        scatter += pixels @ pixels.T + np.outer(step, step) * (n * m / (n + m))
-        mean, n = mean + step * (m / (n + m)), n + m
+        if m:
+            own_mean = pixels.mean(axis=1)
+            pixels -= own_mean[:, None]
+            step = own_mean - mean
+            scatter += pixels @ pixels.T + np.outer(step, step) * (n * m / (n + m))
+            mean, n = mean + step * (m / (n + m)), n + m
+        yield share
     if n < 2:
         raise InputError("cube", f"has {n} usable pixels, at least 2 are needed", OTHER_CUBE)
     covariance = scatter / (n - 1)
@@ -227,12 +235,16 @@ def background_of(cube: Sliceable, mask: Mask | None = None) -> Background:
     return Background(n, n_left_out, mean, covariance, bands)
 
 
-def distances(cube: Sliceable, background: Background, shrinkage: float | None = None) -> Doubles:
+def distance_steps(
+    cube: Sliceable, background: Background, shrinkage: float | None = None
+) -> Generator[float, None, Doubles]:
     """Squared Mahalanobis distance (y, x) of each pixel; 0 where a value is not finite."""
     whitening = background.whitening(shrinkage)
     out = np.zeros(cube.shape[1:])
-    for rows, whitened, is_whole in _projected(cube, background, whitening, (0, cube.shape[1])):
-        out[rows] = np.where(is_whole, (whitened * whitened).sum(axis=0), 0.0)
+    for place, spectra, is_whole, share in all_blocks(cube):
+        whitened = _projected(spectra, background, whitening)
+        out[place] = (whitened * whitened).sum(axis=0) * is_whole
+        yield share
     return out
 
 
@@ -245,39 +257,88 @@ class Window:
     pseudo_pixels: float = 10.0  # pixels of the whole scene that join them
 
 
-def local_distances(
+def local_distance_steps(
     cube: Sliceable, background: Background, n_components: int, neighbours: Mask, window: Window
-) -> Doubles:
+) -> Generator[float, None, Doubles]:
     """Squared Mahalanobis distance (y, x) of each pixel to the `neighbours` in its window.
 
     Mean and covariance of the window are taken together with ``window.pseudo_pixels`` of mean 0 and
-    unit covariance: in components of the scene, that is the scene itself.
+    unit covariance: in components of the scene, that is the scene itself. Each row of chunks is read
+    once; the components of as many rows as the window is high are kept.
     """
     basis = background.components(n_components)
-    k, n_rows, n_columns = len(basis), *cube.shape[1:]
-    pairs = np.triu_indices(k)
-    half, row_bytes = window.outer // 2, 8 * n_columns * (1 + k + len(pairs[0]))
-    step = max(window.outer, MOMENT_BYTES // row_bytes - 2 * half)
-    out = np.zeros((n_rows, n_columns))
-    for start in range(0, n_rows, step):
-        stop = min(start + step, n_rows)
-        low, high = max(0, start - half), min(n_rows, stop + half)
-        values, is_whole = _values(cube, background, basis, (low, high))
-        moments = np.concatenate(
-            [np.ones((1, *values.shape[1:])), values, values[pairs[0]] * values[pairs[1]]]
-        )
-        moments *= neighbours[low:high] & is_whole
-        cut = slice(start - low, stop - low)
-        sums = _box_sums(moments, window.outer, cut)
-        if window.inner:
-            sums -= _box_sums(moments, window.inner, cut)
-        for y in range(stop - start):
-            out[start + y] = _row_distances(values[:, cut][:, y], sums[:, y], pairs, window.pseudo_pixels)
-        out[start:stop] *= is_whole[cut]
+    n_rows, n_columns = cube.shape[1:]
+    out, sliding, done = np.zeros((n_rows, n_columns)), _Sliding(window, len(basis), n_columns), 0
+    for rows in strips(cube):
+        values = np.empty((len(basis), rows.stop - rows.start, n_columns))
+        whole = np.empty(values.shape[1:], bool)
+        for place, spectra, is_whole, _ in blocks(cube, rows):
+            here = (slice(place[0].start - rows.start, place[0].stop - rows.start), place[1])
+            values[:, *here] = _projected(spectra, background, basis) * is_whole
+            whole[here] = is_whole
+            yield done / n_rows
+        ready = [(values[:, y], neighbours[rows][y] & whole[y], whole[y]) for y in range(len(whole))]
+        if rows.stop == n_rows:
+            nothing = np.zeros(n_columns, bool)
+            ready += [(np.zeros_like(values[:, 0]), nothing, nothing)] * (window.outer // 2)
+        for row in ready:
+            scores = sliding.push(*row)
+            if scores is not None:
+                out[done], done = scores, done + 1
+                yield done / n_rows
     return out
 
 
-def _row_distances(values: Doubles, sums: Doubles, pairs: tuple[Any, Any], pseudo_pixels: float) -> Doubles:
+class _Sliding:
+    """Sums over windows that slide down a scene: rows go in, scores come out half a window later."""
+
+    def __init__(self, window: Window, n_components: int, n_columns: int) -> None:
+        self._window, self._pairs = window, np.triu_indices(n_components)
+        self._outer = np.zeros((1 + n_components + len(self._pairs[0]), n_columns))
+        self._inner = np.zeros_like(self._outer)
+        self._rows: deque[tuple[Doubles, Mask, Mask]] = deque(maxlen=window.outer + 1)
+
+    def push(self, values: Doubles, is_neighbour: Mask, is_whole: Mask) -> Doubles | None:
+        """Take one row (k, x); give scores (x,) of the row that now has its whole window, if there is one."""
+        self._rows.append((values, is_neighbour, is_whole))
+        half, guard = self._window.outer // 2, self._window.inner // 2
+        self._slide(self._outer, 0, self._window.outer)
+        if self._window.inner:
+            self._slide(self._inner, half - guard, half + guard + 1)
+        if len(self._rows) <= half:
+            return None
+        sums = _row_sums(self._outer, self._window.outer)
+        if self._window.inner:
+            sums -= _row_sums(self._inner, self._window.inner)
+        own, _, is_whole = self._rows[-1 - half]
+        return _row_distances(own, sums, self._pairs, self._window.pseudo_pixels) * is_whole
+
+    def _slide(self, sums: Doubles, entered: int, left: int) -> None:
+        """Add the row `entered` rows before the last one, take off the one `left` rows before it."""
+        if entered < len(self._rows):
+            sums += self._moments(*self._rows[-1 - entered][:2])
+        if left < len(self._rows):
+            sums -= self._moments(*self._rows[-1 - left][:2])
+
+    def _moments(self, values: Doubles, is_neighbour: Mask) -> Doubles:
+        """Number, sums and products of the values (k, x) that count."""
+        first, second = self._pairs
+        parts = (np.ones((1, values.shape[1])), values, values[first] * values[second])
+        return np.concatenate(parts) * is_neighbour
+
+
+def _row_sums(moments: Doubles, edge: int) -> Doubles:
+    """Sums of moments (m, x) over `edge` columns around each, cut at the ends."""
+    total = np.pad(np.cumsum(moments, axis=1), ((0, 0), (1, 0)))
+    centres = np.arange(moments.shape[1])
+    first = np.maximum(centres - edge // 2, 0)
+    last = np.minimum(centres + edge // 2 + 1, moments.shape[1])
+    return np.asarray(total[:, last] - total[:, first])
+
+
+def _row_distances(
+    values: Doubles, sums: Doubles, pairs: tuple[npt.NDArray[np.intp], ...], pseudo_pixels: float
+) -> Doubles:
     """Distances (x,) of one row of values (k, x) to windows with these sums (1 + k + pairs, x)."""
     k = len(values)
     n = sums[0] + pseudo_pixels
@@ -290,59 +351,19 @@ def _row_distances(values: Doubles, sums: Doubles, pairs: tuple[Any, Any], pseud
     return np.asarray((apart * np.linalg.solve(covariance, apart)).sum(axis=(1, 2)))
 
 
-def _box_sums(moments: Doubles, edge: int, rows: slice) -> Doubles:
-    """Sums of moments (m, y, x) over squares around the pixels of `rows`, cut at the edges."""
-    out = moments
-    for axis, wanted in ((1, range(moments.shape[1])[rows]), (2, range(moments.shape[2]))):
-        total = np.cumsum(out, axis=axis)
-        total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis=axis)
-        centres = np.asarray(wanted)
-        first = np.maximum(centres - edge // 2, 0)
-        last = np.minimum(centres + edge // 2 + 1, moments.shape[axis])
-        out = total.take(last, axis) - total.take(first, axis)
-    return out
+def _projected(spectra: Doubles, background: Background, basis: Doubles) -> Doubles:
+    """Spectra (b, y, x) seen through `basis` (k, b_kept): (k, y, x)."""
+    pixels = spectra.reshape(len(spectra), -1)[background.bands]
+    pixels -= background.mean[background.bands][:, None]
+    return np.asarray((basis @ pixels).reshape(len(basis), *spectra.shape[1:]))
 
 
-def _values(
-    cube: Sliceable, background: Background, basis: Doubles, span: tuple[int, int]
-) -> tuple[Doubles, Mask]:
-    """Components (k, rows, x) of the rows in `span`, and which pixels (rows, x) are whole."""
-    n_rows, n_columns = span[1] - span[0], cube.shape[2]
-    values, is_whole = np.empty((len(basis), n_rows, n_columns)), np.empty((n_rows, n_columns), bool)
-    for rows, block, whole in _projected(cube, background, basis, span):
-        here = slice(rows.start - span[0], rows.stop - span[0])
-        values[:, here], is_whole[here] = block, whole
-    return values, is_whole
-
-
-def _projected(
-    cube: Sliceable, background: Background, basis: Doubles, span: tuple[int, int]
-) -> Iterator[tuple[slice, Doubles, Mask]]:
-    """Blocks of rows seen through `basis` (k, b_kept): values (k, rows, x), 0 where not whole."""
-    mean = background.mean[background.bands]
-    for rows, block, is_whole in row_blocks(cube, *span):
-        pixels = block.reshape(len(block), -1)[background.bands]
-        pixels -= mean[:, None]
-        yield rows, (basis @ pixels).reshape(len(basis), *block.shape[1:]) * is_whole, is_whole
-
-
-def row_blocks(cube: Sliceable, start: int, stop: int) -> Iterator[tuple[slice, Doubles, Mask]]:
-    """Blocks of rows: where, spectra (b, rows, x) float64 with 0 for what is not finite, whole pixels."""
-    n_bands, _, n_columns = cube.shape
-    step = max(1, BLOCK_BYTES // (8 * n_bands * n_columns))
-    for low in range(start, stop, step):
-        rows = slice(low, min(low + step, stop))
-        block = np.array(cube[:, rows], np.float64)
-        is_finite = np.isfinite(block)
-        block[~is_finite] = 0.0
-        yield rows, block, np.asarray(is_finite.all(axis=0))
-
-
-def whole_pixels(cube: Sliceable) -> Mask:
+def whole_pixel_steps(cube: Sliceable) -> Generator[float, None, Mask]:
     """Pixels (y, x) whose values are all finite."""
     out = np.empty(cube.shape[1:], bool)
-    for rows, _, is_whole in row_blocks(cube, 0, cube.shape[1]):
-        out[rows] = is_whole
+    for place, _, is_whole, share in all_blocks(cube):
+        out[place] = is_whole
+        yield share
     return out
 
 

@@ -28,15 +28,23 @@ def made_scene(n_bands=6, shape=(12, 15), seed=0):
 
 
 class Stored:
-    """A cube that is made when it is cut, and remembers the largest cut."""
+    """A cube that is made when it is cut; it remembers the largest cut, and how often each chunk was read."""
 
-    def __init__(self, shape):
+    def __init__(self, shape, chunks=None):
         self.shape, self.largest = shape, 0
+        if chunks:
+            self.chunks = chunks
+            self.n_reads = np.zeros(
+                [-(-n // edge) for n, edge in zip(shape[1:], chunks[1:], strict=True)], int
+            )
 
     def __getitem__(self, index):
-        bands, rows = index
-        y = np.arange(self.shape[1])[rows]
-        places = y[:, None] * self.shape[2] + np.arange(self.shape[2])
+        bands, rows, columns = index
+        y, x = np.arange(self.shape[1])[rows], np.arange(self.shape[2])[columns]
+        places = y[:, None] * self.shape[2] + x
         block = np.sin(places * np.arange(1, self.shape[0] + 1)[bands, None, None] * 0.7)
         self.largest = max(self.largest, block.nbytes)
+        if hasattr(self, "chunks"):
+            high, wide = self.chunks[1:]
+            self.n_reads[y[0] // high : y[-1] // high + 1, x[0] // wide : x[-1] // wide + 1] += 1
         return block.astype(np.float32)

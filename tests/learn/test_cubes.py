@@ -3,8 +3,10 @@ import pytest
 from job_folders import finish, raw_source, table_of
 
 from napari_seedlab import files
-from napari_seedlab.core import InputError, JobRequest, NotReady
-from napari_seedlab.learn import cubes
+from napari_seedlab.core import InputError, JobCancelled, JobRequest, NotReady
+from napari_seedlab.jobs.execute import execute
+from napari_seedlab.learn import blocks, cubes
+from napari_seedlab.learn.heat import LEAST_TOP
 from napari_seedlab.learn.rx import global_rx
 
 EDGE, N_BANDS = 60, 12
@@ -36,7 +38,7 @@ def job(folder, cube, regions, detector, is_split=True):
         "image": raw_source(folder / "image.raw", cube),
         "regions": raw_source(folder / "regions.raw", regions) if is_split else None,
     }
-    request = JobRequest("test", "cubes", {"scans": [entry], "detector": detector})
+    request = JobRequest("test", "napari_seedlab.learn.cubes:run", {"scans": [entry], "detector": detector})
     files.write_json(folder / "request.json", request.to_json())
     return folder
 
@@ -79,13 +81,91 @@ def test_constant_bands_are_said_and_leave_the_order_as_it_is(tmp_path):
     np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
-def test_too_few_seeds_and_a_cube_of_one_grey_are_refused_in_one_line(tmp_path):
-    cube, regions = tray(5, ())
-    with pytest.raises(NotReady, match="8 are needed"):
-        finish(cubes.run(job(tmp_path / "few", cube, regions, "rx")))
+def one_grey(cube, regions):
+    return np.ones_like(cube), regions
+
+
+def no_value(cube, regions):
+    return np.full_like(cube, np.nan), regions
+
+
+def few(cube, regions):
+    return cube, np.where(regions < 6, regions, 0)
+
+
+def one(cube, regions):
+    return cube, np.where(regions == 3, regions, 0)
+
+
+def other_grid(cube, regions):
+    return cube, regions[:, :-1]
+
+
+@pytest.mark.parametrize("detector", cubes.DETECTORS)
+@pytest.mark.parametrize(
+    ("spoil", "error", "words"),
+    [
+        (one_grey, InputError, "is constant: all 1,296 pixels are the same"),
+        (no_value, InputError, "has 0 usable pixels"),
+        (few, NotReady, "5 seeds are there, 8 are needed"),
+        (one, NotReady, "1 seed is there, 8 are needed"),
+        (other_grid, InputError, r"regions of scan 1: lie on \(59, 60\) pixels"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path, detector, spoil, error, words):
+    with pytest.raises(error, match=words) as caught:
+        finish(cubes.run(job(tmp_path / "job", *spoil(*tray()), detector)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("box", [[0, 52, 4, 1, 61, 13], [0, -1, 4, 1, 8, 13]])
+def test_a_seed_outside_its_scan_is_refused(tmp_path, box):
+    folder = job(tmp_path / "job", *tray(), "rx")
+    columns = files.load_arrays(folder / "regions-1.npz")
+    columns["box"][6] = box
+    files.save_arrays(folder / "regions-1.npz", **columns)
+    with pytest.raises(InputError, match=r"seed 7: lies outside its scan of 60 × 60 pixels"):
+        finish(cubes.run(folder))
+
+
+@pytest.mark.parametrize("detector", cubes.DETECTORS)
+def test_pixels_without_a_value_have_no_heat_and_change_no_unit(tmp_path, detector):
     cube, regions = tray()
-    with pytest.raises(InputError):
-        finish(cubes.run(job(tmp_path / "flat", np.ones_like(cube), regions, "rx")))
+    cube[3, :, 20:] = np.nan  # most of it
+    folder = job(tmp_path / "job", cube, regions, detector, is_split=False)
+    _, result = finish(cubes.run(folder))
+    heat = files.open_zarr(folder / "heat-1.zarr")[0]
+    pixels = files.load_arrays(folder / "pixels-1.npz")["score"]
+    assert heat[:, :20].all() and not heat[:, 20:].any()
+    assert result.values["scale"][1] < 1e3 * LEAST_TOP
+    assert not pixels[:, 20:].any()
+    assert "2,400 pixels with NaN or infinite values were left out" in result.values["notes"]
+
+
+@pytest.mark.parametrize("detector", cubes.DETECTORS)
+def test_a_job_stops_between_two_blocks_of_one_cube(tmp_path, detector, monkeypatch):
+    monkeypatch.setattr(blocks, "READ_BYTES", 4 * N_BANDS * EDGE * 5)
+    reads, told = [], []
+    whole = files.LazyArray.__getitem__
+    monkeypatch.setattr(files.LazyArray, "__getitem__", lambda a, i: reads.append(i) or whole(a, i))
+    folder = job(tmp_path / "job", *tray(), detector)
+    n_before = 1  # the regions
+    with pytest.raises(JobCancelled):
+        execute(folder, told.append, lambda: len(reads) == n_before + 3)
+    assert len(reads) == n_before + 3
+    assert not (folder / "scores.npz").exists()
+    reports, _ = finish(cubes.run(folder))
+    done = [report.done for report in reports]
+    assert done == sorted(done)
+    assert done[-1] == reports[-1].total
+    assert len(set(done)) >= 20
+
+
+def test_windows_follow_the_seeds_and_are_odd():
+    _, regions = tray()
+    inner, outer = cubes.windows_of(table_of(regions))
+    assert inner % 2 == outer % 2 == 1
+    assert inner > 9 and outer > 4 * 9  # the edge of a seed
 
 
 def test_a_scan_without_seeds_changes_neither_the_scores_of_others_nor_has_it_heat(tmp_path):

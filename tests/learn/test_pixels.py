@@ -7,7 +7,7 @@ from scenes import REAL, made_scene, needs_scenes, real_scene
 
 from napari_seedlab.core import InputError
 from napari_seedlab.imaging.phantom import make_tray, make_twin, tray_dials
-from napari_seedlab.learn import rx
+from napari_seedlab.learn import blocks
 from napari_seedlab.learn.evaluate import roc_auc
 from napari_seedlab.learn.pixels import PixelSettings, odd_pixels
 from napari_seedlab.learn.rx import global_rx, local_rx
@@ -91,8 +91,8 @@ def test_the_same_cube_gives_the_same_map_in_any_blocks(monkeypatch):
     cube, _ = planted(6)
     first = odd_pixels(cube).scores
     np.testing.assert_array_equal(odd_pixels(cube).scores, first)
-    monkeypatch.setattr(rx, "BLOCK_BYTES", 8 * 8 * 60 * 7)
-    monkeypatch.setattr(rx, "MOMENT_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 8 * 8 * 60 * 7)
+    monkeypatch.setattr(blocks, "READ_BYTES", 8 * 8 * 60 * 16)
     np.testing.assert_allclose(odd_pixels(cube).scores, first, rtol=1e-4)
 
 

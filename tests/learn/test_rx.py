@@ -6,7 +6,7 @@ from scenes import REAL, Stored, made_scene, needs_scenes, real_scene
 
 from napari_seedlab.core import InputError
 from napari_seedlab.files import ArraySource, open_array
-from napari_seedlab.learn import rx
+from napari_seedlab.learn import blocks, rx
 from napari_seedlab.learn.evaluate import roc_auc
 from napari_seedlab.learn.rx import background_of, global_rx, local_rx
 
@@ -40,8 +40,8 @@ def plain_local(cube, inner, outer, k, mask):
 
 @pytest.fixture
 def tiny_blocks(monkeypatch):
-    monkeypatch.setattr(rx, "BLOCK_BYTES", 6 * 15 * 8 * 2)
-    monkeypatch.setattr(rx, "MOMENT_BYTES", 1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 6 * 15 * 8 * 2)
+    monkeypatch.setattr(blocks, "READ_BYTES", 6 * 15 * 8 * 5)
 
 
 @pytest.fixture(params=["all", "some"])
@@ -72,7 +72,7 @@ def test_blocks_change_nothing(mask, request):
     cube = made_scene()
     whole = global_rx(cube, mask).scores, local_rx(cube, 3, 5, 3, mask).scores
     request.getfixturevalue("tiny_blocks")
-    assert len(list(rx.row_blocks(cube, 0, 12))) == 6
+    assert len(list(blocks.all_blocks(cube))) == 7  # strips of five rows, two at a time
     for map_, other in zip(
         (global_rx(cube, mask).scores, local_rx(cube, 3, 5, 3, mask).scores), whole, strict=True
     ):
@@ -87,8 +87,8 @@ def test_a_stored_cube_is_read_in_place(tmp_path, tiny_blocks):
 
 
 def test_memory_does_not_grow_with_the_rows(monkeypatch):
-    monkeypatch.setattr(rx, "BLOCK_BYTES", 2**17)
-    monkeypatch.setattr(rx, "MOMENT_BYTES", 2**18)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**17)
+    monkeypatch.setattr(blocks, "READ_BYTES", 2**17)
     peaks = []
     for n_rows in (60, 600):
         cube = Stored((8, n_rows, 50))
@@ -100,6 +100,29 @@ def test_memory_does_not_grow_with_the_rows(monkeypatch):
         assert cube.largest <= 2**17
     maps = 4 * 540 * 50 * 8  # of scores and masks, which do grow
     assert peaks[1] < peaks[0] + maps
+
+
+@pytest.mark.parametrize("chunks", [(1, 256, 256), (1, 128, 256), (8, 1024, 256)])
+def test_each_stored_chunk_is_read_once_in_each_pass(chunks, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**20)
+    cube = Stored((8, 600, 300), chunks)
+    background_of(cube)
+    assert (cube.n_reads == 1).all()
+    global_rx(cube)
+    assert (cube.n_reads == 3).all()
+    local_rx(cube, 3, 31, 2)
+    assert (cube.n_reads == 5).all()
+
+
+def test_every_block_is_told(tiny_blocks):
+    for steps, least in (
+        (rx.global_rx_steps(made_scene()), 2 * 7),
+        (rx.local_rx_steps(made_scene(), 3, 5, 3), 7 + 7 + 12),
+    ):
+        shares = list(steps)
+        assert len(shares) >= least
+        assert shares == sorted(shares)
+        assert shares[0] > 0 and shares[-1] == 1
 
 
 @pytest.mark.parametrize("offset", [1e6, -1e6])

@@ -1,0 +1,117 @@
+"""Cubes read in blocks of pixels, never as a whole, each stored chunk as seldom as memory allows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+Doubles = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
+
+BLOCK_BYTES = 16 * 2**20  # of spectra in float64 that are in memory at once
+READ_BYTES = 128 * 2**20  # of spectra as they are stored
+EDGE = 256  # pixels; smaller chunks are read together, and rows of a cube without chunks
+
+
+class Sliceable(Protocol):
+    """An array, or anything stored that is cut like one, such as `napari_seedlab.files.LazyArray`.
+
+    If it has ``chunks`` (band, y, x), reads follow them.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths (band, y, x)."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """A cut of it."""
+
+
+class Block(NamedTuple):
+    """Spectra of some pixels.
+
+    Attributes
+    ----------
+    place : (slice, slice)
+        Rows and columns.
+    spectra : (b, y, x) float64
+        0 for what is not finite.
+    is_whole : (y, x) bool
+        Pixels whose values are all finite.
+    share : float
+        Of the cube that is read with this block, above 0 and up to 1.
+    """
+
+    place: tuple[slice, slice]
+    spectra: Doubles
+    is_whole: Mask
+    share: float
+
+
+def strips(cube: Sliceable) -> list[slice]:
+    """Rows that are read together: a row of chunks, fewer where memory demands it."""
+    n_rows, height = cube.shape[1], _tile(cube)[0]
+    return [slice(low, min(low + height, n_rows)) for low in range(0, n_rows, height)]
+
+
+def blocks(cube: Sliceable, rows: slice) -> Iterator[Block]:
+    """Blocks of a strip: column after column of chunks, each from its upper row to its lower one."""
+    n_bands, n_rows, n_columns = cube.shape
+    width = _tile(cube)[1]
+    for left in range(0, n_columns, width):
+        columns = slice(left, min(left + width, n_columns))
+        stored = cube[:, rows, columns]
+        step = max(1, BLOCK_BYTES // (8 * n_bands * (columns.stop - left)))
+        for top in range(rows.start, rows.stop, step):
+            part = slice(top, min(top + step, rows.stop))
+            spectra = np.array(stored[:, part.start - rows.start : part.stop - rows.start], np.float64)
+            is_finite = np.isfinite(spectra)
+            spectra[~is_finite] = 0.0
+            before = rows.start * n_columns + left * (rows.stop - rows.start)
+            share = (before + (part.stop - rows.start) * (columns.stop - left)) / (n_rows * n_columns)
+            yield Block((part, columns), spectra, np.asarray(is_finite.all(axis=0)), share)
+
+
+def all_blocks(cube: Sliceable) -> Iterator[Block]:
+    """Blocks of the whole cube, strip after strip."""
+    for rows in strips(cube):
+        yield from blocks(cube, rows)
+
+
+def _tile(cube: Sliceable) -> tuple[int, int]:
+    """Rows and columns that are read at once."""
+    n_bands, n_rows, n_columns = cube.shape
+    edges = getattr(cube, "chunks", cube.shape)[1:]
+    height, width = (edge * max(1, EDGE // edge) for edge in edges)
+    if edges[0] >= n_rows and edges[1] >= n_columns:  # planes in one piece
+        height = EDGE
+    width = min(width, n_columns)
+    fitting = READ_BYTES // (n_bands * width * getattr(cube, "dtype", np.dtype(np.float64)).itemsize)
+    return max(1, min(height, n_rows, fitting)), width
+
+
+def finished(steps: Generator[Any, None, T]) -> T:
+    """What `steps` return at their end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def within(steps: Generator[float, None, T], start: float, stop: float) -> Generator[float, None, T]:
+    """The same steps as a part of more: their share of 0 to 1 lies between `start` and `stop`."""
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield start + (stop - start) * share
