@@ -99,18 +99,39 @@ def new(
 @app.command(name="import")
 def import_(
     project: ProjectArg,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="TIFF, OME-TIFF, ENVI, MATLAB cube or .npy.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="TIFF, OME-TIFF, ENVI, MATLAB cube, .npy, PNG, JPEG, BMP; or a folder."
+        ),
+    ],
     modality: Annotated[str | None, typer.Option(help="ct, hsi or image.")] = None,
     name: Annotated[str | None, typer.Option(help="Shown name.")] = None,
+    one_seed_per_file: Annotated[
+        bool, typer.Option("--one-seed-per-file", help="FILE is a folder of pictures with one seed each.")
+    ] = False,
+    truth_from_folders: Annotated[
+        bool,
+        typer.Option(
+            "--truth-from-folders", help="Its folders name the class; judges scores, labels nothing."
+        ),
+    ] = False,
     scheduler: Scheduler = "",
     as_json: Json = False,
 ) -> None:
-    """Add a file as a scan."""
+    """Add a file, or a folder of single-seed pictures, as a scan."""
 
     def work() -> dict[str, Any]:
         if modality not in (None, "ct", "hsi", "image"):
             raise InputError(f"--modality {modality}", "is not known", "Use ct, hsi or image")
+        if truth_from_folders and not one_seed_per_file:
+            raise InputError("--truth-from-folders", "is for folders of pictures", "Add --one-seed-per-file")
+        if one_seed_per_file and modality not in (None, "image"):
+            cause = "is not what a folder of pictures is"
+            raise InputError(f"--modality {modality}", cause, "Use --modality image")
         with opened(project, scheduler) as session:
+            if one_seed_per_file:
+                return session.import_folder(file, name, truth_from_folders).wait()
             return session.import_scan(file, modality, name).wait()
 
     run(work, as_json)
@@ -249,7 +270,8 @@ def train(
 def anomaly(
     project: ProjectArg,
     method: Annotated[
-        str, typer.Option(help="fcdd, vae or distance; spectra or rx for cubes. The first by default.")
+        str,
+        typer.Option(help="fcdd, vae or distance; spectra, rx or local_rx for cubes. The first by default."),
     ] = "",
     normal_class: Annotated[str, typer.Option(help="Name or id; the first class by default.")] = "",
     truth: Annotated[Path | None, typer.Option(help="CSV with seed,class that judges the scores.")] = None,

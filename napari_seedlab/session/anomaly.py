@@ -26,8 +26,9 @@ METHODS = {  # by what they are called: the job that each one is
     "distance": "napari_seedlab.learn.distance:run",
     "spectra": "napari_seedlab.learn.cubes:run",
     "rx": "napari_seedlab.learn.cubes:run",
+    "local_rx": "napari_seedlab.learn.cubes:run",
 }
-DETECTORS = ("spectra", "rx")  # compare spectra and train nothing, so that there is nothing to resume
+DETECTORS = ("spectra", "rx", "local_rx")  # compare spectra and train nothing, so that there is nothing to resume
 _LEARNT = ("fcdd", "vae", "distance")
 METHODS_OF = {"ct": _LEARNT, "image": _LEARNT, "hsi": DETECTORS}  # by pool, the default first
 

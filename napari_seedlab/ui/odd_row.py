@@ -20,6 +20,7 @@ WORDS = {
     "distance": ("Feature distance", "How far a place is from all that normal seeds show: a second opinion"),
     "spectra": ("Spectra around", "Each spectrum against the usual ones around it"),
     "rx": ("Spectra overall", "Reed-Xiaoli: each spectrum against those of the whole scan"),
+    "local_rx": ("Spectra near", "Local Reed-Xiaoli: each spectrum against those near by, not next to it"),
 }
 STEPS = 1000
 

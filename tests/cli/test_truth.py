@@ -149,7 +149,7 @@ def cube(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("method", ["", "rx"])
+@pytest.mark.parametrize("method", ["", "rx", "local_rx"])
 def test_a_cube_is_judged_by_the_mask_beside_it(cube, method):
     words = ("--method", method) if method else ()
     done = run("anomaly", cube / "p", "--truth-mask", cube / "cube.mat", *words, "--json")
