@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_seedlab.learn import fcdd, net, refits, training
+from napari_seedlab.learn import fcdd, net, training
 from napari_seedlab.learn.crops_io import SeedCrops
+from napari_seedlab.learn.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +108,7 @@ def main() -> None:
         seeds, rows, columns, net.NetSettings(final_steps=wish.steps + WARM, **common), (0, 0, 2)
     )
     train("cnn", cnn, wish.steps)
-    pool = refits.Pool(seeds.crops, seeds.masks)
+    pool = Pool(seeds.crops[:, None], seeds.masks)
     settings = fcdd.FCDDSettings(size=32, n_steps=wish.steps + WARM, **common)
     anomaly = fcdd.new_trainer(pool, rows, settings, 0)
     train("fcdd", anomaly, wish.steps)

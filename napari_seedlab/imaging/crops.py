@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -35,15 +35,33 @@ class Raster(Protocol):
         """The voxels of a tuple of slices."""
 
 
+class SeedCut(NamedTuple):
+    """One seed on a grid of its own.
+
+    Attributes
+    ----------
+    crop : (size, size, size) or (channel, size, size) float32
+        Grey values, neighbours included; voxels are averaged where cells are larger than voxels.
+    mask : (size, size, size) or (size, size) bool
+        Whether a cell lies at least half inside the region, in voxels with a value.
+    n_unknown : int
+        Voxels of the region with NaN or infinite values.
+    """
+
+    crop: Float
+    mask: Mask
+    n_unknown: int
+
+
 @dataclass(frozen=True)
 class _Window:
-    """A cube of `size`³ cells over a box of a scan.
+    """A grid of cells (z, y, x) over a box of a scan, equally many along each axis or one along z.
 
     `step` is the edge of a cell in voxels along z, y, x; `low` and `high` bound the voxels that
     the cells touch, clipped to the scan; `start` is the centre of the first cell in voxels.
     """
 
-    size: int
+    cells: tuple[int, int, int]
     step: tuple[float, float, float]
     start: tuple[float, float, float]
     low: tuple[int, int, int]
@@ -54,21 +72,39 @@ class _Window:
         z, y, x = (slice(a, b) for a, b in zip(self.low, self.high, strict=True))
         return z, y, x
 
+    def weights(self) -> list[Float]:
+        """Interpolation weights (cells, voxels) from the voxels of the window, one matrix per axis."""
+        axes = zip(self.cells, self.start, self.step, self.low, self.high, strict=True)
+        return [
+            _hat(start + np.arange(n) * step, np.arange(low, high, dtype=np.float64), step)
+            for n, start, step, low, high in axes
+        ]
+
 
 def _window(
-    box: npt.ArrayLike, shape: tuple[int, ...], size: int, margin: float, voxel_size_um: tuple[float, ...]
+    box: npt.ArrayLike,
+    shape: tuple[int, ...],
+    cells: tuple[int, int, int],
+    margin: float,
+    voxel_size_um: tuple[float, ...],
 ) -> _Window:
-    """The window whose cells are cubes in µm, centred on `box`; `margin` cells around its longest edge."""
+    """The window whose cells are cubes in µm, centred on `box`; `margin` cells around its longest edge.
+
+    With one cell along z they are squares, whatever the depth of a voxel.
+    """
     bounds = np.asarray(box, np.float64).reshape(2, 3)
     scale = np.asarray(voxel_size_um, np.float64)
-    edge = (bounds[1] - bounds[0]) * scale  # (3,) µm
-    step = edge.max() / (size - 2 * margin) / scale  # (3,) voxels per cell
+    is_plane = cells[0] == 1
+    edge = ((bounds[1] - bounds[0]) * scale)[1 if is_plane else 0 :]  # µm
+    step = edge.max() / (cells[-1] - 2 * margin) / scale  # (3,) voxels per cell
+    if is_plane:
+        step[0] = 1.0
     centre = bounds.mean(0) - 0.5  # voxel centres lie at integers
-    start = centre - step * (size - 1) / 2
+    start = centre - step * (np.asarray(cells) - 1) / 2
     reach = np.maximum(step, 1.0)
     low = np.maximum(np.floor(start - reach).astype(int), 0)
-    high = np.minimum(np.ceil(start + step * (size - 1) + reach).astype(int) + 1, shape)
-    return _Window(size, *(tuple(v.tolist()) for v in (step, start, low, high)))
+    high = np.minimum(np.ceil(start + step * (np.asarray(cells) - 1) + reach).astype(int) + 1, shape)
+    return _Window(cells, *(tuple(v.tolist()) for v in (step, start, low, high)))
 
 
 def _hat(targets: npt.NDArray[np.floating], sources: npt.NDArray[np.floating], width: float) -> Float:
@@ -93,14 +129,13 @@ def _apply(block: Float, weights: list[Float]) -> Float:
     return cells.reshape(-1, n_y, n_x)  # (Z, Y, X)
 
 
-def _resample(block: Float, window: _Window) -> Float:
-    """Voxels of the window's block (z, y, x) → cells (size, size, size)."""
-    cells = np.arange(window.size)
-    weights = [
-        _hat(start + cells * step, np.arange(low, high, dtype=np.float64), step)
-        for start, step, low, high in zip(window.start, window.step, window.low, window.high, strict=True)
-    ]
-    return _apply(block, weights)
+def _resample(values: Float, known: Mask, weights: list[Float]) -> Float:
+    """Voxels (z, y, x) → cells; each is the mean of the known voxels around it."""
+    if known.all():
+        return _apply(values, weights)
+    share = _apply(known.astype(np.float32), weights)
+    total = _apply(np.where(known, values, np.float32(0)), weights)
+    return np.asarray(total / np.maximum(share, 1e-6), np.float32)
 
 
 def _read(image: Raster, slices: tuple[slice, slice, slice], plane: bool) -> Float:
@@ -111,16 +146,17 @@ def _read(image: Raster, slices: tuple[slice, slice, slice], plane: bool) -> Flo
     return np.asarray(image[slices], np.float32)
 
 
-def _cut(image: Raster, regions: Raster, region_id: int, window: _Window) -> tuple[Float, Mask]:
+def _cut(image: Raster, regions: Raster, region_id: int, window: _Window) -> SeedCut:
     grey = _read(image, window.slices, regions.shape[0] == 1)
     inside = np.asarray(regions[window.slices]) == region_id
-    crop = _resample(np.nan_to_num(grey), window)
-    return crop, _resample(inside.astype(np.float32), window) > 0.5
+    known, weights = np.isfinite(grey), window.weights()
+    mask = _apply((inside & known).astype(np.float32), weights) > 0.5
+    return SeedCut(_resample(grey, known, weights), mask, int((inside & ~known).sum()))
 
 
 def seed_crop(
     image: Raster, regions: Raster, region_id: int, box: npt.ArrayLike, size: int = 32, margin: float = 2
-) -> tuple[Float, Mask]:
+) -> SeedCut:
     """Cut one seed out of a scan onto a cube with equal cells along all axes.
 
     Parameters
@@ -140,12 +176,9 @@ def seed_crop(
 
     Returns
     -------
-    crop : (size, size, size) float32
-        Grey values, neighbours included; voxels are averaged where cells are larger than voxels.
-    mask : (size, size, size) bool
-        Whether a cell lies at least half inside the region.
+    SeedCut
     """
-    return _cut(image, regions, region_id, _window(box, regions.shape, size, margin, (1.0, 1.0, 1.0)))
+    return _cut(image, regions, region_id, _window(box, regions.shape, (size,) * 3, margin, (1.0, 1.0, 1.0)))
 
 
 def seed_crops(
@@ -155,13 +188,60 @@ def seed_crops(
     size: int = 32,
     margin: float = 2,
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
-) -> Iterator[tuple[Float, Mask]]:
+) -> Iterator[SeedCut]:
     """Cut out every region of a table, one after the other, as :func:`seed_crop` does.
 
     Cells are cubes in µm where `voxel_size_um` (z, y, x) is given.
     """
     for region_id, box in zip(table.region.tolist(), table.box, strict=True):
-        yield _cut(image, regions, region_id, _window(box, regions.shape, size, margin, voxel_size_um))
+        yield _cut(image, regions, region_id, _window(box, regions.shape, (size,) * 3, margin, voxel_size_um))
+
+
+def seed_planes(
+    image: Raster,
+    regions: Raster,
+    table: RegionTable,
+    size: int = 64,
+    margin: float = 2,
+    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    view: Callable[[Float], Float] | None = None,
+) -> Iterator[SeedCut]:
+    """Cut every region of a table out of a plane, onto a square grid with all channels.
+
+    Parameters
+    ----------
+    image : (channel, y, x) array or lazy array
+        Grey values, colours or bands of any number type.
+    regions : (1, y, x) array or lazy array of int
+        Region ids.
+    table : RegionTable
+        Which regions, and their boxes in voxels.
+    size : int
+        Cells along each edge of the grid.
+    margin : float
+        Cells between the longest edge of the box and the grid's edges.
+    voxel_size_um : (3,) float
+        Cells are squares in µm; the first number does not matter.
+    view : callable, optional
+        Turns the pixels (channel, y, x) of a box into others of any number of channels.
+
+    Yields
+    ------
+    SeedCut
+        Its crop is (channel, size, size), its mask (size, size). A pixel without a value in one channel
+        has none at all.
+    """
+    for region_id, box in zip(table.region.tolist(), table.box, strict=True):
+        window = _window(box, regions.shape, (1, size, size), margin, voxel_size_um)
+        pixels = np.asarray(image[(slice(None), *window.slices[1:])], np.float32)
+        inside = np.asarray(regions[window.slices])[0] == region_id
+        known, weights = np.asarray(np.isfinite(pixels).all(0)), window.weights()
+        if not known.all():
+            pixels[:, ~known] = 0
+        seen = pixels if view is None else view(pixels)
+        crop = np.stack([_resample(plane[None], known[None], weights)[0] for plane in seen])
+        mask = _apply((inside & known)[None].astype(np.float32), weights)[0] > 0.5
+        yield SeedCut(crop, mask, int((inside & ~known).sum()))
 
 
 def normalise_crop(crop: Float, mask: Mask) -> Float:
@@ -188,11 +268,11 @@ def uncrop(
     margin: float = 2,
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Float:
-    """Values of the cells of :func:`seed_crop` at the voxels of the box, by linear interpolation.
+    """Values of the cells of a :class:`SeedCut` at the voxels of the box, by linear interpolation.
 
     Parameters
     ----------
-    heat : (size, size, size) float32
+    heat : (size, size, size) or (size, size) float32
         One value per cell.
     box, margin, voxel_size_um
         As the crop was cut.
@@ -203,15 +283,13 @@ def uncrop(
         Set what lies outside the region to 0 with the region raster.
     """
     bounds = np.asarray(box, np.int64).reshape(2, 3)
-    window = _window(box, tuple(bounds[1].tolist()), heat.shape[0], margin, voxel_size_um)
-    cells = np.arange(heat.shape[0], dtype=np.float64)
+    values = np.asarray(heat[None] if heat.ndim == 2 else heat, np.float32)
+    window = _window(box, tuple(bounds[1].tolist()), values.shape, margin, voxel_size_um)
     weights = [
-        _hat(
-            (np.arange(bounds[0, axis], bounds[1, axis]) - window.start[axis]) / window.step[axis], cells, 1.0
-        )
-        for axis in range(3)
+        _hat((np.arange(low, high) - start) / step, np.arange(n, dtype=np.float64), 1.0)
+        for low, high, start, step, n in zip(*bounds, window.start, window.step, window.cells, strict=True)
     ]
-    return _apply(np.asarray(heat, np.float32), weights)
+    return _apply(values, weights)
 
 
 def three_cuts(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_seedlab.learn import crops_io, fcdd, training
-from napari_seedlab.learn.refits import Method, Pool, fit_and_publish, network_input, read_settings
+from napari_seedlab.learn.refits import Method, fit_and_publish, read_settings
 from napari_seedlab.models.memory_bank import MemoryBank, features, inner_cells, k_center
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_seedlab.core import JobResult, Progress
-    from napari_seedlab.models.fcdd3d import FCDD3D
+    from napari_seedlab.learn.pool import Pool
+    from napari_seedlab.models.fcdd import FCDD
 
     Members = npt.NDArray[np.int64]
 
@@ -41,7 +42,7 @@ class DistanceSettings(fcdd.FCDDSettings):
 
 @torch.inference_mode()
 def remember(
-    trunk: FCDD3D, pool: Pool, members: Members, settings: DistanceSettings, random_state: int
+    trunk: FCDD, pool: Pool, members: Members, settings: DistanceSettings, random_state: int
 ) -> MemoryBank:
     """The memory bank of what the `members` of a pool show."""
     trunk.eval()
@@ -51,7 +52,7 @@ def remember(
     kept = []
     for first in range(0, len(members), BATCH):
         part = members[first : first + BATCH]
-        crops = network_input(pool.crops[part], pool.masks[part], pool.spread).to(device)
+        crops = pool.shown(pool.crops[part], pool.masks[part]).to(device)
         found = features(trunk, crops).movedim(1, -1)
         inner = inner_cells(torch.from_numpy(pool.masks[part])[:, None].to(device))
         for cells, inside in zip(found, inner, strict=True):
@@ -72,7 +73,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     Raises
     ------
     NotReady
-        No CT scan has seeds, or fewer than 8 of them may be normal.
+        No scan has seeds, or fewer than 8 of them may be normal.
+    InputError
+        As there.
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)

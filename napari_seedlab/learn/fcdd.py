@@ -1,4 +1,4 @@
-"""Anomaly maps of seeds, learnt from normal ones with pasted defects (FCDD in 3-D).
+"""Anomaly maps of seeds, learnt from normal ones with pasted defects (FCDD), in volumes and planes.
 
 Liznerski et al., "Explainable Deep One-Class Classification", ICLR 2021, with the loss over ground-truth
 maps, whose maps are the masks of made-up defects (:mod:`napari_seedlab.learn.pasting`).
@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_seedlab.learn import crops_io, pasting, training
-from napari_seedlab.learn.refits import (
-    FitSettings,
-    Method,
-    Pool,
-    fit_and_publish,
-    network_input,
-    read_settings,
-)
-from napari_seedlab.models.fcdd3d import FCDD3D, FCDDConfig
+from napari_seedlab.learn import crops_io, training
+from napari_seedlab.learn.refits import FitSettings, Method, fit_and_publish, read_settings
+from napari_seedlab.models.fcdd import FCDD, FCDDConfig
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -30,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_seedlab.core import JobResult, Progress
+    from napari_seedlab.learn.pool import Pool
     from napari_seedlab.models.memory_bank import MemoryBank
 
     Float = npt.NDArray[np.float32]
@@ -43,19 +37,18 @@ class FCDDSettings(FitSettings):
 
 
 def draw(pool: Pool, members: Members, batch: int, rng: np.random.Generator) -> tuple[Float, Mask, Mask]:
-    """Crops, masks and defect masks (batch, z, y, x); every second one has a pasted defect."""
-    n, edge = batch, pool.crops.shape[1]
-    crops = np.empty((n, edge, edge, edge), np.float32)
-    masks, defects = np.zeros(crops.shape, np.bool_), np.zeros(crops.shape, np.bool_)
+    """Crops (batch, c, *cells), masks and defect masks (batch, *cells); every second has a pasted defect."""
+    masks = np.zeros((batch, *pool.masks.shape[1:]), np.bool_)
+    crops, defects = np.empty((batch, *pool.crops.shape[1:]), np.float32), np.zeros_like(masks)
     for j, i in enumerate(rng.choice(members, batch, replace=len(members) < batch).tolist()):
         crop, mask = pool.crops[i].astype(np.float32), pool.masks[i]
         defect = np.zeros(mask.shape, np.bool_)
         if j % 2:
-            crop, defect = pasting.paste(rng, crop, mask, pool.depth(i))
-        axes = tuple(rng.permutation(3).tolist())
-        flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
-        for kept, value in ((crops, crop), (masks, mask), (defects, defect)):
-            kept[j] = value.transpose(axes)[flips]
+            crop, defect = pool.pasted(rng, i)
+        axes = tuple(rng.permutation(mask.ndim).tolist())
+        flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in axes)
+        masks[j], defects[j] = mask.transpose(axes)[flips], defect.transpose(axes)[flips]
+        crops[j] = crop.transpose(0, *(a + 1 for a in axes))[(slice(None), *flips)]
     return crops, masks, defects
 
 
@@ -66,9 +59,9 @@ def map_loss(heat: torch.Tensor, masks: torch.Tensor, defects: torch.Tensor) -> 
 
     Parameters
     ----------
-    heat : (n, z, y, x) float
+    heat : (n, *cells) float
         At least 0.
-    masks, defects : (n, z, y, x) bool
+    masks, defects : (n, *cells) bool
         Cells of the seeds, and of the defects inside them.
     """
     normal = masks & ~defects
@@ -90,31 +83,32 @@ def new_trainer(
     def loss(model: torch.nn.Module, step: int, batch: int) -> torch.Tensor:
         rng = training.stream(random_state, number, step)
         crops, masks, defects = draw(pool, members, batch, rng)
-        heat = model.heat(network_input(crops, masks, pool.spread).to(device))
+        heat = model.heat(pool.shown(crops, masks).to(device))
         return map_loss(heat, torch.from_numpy(masks).to(device), torch.from_numpy(defects).to(device))
 
     plan = training.Plan(settings.n_steps, settings.peak_rate, settings.batch, precision=settings.precision)
-    return training.Trainer("anomaly map", new_model(settings, random_state, number).to(device), loss, plan)
+    model = new_model(pool, settings, random_state, number).to(device)
+    return training.Trainer("anomaly map", model, loss, plan)
 
 
-def new_model(settings: FCDDSettings, random_state: int, number: int = 0) -> FCDD3D:
+def new_model(pool: Pool, settings: FCDDSettings, random_state: int, number: int = 0) -> FCDD:
     """An untrained network with weights drawn from the random state and the number of the fit."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state * 1000 + number)
-        return FCDD3D(FCDDConfig(width=settings.width))
+        return FCDD(FCDDConfig(pool.n_channels, settings.width, pool.n_dims))
 
 
 @torch.inference_mode()
 def heat_maps(
-    model: FCDD3D | MemoryBank, pool: Pool, members: Members | None = None, batch: int = 16
+    model: FCDD | MemoryBank, pool: Pool, members: Members | None = None, batch: int = 16
 ) -> Iterator[tuple[Members, Float]]:
-    """Heat of seeds of the pool in batches: rows and (rows, z, y, x) float32, 0 outside the seed."""
+    """Heat of seeds of the pool in batches: rows and (rows, *cells) float32, 0 outside the seed."""
     model.eval()
     device = next(model.parameters()).device
     chosen = np.arange(len(pool)) if members is None else members
     for first in range(0, len(chosen), batch):
         part = chosen[first : first + batch]
-        heat = model.heat(network_input(pool.crops[part], pool.masks[part], pool.spread).to(device))
+        heat = model.heat(pool.shown(pool.crops[part], pool.masks[part]).to(device))
         yield part, heat.float().cpu().numpy() * pool.masks[part]
 
 
@@ -130,7 +124,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     Raises
     ------
     NotReady
-        No CT scan has seeds, or fewer than 8 of them may be normal.
+        No scan has seeds, or fewer than 8 of them may be normal.
+    InputError
+        The scans are not alike, a seed lies outside its scan, or the seeds show no difference.
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)

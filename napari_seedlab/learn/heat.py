@@ -31,7 +31,7 @@ LEAST_CELLS = 27  # of a crop that something can be learnt from
 
 @dataclass(frozen=True)
 class Found:
-    """Heat (n, z, y, x) of the crops, in units of the median score, and the score (n,) of each."""
+    """Heat (n, *cells) of the crops, in units of the median score, and the score (n,) of each."""
 
     heat: npt.NDArray[np.float16]
     score: Float
@@ -105,9 +105,10 @@ def _write_heat(
     """Write the heat of one scan in slabs of chunks; 255 stands for `top` and above."""
     shape = scan.regions.shape
     temporary = path.with_name(path.name + ".tmp")
-    target = files.create_zarr(temporary, shape, (CHUNK,) * 3, np.uint8, 0, {"scale": [0.0, top]})
+    chunks = (min(CHUNK, shape[0]), CHUNK, CHUNK)
+    target = files.create_zarr(temporary, shape, chunks, np.uint8, 0, {"scale": [0.0, top]})
     mine = np.flatnonzero(seeds.scans == scan.scan)
-    regions = crops_io.Slabs(scan.regions, len(mine))
+    regions = scan.regions if scan.is_flat else crops_io.Slabs(scan.regions, len(mine))
     pace, n_slabs = Pace(), -(-shape[0] // CHUNK)
     for slab in range(n_slabs):
         first, last = slab * CHUNK, min((slab + 1) * CHUNK, shape[0])

@@ -6,21 +6,22 @@ that the ones before found oddest, and the mean of their maps is what counts.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
-import torch
 
 from napari_seedlab.core import JobResult, Progress
-from napari_seedlab.learn import crops_io, pasting, training
+from napari_seedlab.learn import crops_io, training
 from napari_seedlab.learn.heat import MIN_NORMAL, Found, normal_members, publish, scores
+from napari_seedlab.learn.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
+    import torch
 
     from napari_seedlab.core import JobRequest
 
@@ -36,7 +37,9 @@ N_UNIT = 512  # seeds that tell the usual score of a fit
 class FitSettings:
     """What all fitted methods have in common."""
 
-    size: int = 28  # cells per edge of a crop
+    SIZES: ClassVar[dict[int, int]] = {3: 28, 2: 64}  # cells per edge of a crop, by number of dimensions
+
+    size: int = 0  # 0 = as in SIZES
     n_steps: int = 300  # optimiser steps of one fit
     n_fits: int = 2  # fits whose maps are averaged; from the second on without the oddest seeds
     batch: int = 16
@@ -48,53 +51,9 @@ class FitSettings:
     device: str = "auto"  # or cpu, cuda
     precision: str = "auto"  # or float32, bfloat16; auto asks the hardware
 
-
-class Pool:
-    """Seeds on cubes, in the grey units of their scan.
-
-    Parameters
-    ----------
-    crops : (n, z, y, x) float
-        0 = air, 1 = a usual seed, 0 outside the seed.
-    masks : (n, z, y, x) bool
-
-    Attributes
-    ----------
-    spread : float
-        Usual standard deviation of grey values inside a seed.
-    """
-
-    def __init__(self, crops: npt.NDArray[np.floating], masks: Mask) -> None:
-        self.crops, self.masks = crops, masks
-        inside = [float(c[m].astype(np.float32).std()) for c, m in zip(crops, masks, strict=True) if m.any()]
-        self.spread = max(float(np.median(inside)), 1e-3) if inside else 1.0
-        self._depths: dict[int, Float] = {}
-
-    def __len__(self) -> int:
-        return len(self.crops)
-
-    def depth(self, i: int) -> Float:
-        """The :func:`~napari_seedlab.learn.pasting.depth_map` of a seed, computed once."""
-        if i not in self._depths:
-            self._depths[i] = pasting.depth_map(self.masks[i])
-        return self._depths[i]
-
-    def forget_depths(self) -> None:
-        """Free what :meth:`depth` keeps."""
-        self._depths.clear()
-
-
-def network_input(crops: npt.NDArray[np.floating], masks: Mask, spread: float) -> torch.Tensor:
-    """Grey values relative to each seed's median, in units of `spread`, 0 outside: (n, 1, z, y, x) float32.
-
-    The spread is one for all seeds: a defect must not shrink its own contrast.
-    """
-    out = np.zeros(crops.shape, np.float32)
-    for i, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
-        inside = crop[mask].astype(np.float32)
-        if inside.size:
-            out[i][mask] = (inside - np.median(inside)) / np.float32(spread)
-    return torch.from_numpy(out)[:, None]
+    def sized(self, n_dims: int) -> Self:
+        """These settings with the crop size that is meant for planes (2) or volumes (3)."""
+        return self if self.size else replace(self, size=self.SIZES[n_dims])
 
 
 @dataclass(frozen=True)
@@ -110,7 +69,7 @@ class Method:
     new_trainer : callable
         ``(pool, members, settings, random_state, number)`` → a fit, ready for its first step.
     heat_maps : callable
-        ``(model, pool, members or None)`` → iterator over rows and their heat (rows, z, y, x) float32.
+        ``(model, pool, members or None)`` → iterator over rows and their heat (rows, *cells) float32.
     finish : callable
         ``(trained model, pool, members)`` → the model that makes the heat.
     """
@@ -131,7 +90,7 @@ class _Averages:
     settings: FitSettings
 
     def __post_init__(self) -> None:
-        self.heat = np.zeros(self.pool.crops.shape, np.float16)
+        self.heat = np.zeros(self.pool.masks.shape, np.float16)
         self.n = 0
 
     def add(self, model: torch.nn.Module, members: Members) -> Generator[Progress, None, None]:
@@ -173,14 +132,29 @@ def fit_and_publish(
     """Learn what is normal in the seeds of a job folder, score every seed, write heat and weights."""
     training.use_threads()
     scans = crops_io.read_scans(folder, request.params, ("ct", "image"))
-    seeds = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)
-    pool = Pool(seeds.crops, seeds.masks)
+    crops_io.check_alike(scans)
+    is_flat = scans[0].is_flat
+    settings = settings.sized(2 if is_flat else 3)
+    scaling = crops_io.plane_scaling if is_flat else crops_io.scan_scaling
+    seeds = yield from crops_io.cut_channels(scans, settings.size, scaling)
     members = normal_members(seeds, crops_io.read_labels(folder), settings.normal_class)
+    pool = Pool(seeds.crops, seeds.masks)
+    pool.require_contrast()
+    found, told = yield from fit_all(folder, pool, members, method, settings, request.random_state)
+    told["notes"] = list(seeds.notes)
+    result = yield from publish(folder, scans, seeds, found, told)
+    return JobResult(result.values, (f"{method.kind}.safetensors", *result.files))
+
+
+def fit_all(
+    folder: Path, pool: Pool, members: Members, method: Method, settings: FitSettings, random_state: int
+) -> Generator[Progress, None, tuple[Found, dict[str, Any]]]:
+    """All fits of a pool; write their weights, return the mean heat and facts for the model card."""
     averages = _Averages(method, pool, settings)
     models: list[torch.nn.Module] = []
     for number in range(settings.n_fits):
         kept = members if number == 0 else _without_oddest(members, averages.scores(), settings.drop)
-        fit = method.new_trainer(pool, _spread(kept, MAX_MEMBERS), settings, request.random_state, number)
+        fit = method.new_trainer(pool, _spread(kept, MAX_MEMBERS), settings, random_state, number)
         report = _Report(method.learning, number, settings, fit.device.type)
         yield from fit.run(folder / f"checkpoint-{number}.safetensors", report)
         pool.forget_depths()
@@ -188,8 +162,7 @@ def fit_and_publish(
         yield from averages.add(models[-1], kept)
     told = _save_fits(folder, averages, models)
     told["versions"] = training.versions(fit.device, fit.is_bfloat16)
-    result = yield from publish(folder, scans, seeds, averages.found(), told)
-    return JobResult(result.values, (f"{method.kind}.safetensors", *result.files))
+    return averages.found(), told
 
 
 @dataclass(frozen=True)
@@ -225,6 +198,6 @@ def _save_fits(folder: Path, averages: _Averages, models: list[torch.nn.Module])
         raise training.not_finite("anomaly map")
     kind = averages.method.kind
     tensors = {f"{i}.{k}": v for i, model in enumerate(models) for k, v in model.state_dict().items()}
-    facts = {"settings": asdict(averages.settings), "kind": kind, "spread": averages.pool.spread}
+    facts = {"settings": asdict(averages.settings), "kind": kind, "spread": averages.pool.spread.tolist()}
     training.save_tensors(folder / f"{kind}.safetensors", tensors, facts)
     return {"method": kind}

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from napari_seedlab.models.layers import AVERAGE
 
 if TYPE_CHECKING:
-    from napari_seedlab.models.fcdd3d import FCDD3D
+    from napari_seedlab.models.fcdd import FCDD
 
 LEAST_FILL = 0.3  # share of a feature cell that lies in the seed
 BLOCK = 4096  # rows compared at a time
@@ -24,7 +25,7 @@ class MemoryBank(nn.Module):
 
     Parameters
     ----------
-    trunk : FCDD3D
+    trunk : FCDD
         Gives the features; not changed.
     centre, spread : (c,) float
         Of each feature over normal cells.
@@ -32,7 +33,7 @@ class MemoryBank(nn.Module):
         Standardised features to compare with.
     """
 
-    def __init__(self, trunk: FCDD3D, centre: Tensor, spread: Tensor, bank: Tensor) -> None:
+    def __init__(self, trunk: FCDD, centre: Tensor, spread: Tensor, bank: Tensor) -> None:
         super().__init__()
         self.trunk = trunk
         self.register_buffer("centre", centre)
@@ -40,26 +41,24 @@ class MemoryBank(nn.Module):
         self.register_buffer("bank", bank)
 
     def heat(self, crops: Tensor) -> Tensor:
-        """Distance to the nearest feature of the bank at the resolution of the crop (n, z, y, x)."""
-        found = features(self.trunk, crops).movedim(1, -1)  # (n, z/2, y/2, x/2, c)
+        """Distance to the nearest feature of the bank at the resolution of the crop (n, *cells)."""
+        found = features(self.trunk, crops).movedim(1, -1)  # (n, *cells / 2, c)
         rows = ((found - self.centre) / self.spread).flatten(0, -2)
         near = torch.cat([torch.cdist(block, self.bank).amin(1) for block in rows.split(BLOCK)])
-        low = near.view(found.shape[:-1])[:, None]
-        full: Tensor = functional.interpolate(low, scale_factor=2, mode="trilinear", align_corners=False)
-        return full[:, 0]
+        return self.trunk.enlarged(near.view(found.shape[:-1]))
 
 
-def features(trunk: FCDD3D, crops: Tensor) -> Tensor:
-    """Both hidden layers after the pooling, averaged over 3³ cells: (n, c, z/2, y/2, x/2) float32."""
-    first = trunk.net[:7](crops)
+def features(trunk: FCDD, crops: Tensor) -> Tensor:
+    """Both hidden layers after the pooling, averaged over 3 cells each way: (n, c, *cells / 2) float32."""
+    first = trunk.net[:7](trunk.stem(crops))
     second = trunk.net[7:10](first)
     both = torch.cat([first, second], 1).float()
-    return functional.avg_pool3d(both, 3, stride=1, padding=1, count_include_pad=False)
+    return AVERAGE[trunk.config.n_dims](both, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def inner_cells(masks: Tensor) -> Tensor:
-    """Feature cells (n, z/2, y/2, x/2) bool that lie in the seed, from masks (n, 1, z, y, x) bool."""
-    return functional.avg_pool3d(masks.float(), 2)[:, 0] >= LEAST_FILL
+    """Feature cells (n, *cells / 2) bool that lie in the seed, from masks (n, 1, *cells) bool."""
+    return AVERAGE[masks.ndim - 2](masks.float(), 2)[:, 0] >= LEAST_FILL
 
 
 def k_center(rows: Tensor, k: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Variational autoencoder of seed crops in 3-D.
+"""Variational autoencoder of seed crops, volumes or planes.
 
 Kingma & Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from napari_seedlab.models.layers import BATCH_NORM, CONV, CONV_TRANSPOSE
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -18,30 +20,33 @@ class VAEConfig:
     size: int = 24  # cells per edge of a crop
     width: int = 12  # channels of the first layer; the next ones have two and four times as many
     n_latent: int = 32
+    n_inputs: int = 1  # channels of a crop
+    n_dims: int = 3  # or 2
 
 
-class VAE3D(nn.Module):
-    """Crop (n, 1, z, y, x) → its reconstruction, through a normal distribution over `n_latent` numbers."""
+class VAE(nn.Module):
+    """Crop (n, c, *cells) → its reconstruction, through a normal distribution over `n_latent` numbers."""
 
     def __init__(self, config: VAEConfig | None = None) -> None:
         super().__init__()
         self.config = config or VAEConfig()
-        w, edge = self.config.width, self.config.size // 8
-        self._shape = (4 * w, edge, edge, edge)
-        n_flat = 4 * w * edge**3
+        w, d, c = self.config.width, self.config.n_dims, self.config.n_inputs
+        edge = self.config.size // 8
+        self._shape = (4 * w, *(edge,) * d)
+        n_flat = 4 * w * edge**d
         self.encoder = nn.Sequential(
-            *_down(1, w),  # (n, w, z/2, y/2, x/2)
-            *_down(w, 2 * w),  # (n, 2w, z/4, y/4, x/4)
-            *_down(2 * w, 4 * w),  # (n, 4w, z/8, y/8, x/8)
+            *_down(d, c, w),  # (n, w, *cells / 2)
+            *_down(d, w, 2 * w),  # (n, 2w, *cells / 4)
+            *_down(d, 2 * w, 4 * w),  # (n, 4w, *cells / 8)
             nn.Flatten(),
         )
         self.moments = nn.Linear(n_flat, 2 * self.config.n_latent)  # mean and log variance
         self.grown = nn.Linear(self.config.n_latent, n_flat)
         self.decoder = nn.Sequential(
             nn.LeakyReLU(0.01),
-            *_up(4 * w, 2 * w),  # (n, 2w, z/4, y/4, x/4)
-            *_up(2 * w, w),  # (n, w, z/2, y/2, x/2)
-            nn.ConvTranspose3d(w, 1, 4, stride=2, padding=1),  # (n, 1, z, y, x)
+            *_up(d, 4 * w, 2 * w),  # (n, 2w, *cells / 4)
+            *_up(d, 2 * w, w),  # (n, w, *cells / 2)
+            CONV_TRANSPOSE[d](w, c, 4, stride=2, padding=1),  # (n, c, *cells)
         )
 
     def encode(self, crops: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +55,7 @@ class VAE3D(nn.Module):
         return mean, log_variance.clamp(-12.0, 8.0)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Crops (n, 1, z, y, x) of latent numbers."""
+        """Crops (n, c, *cells) of latent numbers."""
         out: Tensor = self.decoder(self.grown(latent).unflatten(1, self._shape))
         return out.float()
 
@@ -64,17 +69,17 @@ def kl_nats(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (torch.exp(log_variance) + mean * mean - 1.0 - log_variance).sum(1)
 
 
-def _down(n_in: int, n_out: int) -> list[nn.Module]:
+def _down(n_dims: int, n_in: int, n_out: int) -> list[nn.Module]:
     return [
-        nn.Conv3d(n_in, n_out, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm3d(n_out),
+        CONV[n_dims](n_in, n_out, 3, stride=2, padding=1, bias=False),
+        BATCH_NORM[n_dims](n_out),
         nn.LeakyReLU(0.01),
     ]
 
 
-def _up(n_in: int, n_out: int) -> list[nn.Module]:
+def _up(n_dims: int, n_in: int, n_out: int) -> list[nn.Module]:
     return [
-        nn.ConvTranspose3d(n_in, n_out, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm3d(n_out),
+        CONV_TRANSPOSE[n_dims](n_in, n_out, 4, stride=2, padding=1, bias=False),
+        BATCH_NORM[n_dims](n_out),
         nn.LeakyReLU(0.01),
     ]

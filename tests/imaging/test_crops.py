@@ -19,7 +19,7 @@ def test_a_crop_at_voxel_size_is_the_padded_voxels_themselves():
     image = np.random.default_rng(0).integers(0, 255, (30, 30, 30)).astype(np.uint8)
     regions = np.zeros(image.shape, np.int32)
     regions[8:20, 9:21, 10:22] = 7
-    crop, mask = crops.seed_crop(image, regions, 7, (8, 9, 10, 20, 21, 22), size=16, margin=2)
+    crop, mask, _ = crops.seed_crop(image, regions, 7, (8, 9, 10, 20, 21, 22), size=16, margin=2)
     np.testing.assert_allclose(crop, image[6:22, 7:23, 8:24], rtol=1e-5)
     np.testing.assert_array_equal(mask, regions[6:22, 7:23, 8:24] == 7)
 
@@ -27,7 +27,7 @@ def test_a_crop_at_voxel_size_is_the_padded_voxels_themselves():
 def test_the_longest_edge_fills_the_cube_and_cells_are_equal_along_all_axes():
     regions = np.zeros((60, 40, 40), np.int32)
     regions[10:50, 10:30, 10:20] = 1
-    _, mask = crops.seed_crop(regions, regions, 1, (10, 10, 10, 50, 30, 20), size=24, margin=2)
+    _, mask, _ = crops.seed_crop(regions, regions, 1, (10, 10, 10, 50, 30, 20), size=24, margin=2)
     lengths = [mask.any(tuple({0, 1, 2} - {axis})).sum() for axis in range(3)]
     assert lengths == [20, 10, 5] or np.abs(np.array(lengths) - [20, 10, 5]).max() <= 1
 
@@ -38,7 +38,7 @@ def test_flat_voxels_give_a_round_seed():
         1, np.array([1], np.int32), np.array([1]), box_of(round_seed)[None], np.zeros((1, 3)), np.array([1])
     )
     regions = round_seed.astype(np.int32)
-    [(_, mask)] = crops.seed_crops(regions, regions, table, 24, 2, (3.0, 1.0, 1.0))
+    [(_, mask, _)] = crops.seed_crops(regions, regions, table, 24, 2, (3.0, 1.0, 1.0))
     lengths = [mask.any(tuple({0, 1, 2} - {axis})).sum() for axis in range(3)]
     assert max(lengths) - min(lengths) <= 1
 
@@ -52,15 +52,15 @@ def test_batch_equals_single_crops():
     table = RegionTable(
         1, np.array([1, 2], np.int32), np.array([5, 6]), boxes, np.zeros((2, 3)), np.ones(2, np.int64)
     )
-    for i, (crop, mask) in enumerate(crops.seed_crops(image, regions, table, 16)):
-        one, own = crops.seed_crop(image, regions, i + 1, boxes[i], 16)
+    for i, (crop, mask, _) in enumerate(crops.seed_crops(image, regions, table, 16)):
+        one, own, _ = crops.seed_crop(image, regions, i + 1, boxes[i], 16)
         np.testing.assert_array_equal(crop, one)
         np.testing.assert_array_equal(mask, own)
 
 
 def test_large_seeds_are_averaged_not_sampled():
     checker = (np.indices((64, 64, 64)).sum(0) % 2).astype(np.float32)
-    crop, _ = crops.seed_crop(checker, np.ones(checker.shape, np.int32), 1, (0, 0, 0, 64, 64, 64), size=16)
+    crop, _, _ = crops.seed_crop(checker, np.ones(checker.shape, np.int32), 1, (0, 0, 0, 64, 64, 64), size=16)
     assert np.abs(crop[4:12, 4:12, 4:12] - 0.5).max() < 0.1
 
 
@@ -68,7 +68,7 @@ def test_neighbours_are_not_in_the_mask_and_the_edge_of_the_scan_is_no_problem()
     regions = np.zeros((10, 10, 20), np.int32)
     regions[:, :, :10], regions[:, :, 10:] = 1, 2
     image = np.full(regions.shape, 7, np.uint16)
-    crop, mask = crops.seed_crop(image, regions, 1, (0, 0, 0, 10, 10, 10), size=14, margin=2)
+    crop, mask, _ = crops.seed_crop(image, regions, 1, (0, 0, 0, 10, 10, 10), size=14, margin=2)
     np.testing.assert_allclose(crop, 7, rtol=1e-6)
     assert mask[:, :, 2:12].any()
     assert not mask[:, :, 12:].any()
@@ -78,7 +78,7 @@ def test_a_plane_repeats_and_bands_are_averaged():
     cube = np.stack([np.full((20, 20), b, np.uint16) for b in (10, 20, 60)])
     regions = np.zeros((1, 20, 20), np.int32)
     regions[0, 5:15, 5:15] = 1
-    crop, mask = crops.seed_crop(cube, regions, 1, (0, 5, 5, 1, 15, 15), size=12)
+    crop, mask, _ = crops.seed_crop(cube, regions, 1, (0, 5, 5, 1, 15, 15), size=12)
     np.testing.assert_allclose(crop, 30, rtol=1e-6)
     assert mask.any((1, 2)).all()
 
@@ -102,7 +102,7 @@ def test_heat_comes_back_to_the_voxels_it_came_from():
     z, y, x = np.indices((40, 30, 36)).astype(np.float32)
     ramp = z + 2 * y - x
     box = (4, 5, 6, 34, 25, 30)
-    crop, _ = crops.seed_crop(ramp, np.ones(ramp.shape, np.int32), 1, box, size=24, margin=2)
+    crop, _, _ = crops.seed_crop(ramp, np.ones(ramp.shape, np.int32), 1, box, size=24, margin=2)
     back = crops.uncrop(crop, box, margin=2)
     expected = ramp[4:34, 5:25, 6:30]
     assert back.shape == expected.shape

@@ -6,10 +6,22 @@ Brightness and benign structure are drawn alike for nominal and anomalous grains
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 KINDS = ("cavity", "dense", "gap")
+TEST_KINDS = ("", "cavity", "", "dense", "", "gap")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Torch on one thread: sums then do not depend on the machine. For modules that import it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def grain(rng: np.random.Generator, kind: str = "", edge: int = 24):
@@ -47,8 +59,8 @@ def _defect(rng, kind, body, axes, radius):
 
 
 def grains(n: int, random_state: int, kinds: tuple[str, ...] = ("",)):
-    """`n` grains that go through `kinds` in turn: crops (n, z, y, x), masks, defects, kinds."""
+    """`n` grains that go through `kinds` in turn: crops (n, 1, z, y, x), masks, defects, kinds."""
     rng = np.random.default_rng(random_state)
     names = [kinds[i % len(kinds)] for i in range(n)]
     crops, masks, defects = zip(*(grain(rng, k) for k in names), strict=True)
-    return np.stack(crops), np.stack(masks), np.stack(defects), np.array(names)
+    return np.stack(crops)[:, None], np.stack(masks), np.stack(defects), np.array(names)

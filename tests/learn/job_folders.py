@@ -33,8 +33,8 @@ def table_of(regions, scan=1):
     )
 
 
-def write_job(folder, function, volume, regions, labels=None, random_state=0, **params):
-    """Fill `folder` for a job over one CT scan; return it."""
+def write_job(folder, function, volume, regions, labels=None, random_state=0, modality="ct", **params):
+    """Fill `folder` for a job over one scan; return it."""
     folder.mkdir(parents=True, exist_ok=True)
     files.save_arrays(folder / "regions-1.npz", **table_of(regions).columns())
     if labels is not None:
@@ -48,7 +48,7 @@ def write_job(folder, function, volume, regions, labels=None, random_state=0, **
         )
     scan = {
         "scan": 1,
-        "modality": "ct",
+        "modality": modality,
         "voxel_size_um": [1.0, 1.0, 1.0],
         "table": "regions-1.npz",
         "image": raw_source(folder / "image.raw", volume),
@@ -70,7 +70,7 @@ def finish(job):
 
 
 def sheet(crops, masks):
-    """Grains side by side as one scan: volume (z, y, x) float32 and regions int32 from 1."""
-    volume = np.concatenate(list(crops), axis=2)
+    """Grains (n, 1, z, y, x) side by side as one scan: volume (z, y, x) float32 and regions int32 from 1."""
+    volume = np.concatenate(list(crops[:, 0]), axis=2)
     regions = np.concatenate([np.where(m, i + 1, 0) for i, m in enumerate(masks)], axis=2)
     return np.ascontiguousarray(volume, np.float32), np.ascontiguousarray(regions, np.int32)

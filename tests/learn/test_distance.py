@@ -1,25 +1,16 @@
 import numpy as np
 import pytest
 import torch
-from grains import grains
+from grains import TEST_KINDS, grains, one_thread  # noqa: F401
 from job_folders import finish, sheet, write_job
 from sklearn.metrics import roc_auc_score
 
 from napari_seedlab import files
-from napari_seedlab.learn import distance, fcdd, refits
+from napari_seedlab.learn import distance, fcdd
 from napari_seedlab.learn.heat import scores
-from napari_seedlab.models.fcdd3d import FCDD3D
+from napari_seedlab.learn.pool import Pool
+from napari_seedlab.models.fcdd import FCDD
 from napari_seedlab.models.memory_bank import MemoryBank, features, inner_cells, k_center
-
-TEST_KINDS = ("", "cavity", "", "dense", "", "gap")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_k_center_takes_the_farthest_each_time():
@@ -31,7 +22,7 @@ def test_k_center_takes_the_farthest_each_time():
 @torch.inference_mode()
 def test_what_is_in_the_bank_is_at_no_distance():
     torch.manual_seed(0)
-    trunk, crops = FCDD3D().eval(), torch.randn(2, 1, 8, 8, 8)
+    trunk, crops = FCDD().eval(), torch.randn(2, 1, 8, 8, 8)
     found = features(trunk, crops).movedim(1, -1).flatten(0, -2)
     centre, spread = found.mean(0), found.std(0)
     bank = MemoryBank(trunk, centre, spread, (found - centre) / spread)
@@ -52,7 +43,7 @@ def test_a_cell_is_in_the_seed_from_three_tenths_on():
 
 def areas_of(state, n_steps, n=120):
     train, test = grains(n, 100 + state), grains(100, 200 + state, TEST_KINDS)
-    pool, unseen = refits.Pool(*train[:2]), refits.Pool(*test[:2])
+    pool, unseen = Pool(*train[:2]), Pool(*test[:2])
     unseen.spread = pool.spread
     settings = distance.DistanceSettings(size=24, n_steps=n_steps, precision="float32")
     rows = np.arange(len(pool))

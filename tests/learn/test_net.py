@@ -204,7 +204,7 @@ def test_a_seed_in_two_scans_gets_the_mean():
 
 def test_augmentation_keeps_the_mask_and_what_is_outside_it():
     crops, masks, _, _ = grains(2, 0)
-    inputs = net.network_input(crops, masks)
+    inputs = net.network_input(crops[:, 0], masks)
     out = net.augmented(inputs, np.random.default_rng(0))
     assert out[:, 1].sum() == inputs[:, 1].sum()
     assert not out[:, 0][out[:, 1] == 0].any()

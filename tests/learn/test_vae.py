@@ -1,26 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from grains import grains
+from grains import TEST_KINDS, grains, one_thread  # noqa: F401
 from job_folders import finish, sheet, write_job
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError
-from napari_seedlab.learn import refits, vae
+from napari_seedlab.learn import vae
 from napari_seedlab.learn.heat import scores
-from napari_seedlab.models.vae import VAE3D, VAEConfig, kl_nats
-
-TEST_KINDS = ("", "cavity", "", "dense", "", "gap")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from napari_seedlab.learn.pool import Pool, network_input
+from napari_seedlab.models.vae import VAE, VAEConfig, kl_nats
 
 
 def test_the_divergence_is_that_of_torch():
@@ -33,7 +24,7 @@ def test_the_divergence_is_that_of_torch():
 
 @torch.inference_mode()
 def test_only_cells_of_the_seed_count_in_the_loss():
-    model = VAE3D(VAEConfig(8, 2, 3)).eval()
+    model = VAE(VAEConfig(8, 2, 3)).eval()
     crops, masks = torch.randn(2, 1, 8, 8, 8), torch.zeros(2, 1, 8, 8, 8, dtype=torch.bool)
     masks[:, :, 2:6] = True
     noise = torch.zeros(2, 3)
@@ -54,14 +45,14 @@ def test_the_blur_is_a_gaussian_of_one_cell():
 def areas_of(state, n_steps):
     """Areas of scores and of voxels inside odd grains: of the trained net, and of blurring in its place."""
     train, test = grains(120, 100 + state), grains(100, 200 + state, TEST_KINDS)
-    pool, unseen = refits.Pool(*train[:2]), refits.Pool(*test[:2])
+    pool, unseen = Pool(*train[:2]), Pool(*test[:2])
     unseen.spread = pool.spread
     settings = vae.VAESettings(n_steps=n_steps, precision="float32")
     fit = vae.new_trainer(pool, np.arange(len(pool)), settings, state)
     for _ in range(n_steps):
         fit.step()
     heat = np.concatenate([h for _, h in vae.heat_maps(fit.model, unseen)])
-    crops = refits.network_input(unseen.crops, unseen.masks, pool.spread)
+    crops = network_input(unseen.crops, unseen.masks, pool.spread)
     with torch.inference_mode():
         nats = float(kl_nats(*fit.model.encode(crops)).mean())
     inside = torch.from_numpy(unseen.masks)[:, None].float()

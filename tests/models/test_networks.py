@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_seedlab.models.fcdd3d import FCDD3D, FCDDConfig
+from napari_seedlab.models.fcdd import FCDD, FCDDConfig
 from napari_seedlab.models.seed_cnn import SeedCNN, SeedCNNConfig
 
 
@@ -11,7 +11,7 @@ def n_parameters(model):
 
 def test_the_anomaly_net_is_small_and_its_map_is_not_negative():
     torch.manual_seed(0)
-    model = FCDD3D()
+    model = FCDD()
     crops = torch.randn(2, 1, 24, 24, 24)
     assert 10_600 <= n_parameters(model) <= 10_800
     assert model(crops).shape == (2, 12, 12, 12)
@@ -23,7 +23,7 @@ def test_the_anomaly_net_is_small_and_its_map_is_not_negative():
 
 
 def test_the_anomaly_net_is_fully_convolutional():
-    model = FCDD3D(FCDDConfig(width=4)).eval()
+    model = FCDD(FCDDConfig(width=4)).eval()
     crops = torch.randn(1, 1, 32, 32, 32)
     moved = torch.roll(crops, 2, 4)
     torch.testing.assert_close(model(crops)[..., 6:9], model(moved)[..., 7:10], atol=1e-5, rtol=1e-4)

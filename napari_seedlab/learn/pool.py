@@ -1,0 +1,122 @@
+"""The seeds that an anomaly network learns from: crops, masks, and how they are shown to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_seedlab.core import InputError
+from napari_seedlab.learn import pasting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    Float = npt.NDArray[np.float32]
+    Mask = npt.NDArray[np.bool_]
+    Paste = Callable[[np.random.Generator, Float, Mask, Float], tuple[Float, Mask]]
+
+LEAST_SPREAD = 1e-3  # of the unit of a scan: below it a channel counts as constant
+
+
+class Pool:
+    """Seeds on grids of cells (z, y, x) or (y, x), in the grey units of their scan.
+
+    Parameters
+    ----------
+    crops : (n, c, *cells) float
+        1 = a usual seed, 0 outside the seed; in volumes 0 = air.
+    masks : (n, *cells) bool
+    paste : callable
+        Makes defects, as :func:`napari_seedlab.learn.pasting.paste` does.
+    is_centred : bool
+        Whether only what differs from the seed's own median counts.
+
+    Attributes
+    ----------
+    spread : (c,) float32
+        Usual standard deviation of each channel inside a seed.
+    """
+
+    def __init__(
+        self,
+        crops: npt.NDArray[np.floating],
+        masks: Mask,
+        paste: Paste = pasting.paste,
+        is_centred: bool = True,
+    ) -> None:
+        self.crops, self.masks, self.is_centred = crops, masks, is_centred
+        self.spread = usual_spread(crops, masks)
+        self._paste, self._depths = paste, dict[int, "Float"]()
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of a crop."""
+        return int(self.crops.shape[1])
+
+    @property
+    def n_dims(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return self.masks.ndim - 1
+
+    def pasted(self, rng: np.random.Generator, i: int) -> tuple[Float, Mask]:
+        """Crop (c, *cells) of a seed with made-up defects, and where they are (*cells)."""
+        return self._paste(rng, self.crops[i].astype(np.float32), self.masks[i], self._depth(i))
+
+    def _depth(self, i: int) -> Float:
+        """The :func:`~napari_seedlab.learn.pasting.depth_map` of a seed, computed once."""
+        if i not in self._depths:
+            self._depths[i] = pasting.depth_map(self.masks[i])
+        return self._depths[i]
+
+    def forget_depths(self) -> None:
+        """Free what was computed for :meth:`pasted`."""
+        self._depths.clear()
+
+    def shown(self, crops: npt.NDArray[np.floating], masks: Mask) -> torch.Tensor:
+        """What a network gets of crops in the pool's units: :func:`network_input`."""
+        return network_input(crops, masks, self.spread, self.is_centred)
+
+    def require_contrast(self) -> None:
+        """Refuse seeds that nothing can be learnt from.
+
+        Raises
+        ------
+        InputError
+            No seed has structure inside, or all seeds are the same.
+        """
+        if (self.spread <= LEAST_SPREAD).all():
+            raise InputError("the seeds", "have one grey value each", "Check the scan and its split")
+        if len(self) > 1 and all(np.array_equal(crop, self.crops[0]) for crop in self.crops[1:]):
+            raise InputError("the seeds", f"are {len(self)} times the same", "Check the scan and its split")
+
+
+def usual_spread(crops: npt.NDArray[np.floating], masks: Mask) -> Float:
+    """Median over seeds of the standard deviation of each channel inside, at least 0.001: (c,)."""
+    inside = [c[:, m].astype(np.float32).std(1) for c, m in zip(crops, masks, strict=True) if m.any()]
+    usual = np.median(inside, 0) if inside else np.ones(crops.shape[1])
+    return np.maximum(usual, LEAST_SPREAD).astype(np.float32)
+
+
+def network_input(
+    crops: npt.NDArray[np.floating], masks: Mask, spread: npt.ArrayLike, is_centred: bool = True
+) -> torch.Tensor:
+    """Values relative to each seed's median, in units of `spread`, 0 outside: (n, c, *cells) float32.
+
+    The spread (c,) is one for all seeds: a defect must not shrink its own contrast. Values that are not
+    centred are relative to 0.
+    """
+    unit = np.asarray(spread, np.float32)[:, None]
+    out = np.zeros(crops.shape, np.float32)
+    for i, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
+        inside = crop[:, mask].astype(np.float32)
+        if inside.size:
+            middle = np.median(inside, 1, keepdims=True) if is_centred else np.float32(0)
+            out[i][:, mask] = (inside - middle) / unit
+    return torch.from_numpy(out)
