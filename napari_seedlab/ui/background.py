@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Owned:
+    """Work whose result holds something, such as the lock of a project."""
+
+    future: Future[Any]
+    then: Callable[[Any], None]
+
+    def give_back(self) -> None:
+        """Hand the result back, if there is one, after the work has ended."""
+        if not self.future.cancelled() and self.future.exception() is None:
+            self.then(self.future.result())
 
 
 class Background(QObject):
@@ -32,25 +46,49 @@ class Background(QObject):
         self._report = report
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="seedlab-read")
         self._newest: Counter[str] = Counter()
+        self._owned: dict[str, _Owned] = {}  # results that somebody must take or give back, by channel
+        self._unwanted: deque[_Owned] = deque()
         self._finished.connect(self._deliver)
 
-    def submit(self, channel: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Call ``then(work())``: `work` in the thread, `then` here, unless newer work of `channel` came."""
+    def submit(
+        self,
+        channel: str,
+        work: Callable[[], Any],
+        then: Callable[[Any], None],
+        give_back: Callable[[Any], None] | None = None,
+    ) -> None:
+        """Call ``then(work())``: `work` in the thread, `then` here, unless newer work of `channel` came.
+
+        A result that `then` does not get goes to `give_back`, in the thread and before any newer work.
+        """
         if self._pool is None:
             return
-        self._newest[channel] += 1
+        self.drop(channel)
         future = self._pool.submit(work)
+        if give_back is not None:
+            self._owned[channel] = _Owned(future, give_back)
         future.add_done_callback(partial(self._hand_over, channel, self._newest[channel], then))
 
     def drop(self, channel: str) -> None:
         """Forget what `channel` still has under way."""
         self._newest[channel] += 1
+        owned = self._owned.pop(channel, None)
+        if owned is not None and self._pool is not None:
+            self._unwanted.append(owned)
+            self._pool.submit(self._give_back)
 
     def close(self) -> None:
         """Deliver nothing more; a read under way ends by itself."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
+            self._unwanted += self._owned.values()
+            for owned in self._unwanted:
+                owned.future.add_done_callback(lambda _: self._give_back())
+
+    def _give_back(self) -> None:
+        while self._unwanted:
+            self._unwanted.popleft().give_back()
 
     def _hand_over(self, channel: str, number: int, then: Callable[[Any], None], future: Future[Any]) -> None:
         if self._pool is None or future.cancelled():
@@ -64,6 +102,7 @@ class Background(QObject):
         channel, number, then, future = answer
         if self._pool is None or number != self._newest[channel]:
             return
+        self._owned.pop(channel, None)
         try:
             then(future.result())
         except Exception as error:  # shown in the status card: it must not reach Qt

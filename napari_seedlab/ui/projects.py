@@ -11,6 +11,8 @@ from qtpy.QtCore import QSettings
 from napari_seedlab.core import ProjectLocked, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Layer
 
     from napari_seedlab.session.session import Session
@@ -24,13 +26,18 @@ PLUGIN = "napari-seedlab"
 def make_project(ui: SeedlabUi, path: str | Path, sample: str = "") -> None:
     """Make a project folder and show it; with the scan of `sample` in place of its loose layers."""
     ui.say("Making the project…")
-    ui.background.submit("project", partial(_make, Path(path)), partial(_show, ui, sample=sample))
+    _submit(ui, partial(_make, Path(path)), partial(_show, ui, sample=sample))
 
 
 def open_project(ui: SeedlabUi, path: str | Path) -> None:
     """Open a project folder and show it; read-only where somebody else writes it."""
     ui.say("Opening the project…")
-    ui.background.submit("project", partial(_open, Path(path)), partial(_show, ui))
+    _submit(ui, partial(_open, Path(path)), partial(_show, ui))
+
+
+def _submit(ui: SeedlabUi, work: Callable[[], Session], show: Callable[[Session], None]) -> None:
+    """Show the session that `work` opens; one that another took the place of is closed, its lock freed."""
+    ui.background.submit("project", work, show, lambda session: session.close())
 
 
 def loose_samples(ui: SeedlabUi) -> dict[str, list[Layer]]:
