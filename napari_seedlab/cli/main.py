@@ -229,7 +229,9 @@ def suggest(
 @app.command()
 def label(
     project: ProjectArg,
-    source: Annotated[Path, typer.Option("--from", help="CSV with columns seed,class.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="CSV with columns seed,class; z,y,x count more than seed.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Take labels over from a table; refused whole when a seed or class is unknown."""

@@ -25,11 +25,12 @@ def classes_of(session: Session, truth: Path) -> dict[int, str]:
     by seed id. Rows without a seed are counted in one line and left out.
     """
     from napari_seedlab import io
+    from napari_seedlab.session.places import seed_at
 
     class_of: dict[int, str] = {}
     rows, n_left_out = io.read_truth_csv(truth), 0
     for seed, name, place in rows:
-        known = seed if place is None else _seed_at(session, place)
+        known = seed if place is None else seed_at(session, place)
         if known in session.seeds:
             class_of[known] = name
         else:
@@ -64,23 +65,6 @@ def judged(
         "auc_interval": [low, high],
         "average_precision": average_precision(values, is_odd),
     }
-
-
-def _seed_at(session: Session, place: tuple[float, ...]) -> int:
-    """Seed whose region holds a voxel of the current scan; 0 for none."""
-    from napari_seedlab.files import open_array
-
-    scan = session.current_scan or 0
-    table, source = session.regions(scan), session.regions_source(scan)
-    if table is None or source is None:
-        return 0
-    raster = open_array(source)
-    voxel = [round(v) for v in place]
-    if any(not 0 <= v < n for v, n in zip(voxel, raster.shape, strict=True)):
-        return 0
-    cut = tuple(slice(v, v + 1) for v in voxel)
-    rows = np.flatnonzero(table.region == int(raster[cut].item()))
-    return int(table.seed[rows[0]]) if rows.size else 0
 
 
 def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:

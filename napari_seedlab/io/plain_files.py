@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from math import isfinite
-from typing import TYPE_CHECKING, Any
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari_seedlab.core import ClassScheme, InputError, SeedClass
 from napari_seedlab.io.csv_text import header_names, plain_text, separator_of
@@ -13,18 +13,26 @@ from napari_seedlab.io.gate import n_bytes, regular_file, shown_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 MAX_TEXT = 64 * 2**20  # bytes
 UNSURE = "unsure"
+PLACE = ("z", "y", "x")
+Place: TypeAlias = tuple[float, ...]
 FIX_ROW = "Correct this row; nothing was read"
 BOMS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
 def read_labels_csv(
-    path: str | os.PathLike[str], scheme: ClassScheme, known_seeds: Collection[int]
+    path: str | os.PathLike[str],
+    scheme: ClassScheme,
+    known_seeds: Collection[int],
+    seed_at: Callable[[Place], int] | None = None,
 ) -> list[tuple[int, int | str]]:
-    """Answers from a table with the columns ``seed`` and ``class``; other columns are ignored.
+    """Answers from a table with the columns ``seed`` and ``class``.
+
+    In a table that has the columns ``z``, ``y`` and ``x`` too, the place counts and not the number of the
+    seed, which is another one in each project. Other columns are ignored.
 
     Parameters
     ----------
@@ -35,6 +43,8 @@ def read_labels_csv(
         Classes that may be named.
     known_seeds : collection of int
         Seeds that may be named.
+    seed_at : callable, optional
+        Gives the seed at a place (z, y, x) in voxels, 0 for none; without it, places are refused.
 
     Returns
     -------
@@ -44,16 +54,20 @@ def read_labels_csv(
     Raises
     ------
     InputError
-        The whole file is refused: encoding, columns, unknown seeds or classes, a seed with two
-        different classes. The line names the row, counted from 1 at the header.
+        The whole file is refused: encoding, columns, unknown seeds or classes, a place without a seed,
+        a seed with two different classes. The line names the row, counted from 1 at the header.
     """
-    name = shown_name(path)
-    rows = [row for row in _table(name, read_text(path), ("seed", "class")) if plain_text(row[1]["class"])]
-    _check_seeds(name, rows, set(known_seeds))
+    name, text = shown_name(path), read_text(path)
+    wanted = _wanted(text)
+    rows = [row for row in _table(name, text, wanted) if plain_text(row[1]["class"])]
+    if len(wanted) == 2:
+        _check_seeds(name, rows, set(known_seeds))
+        seeds = [int(cells["seed"]) for _, cells in rows]
+    else:
+        seeds = _seeds_by_place(name, rows, seed_at)
     found: dict[int, tuple[int | str, int]] = {}
-    for number, cells in rows:
+    for (number, cells), seed in zip(rows, seeds, strict=True):
         said = _class(name, number, plain_text(cells["class"]), scheme)
-        seed = int(cells["seed"])
         before, where = found.setdefault(seed, (said, number))
         if before != said:
             cause = f"seed {seed} has two classes, in row {where} and in row {number}"
@@ -129,22 +143,44 @@ def read_truth_csv(path: str | os.PathLike[str]) -> list[tuple[int, str, tuple[f
         The file cannot be read, lacks a column, or a cell is no number.
     """
     name, text = shown_name(path), read_text(path)
-    places = ("z", "y", "x")
-    lines = text.splitlines()
-    header = header_names(next(csv.reader(lines[:1], delimiter=separator_of(lines, ("seed", "class"))), []))
-    wanted = ("seed", "class", *places) if set(places) <= set(header) else ("seed", "class")
+    wanted = _wanted(text)
     rows = []
     for number, cells in _table(name, text, wanted):
-        try:
-            place = tuple(float(cells[axis]) for axis in wanted[2:]) or None
-        except ValueError:
-            raise InputError(name, f"row {number} has a place that is no number", FIX_ROW) from None
-        if not all(map(isfinite, place or ())):
-            raise InputError(name, f"row {number} has a place that is no number", FIX_ROW)
+        place = _place(name, number, cells) if len(wanted) > 2 else None
         if _seed(cells["seed"]) < 0:
             raise InputError(name, f"row {number} has the seed {cells['seed'][:20]!r}", FIX_ROW)
         rows.append((_seed(cells["seed"]), cells["class"], place))
     return rows
+
+
+def _wanted(text: str) -> tuple[str, ...]:
+    """Columns to read of a table about seeds: the place too, where there is one."""
+    lines = text.splitlines()
+    header = header_names(next(csv.reader(lines[:1], delimiter=separator_of(lines, ("seed", "class"))), []))
+    return ("seed", "class", *PLACE) if set(PLACE) <= set(header) else ("seed", "class")
+
+
+def _place(name: str, number: int, cells: dict[str, str]) -> Place:
+    try:
+        place = tuple(float(cells[axis]) for axis in PLACE)
+    except ValueError:
+        place = (nan,)
+    if not all(map(isfinite, place)):
+        raise InputError(name, f"row {number} has a place that is no number", FIX_ROW)
+    return place
+
+
+def _seeds_by_place(
+    name: str, rows: list[tuple[int, dict[str, str]]], seed_at: Callable[[Place], int] | None
+) -> list[int]:
+    if seed_at is None:
+        raise InputError(name, "names seeds by their place", "Take its columns z, y and x out")
+    seeds = [seed_at(_place(name, number, cells)) for number, cells in rows]
+    empty = [number for (number, _), seed in zip(rows, seeds, strict=True) if seed == 0]
+    if empty:
+        cause = f"{len(empty)} of {len(rows)} rows lie on no seed of the current scan, first row {empty[0]}"
+        raise InputError(name, cause, "Take them out, or the columns z, y and x if its seeds are ours")
+    return seeds
 
 
 def _no_constant(text: str) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab import files
 from napari_seedlab.core import GRAIN_SCHEME, InputError, LabelState, NotReady, ProjectDamaged
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.places import seed_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,12 +73,15 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def label_from_table(session: Session, path: Path) -> dict[str, Any]:
     """Answer from a CSV with the columns seed and class, in one event: all or nothing, one undo.
 
+    In a table with places (columns z, y, x), such as the truth of a sample, the numbers of the seeds are
+    its own: its rows are matched by what lies there in the current scan.
+
     Seeds that were merged into another or that no region shows any more may be named: an answer about
     the first goes to the survivor, one about the second is kept.
     """
     from napari_seedlab import io
 
-    answers = io.read_labels_csv(path, session.scheme, session.seeds)
+    answers = io.read_labels_csv(path, session.scheme, session.seeds, partial(seed_at, session))
     if not answers:
         raise InputError(path.name, "has no row with a class", "Write seed,class rows")
     session.refuse_if_blocked()

@@ -153,3 +153,11 @@ def test_tables_read_back(rows):
 )
 def test_numbers_stay_numbers(value, cell):
     assert cell_text(value) == cell
+
+
+def test_places_count_more_than_numbers_and_need_somebody_who_knows_them(tmp_path):
+    path = table(tmp_path, "seed,z,y,x,class\n1,0,0,5,normal\n1,0,0,6,\n2,0.4,0,7,dead\n")
+    found = read_labels_csv(path, GRAIN_SCHEME, (), lambda place: int(10 * sum(place)))
+    assert found == [(50, 1), (74, 3)]
+    with pytest.raises(InputError, match="names seeds by their place"):
+        read_labels_csv(path, GRAIN_SCHEME, SEEDS)

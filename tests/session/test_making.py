@@ -201,6 +201,25 @@ def test_a_table_is_refused_where_nothing_may_be_written(split_session, make_ses
         making.label_from_table(reader, table)
 
 
+def test_a_table_with_places_counts_by_what_lies_there(split_session, tmp_path):
+    session = split_session
+    table = session.regions(1)
+    rows = [(table.seed[-1 - i], "normal", *table.centroid[i]) for i in range(4)]  # ids of something else
+    path = tmp_path / "truth.csv"
+
+    def write(*more):
+        with open(path, "w", newline="") as stream:
+            csv.writer(stream).writerows([("seed", "class", "z", "y", "x"), *rows, *more])
+
+    write((3, "dead", 0, 0, 0))
+    with pytest.raises(InputError, match="1 of 5 rows lie on no seed of the current scan, first row 6"):
+        making.label_from_table(session, path)
+    assert session.labels == {}
+    write()
+    assert making.label_from_table(session, path)["labels"] == 4
+    assert set(session.labels) == set(table.seed[:4].tolist())
+
+
 def test_an_empty_table_says_so(split_session, tmp_path):
     with pytest.raises(InputError, match="no row with a class"):
         making.label_from_table(split_session, write_labels(tmp_path / "l.csv", [(1, "")]))
