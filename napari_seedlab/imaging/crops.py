@@ -262,6 +262,38 @@ def with_mask(crop: Float, mask: Mask) -> Float:
     return np.stack([normalise_crop(crop, mask), mask.astype(np.float32)])
 
 
+def cells_of(
+    voxels: npt.NDArray[np.integer],
+    box: npt.ArrayLike,
+    cells: tuple[int, ...],
+    margin: float = 2,
+    voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> Mask:
+    """Cells of a :class:`SeedCut` that hold voxels of the scan.
+
+    Parameters
+    ----------
+    voxels : (m, 3) int
+        Places z, y, x in the scan.
+    box, margin, voxel_size_um
+        As the crop was cut.
+    cells : (3,) or (2,) int
+        Shape of the seed's mask.
+
+    Returns
+    -------
+    mask : (*cells) bool
+    """
+    grid = (1, cells[0], cells[1]) if len(cells) == 2 else (cells[0], cells[1], cells[2])
+    far = tuple(np.asarray(box).reshape(2, 3)[1].tolist())
+    window = _window(box, far, grid, margin, voxel_size_um)
+    places = np.round((voxels - np.asarray(window.start)) / np.asarray(window.step)).astype(np.int64)
+    inside = places[((places >= 0) & (places < grid)).all(1)]
+    out = np.zeros(grid, np.bool_)
+    out[tuple(inside.T)] = True
+    return out.reshape(cells)
+
+
 def uncrop(
     heat: Float,
     box: npt.ArrayLike,

@@ -39,6 +39,8 @@ class Pool:
     ----------
     spread : (c,) float32
         Usual standard deviation of each channel inside a seed.
+    odd : dict of int to (*cells) bool
+        Rows that people know to be odd, with the cells of their defects; none where nobody knows where.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Pool:
     ) -> None:
         self.crops, self.masks, self.is_centred = crops, masks, is_centred
         self.spread = usual_spread(crops, masks)
+        self.odd: dict[int, Mask] = {}
         self._paste, self._depths = paste, dict[int, "Float"]()
 
     def __len__(self) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from napari_seedlab.core import JobResult, Progress
 from napari_seedlab.learn import crops_io, training
 from napari_seedlab.learn.heat import MIN_NORMAL, Found, normal_members, publish, scores
+from napari_seedlab.learn.known import known_odd
 from napari_seedlab.learn.pool import Pool
 
 if TYPE_CHECKING:
@@ -137,8 +138,10 @@ def fit_and_publish(
     settings = settings.sized(2 if is_flat else 3)
     scaling = crops_io.plane_scaling if is_flat else crops_io.scan_scaling
     seeds = yield from crops_io.cut_channels(scans, settings.size, scaling)
-    members = normal_members(seeds, crops_io.read_labels(folder), settings.normal_class)
+    labels = crops_io.read_labels(folder)
+    members = normal_members(seeds, labels, settings.normal_class)
     pool = Pool(seeds.crops, seeds.masks)
+    pool.odd = known_odd(folder, scans, seeds, labels, settings.normal_class)
     pool.require_contrast()
     found, told = yield from fit_all(folder, pool, members, method, settings, request.random_state)
     told["notes"] = list(seeds.notes)
