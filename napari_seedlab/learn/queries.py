@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.core import InputError, Suggestion
+from napari_seedlab.core import InputError, NotReady, Suggestion
 
 Rows = npt.NDArray[np.int64]
 
@@ -49,6 +49,10 @@ class Pool:
         Names of the C columns.
     model_id : str
         Model of the probabilities.
+    ranks : (n, m) float, optional
+        Share of the seeds that are at most as odd, by each of m methods; NaN where one did not score.
+    method_names : tuple of str
+        What the m methods are called in a sentence.
     """
 
     seeds: npt.NDArray[np.int64]
@@ -59,6 +63,13 @@ class Pool:
     anomaly: npt.NDArray[np.floating] | None = None
     class_names: tuple[str, ...] = ()
     model_id: str = ""
+    ranks: npt.NDArray[np.floating] | None = None
+    method_names: tuple[str, ...] = ()
+
+    @property
+    def has_two_opinions(self) -> bool:
+        """Whether any seed has a rank by at least two methods."""
+        return self.ranks is not None and bool((np.isfinite(self.ranks).sum(1) >= 2).any())
 
     @property
     def candidates(self) -> Rows:
@@ -224,6 +235,44 @@ def anomaly(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     ]
 
 
+def disagreement(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
+    """The seeds about which methods of oddness are furthest apart: highest rank minus lowest.
+
+    Query by committee (Seung, Opper & Sompolinsky 1992) with anomaly scores for the committee. Seeds
+    with fewer than two ranks come last, in the order of their rows.
+
+    Raises
+    ------
+    NotReady
+        No seed has ranks by two methods.
+    """
+    if pool.ranks is None or not pool.has_two_opinions:
+        n_methods = 0 if pool.ranks is None else int(np.isfinite(pool.ranks).any(0).sum())
+        scored = f"{n_methods} method{'' if n_methods == 1 else 's'} scored the seeds, two are needed"
+        raise NotReady("disagreement", scored, "Find odd ones by another method first")
+    rows = pool.candidates
+    known = np.isfinite(pool.ranks[rows])
+    high = np.where(known, pool.ranks[rows], -np.inf).max(1)
+    low = np.where(known, pool.ranks[rows], np.inf).min(1)
+    spread = np.where(known.sum(1) >= 2, high - low, -1.0)
+    order = np.argsort(-spread, kind="stable")[:n]
+    return [_disagreement_pick(pool, int(rows[i]), float(spread[i])) for i in order]
+
+
+def _disagreement_pick(pool: Pool, row: int, spread: float) -> Pick:
+    assert pool.ranks is not None
+    if spread < 0:
+        return Pick(row, 0.0, "disagreement", "scored by one method alone or by none")
+    ranks = pool.ranks[row]
+    percent = np.clip(np.ceil(100 * (1 - np.nan_to_num(ranks, nan=0.5)) + 1e-6), 1, 100).astype(int)
+    odd, usual = int(np.nanargmax(ranks)), int(np.nanargmin(ranks))
+    names = [*pool.method_names, *(f"method {i + 1}" for i in range(len(pool.method_names), len(ranks)))]
+    reason = f"among the {percent[odd]} % oddest by {names[odd]}"
+    if percent[odd] < percent[usual]:
+        reason += f", not by {names[usual]} ({percent[usual]} %)"
+    return Pick(row, spread, "disagreement", reason)
+
+
 def novelty(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     """Seeds that no answered seed resembles: greedy farthest point (Sener & Savarese 2018, k-center).
 
@@ -259,6 +308,8 @@ def at_random(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
 def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     """TypiClust for the first batch; then margin, with shares of odd, novel and random seeds.
 
+    Where two methods scored oddness, half of the odd share goes to seeds that they disagree about.
+
     The random share is drawn first, from all candidates, so that its `inclusion_p` is honest: the
     expected number drawn over N. A fraction of a seed is rounded up or down by chance.
     """
@@ -270,6 +321,9 @@ def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     picks = list(blind)
     for strategy, share in ((anomaly, ODD_SHARE), (novelty, NOVEL_SHARE)):
         wanted = min(_rounded(share * n, rng), n - len(picks))
+        if strategy is anomaly and pool.has_two_opinions:
+            picks += disagreement(_without(pool, picks), wanted // 2, rng)
+            wanted -= wanted // 2
         picks += strategy(_without(pool, picks), wanted, rng)
     return margin(_without(pool, picks), n - len(picks), rng) + picks[len(blind) :] + blind
 
@@ -288,6 +342,7 @@ STRATEGIES: dict[str, Strategy] = {
     "typiclust": typiclust,
     "margin": margin,
     "anomaly": anomaly,
+    "disagreement": disagreement,
     "novelty": novelty,
     "random": at_random,
 }

@@ -61,6 +61,8 @@ class RoundSettings:
         Order the batch for the eye.
     draw : int
         Batches drawn before: another one without new answers is another draw.
+    method_names : tuple of str
+        What the methods of oddness are called in a sentence, where several were run.
     """
 
     class_ids: tuple[int, ...]
@@ -71,6 +73,7 @@ class RoundSettings:
     model_id: str = ""
     nearest_first: bool = False
     draw: int = 0
+    method_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def labelling_round(
     settings: RoundSettings,
     skip: npt.NDArray[np.int64] | None = None,
     anomaly: npt.NDArray[np.floating] | None = None,
+    ranks: npt.NDArray[np.floating] | None = None,
 ) -> RoundResult:
     """Fit the head on the answers, predict every seed and choose the next suggestions.
 
@@ -111,24 +115,19 @@ def labelling_round(
         Seeds not to ask (unsure, not whole, skipped, in the queue already).
     anomaly : (n,) float, optional
         Anomaly scores, larger is odder; NaN where unknown.
+    ranks : (n, m) float, optional
+        Ranks by the m methods of ``settings.method_names``, in (0, 1]; NaN where unknown.
     """
     scaler = pool_scaler(vectors)
     rows, said = _match(seeds, answers)
-    answered = np.zeros(len(seeds), bool)
-    answered[rows] = True
+    answered = np.isin(np.arange(len(seeds)), rows)
     askable = ~answered & ~np.isin(seeds, answers.seed)
     if skip is not None:
         askable &= ~np.isin(seeds, skip)
     head, report, p = None, None, None
     if len(rows):
-        head, report = fit_calibrated(
-            vectors[rows],
-            answers.class_id[said],
-            answers.inclusion_p[said],
-            settings.class_ids,
-            scaler,
-            settings.random_state,
-        )
+        known = vectors[rows], answers.class_id[said], answers.inclusion_p[said]
+        head, report = fit_calibrated(*known, settings.class_ids, scaler, settings.random_state)
         p = head.probabilities(vectors)
     pool = Pool(
         seeds,
@@ -137,12 +136,18 @@ def labelling_round(
         answered,
         p,
         _known_scores(anomaly),
-        settings.class_names or tuple(f"class {c}" for c in settings.class_ids),
+        _names(settings),
         settings.model_id if head else "",
+        ranks,
+        settings.method_names,
     )
     state = settings.random_state + 7919 * settings.draw
     asked = suggest(pool, settings.n, settings.strategy, state, settings.nearest_first)
     return RoundResult(asked, head, report, p, _values(seeds, rows, head, report))
+
+
+def _names(settings: RoundSettings) -> tuple[str, ...]:
+    return settings.class_names or tuple(f"class {c}" for c in settings.class_ids)
 
 
 def _known_scores(scores: npt.NDArray[np.floating] | None) -> npt.NDArray[np.floating] | None:
@@ -184,9 +189,9 @@ def _values(
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: one round from ``embedding.npz`` and ``labels.npz`` in `folder`.
 
-    Optional inputs: ``anomaly.npz`` (seed, score), ``skip.npz`` (seed). Parameters: `class_ids`,
-    `class_names`, `n`, `strategy`, `model_id`, `nearest_first`, `round`
-    (batches drawn before); `random_state` of the request.
+    Optional inputs: ``anomaly.npz`` (seed, score), ``ranks.npz`` (seed, rank by each of several methods),
+    ``skip.npz`` (seed). Parameters: `class_ids`, `class_names`, `n`, `strategy`, `model_id`,
+    `nearest_first`, `method_names`, `round` (batches drawn before); `random_state` of the request.
     Writes ``suggestions.json`` and, once something is labelled, ``head.safetensors`` and
     ``probabilities.npz`` (seed, p).
     """
@@ -203,7 +208,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         _read_answers(folder),
         _settings(request),
         _optional(folder / "skip.npz", "seed"),
-        _anomaly_of(folder / "anomaly.npz", seeds),
+        _known_of(folder / "anomaly.npz", "score", seeds),
+        _known_of(folder / "ranks.npz", "rank", seeds),
     )
     files = ["suggestions.json"]
     write_json(folder / "suggestions.json", [asdict(s) for s in result.suggestions])
@@ -229,6 +235,7 @@ def _settings(request: JobRequest) -> RoundSettings:
         str(params.get("model_id", "")),
         bool(params.get("nearest_first", False)),
         int(params.get("round", 0)),
+        tuple(str(n) for n in params.get("method_names", ())),
     )
 
 
@@ -249,10 +256,13 @@ def _optional(path: Path, name: str) -> npt.NDArray[Any] | None:
     return np.asarray(load_arrays(path)[name]) if path.exists() else None
 
 
-def _anomaly_of(path: Path, seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-    """Scores in the order of `seeds`, NaN where there is none."""
-    ids, score = _optional(path, "seed"), _optional(path, "score")
-    if ids is None or score is None:
+def _known_of(path: Path, name: str, seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+    """A column in the order of `seeds`, NaN where there is no value."""
+    ids, column = _optional(path, "seed"), _optional(path, name)
+    if ids is None or column is None:
         return None
-    known = dict(zip(ids.tolist(), score.tolist(), strict=True))
-    return np.asarray([known.get(int(s), np.nan) for s in seeds], np.float64)
+    out = np.full((len(seeds), *column.shape[1:]), np.nan)
+    row_of = {int(s): i for i, s in enumerate(ids)}
+    rows = np.asarray([row_of.get(int(s), -1) for s in seeds], np.int64)
+    out[rows >= 0] = column[rows[rows >= 0]]
+    return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,11 @@ METHODS = {  # by what they are called: the job that each one is
     "rx": "napari_seedlab.learn.cubes:run",
     "local_rx": "napari_seedlab.learn.cubes:run",
 }
-DETECTORS = ("spectra", "rx", "local_rx")  # compare spectra and train nothing, so that there is nothing to resume
+DETECTORS = (
+    "spectra",
+    "rx",
+    "local_rx",
+)  # compare spectra and train nothing, so that there is nothing to resume
 _LEARNT = ("fcdd", "vae", "distance")
 METHODS_OF = {"ct": _LEARNT, "image": _LEARNT, "hsi": DETECTORS}  # by pool, the default first
 
@@ -62,6 +65,7 @@ def anomaly_step(
             return {**params, "scans": [_whole_scan(looked_at, project, folder)]}
         scans = scan_params(session, project, folder, pool)
         write_labels(session, folder, pool)
+        params["labels_up_to"] = max((int(f.get("sequence", 0)) for f in session.facts.values()), default=0)
         return {**params, "scans": scans, "normal_class": normal_class or session.scheme.ids[0]}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
@@ -69,18 +73,16 @@ def anomaly_step(
         model_id = f"{method}-{project.next_model_number(method)}"
         card = ModelCard(
             model_id, method, project.now(), (), str(result.values.get("data_hash", "")),
-            config={"pool": pool, **request.params["settings"]}, metrics=plain_metrics(result.values),
+            config=_config(request), metrics=plain_metrics(result.values),
             versions=dict(result.values.get("versions", {})),
         )  # fmt: skip
         weights = [name for name in result.files if name.endswith(".safetensors")]
         project.register_model(card, {name: folder / name for name in weights})
         found = _take_over(project, folder, request, result, model_id)
-        before, has_seeds = session.anomalies.get(pool, found), len(found.seeds) > 0
-        shown = found if has_seeds else before  # pixels alone: what is known of seeds stays
-        session.anomalies[pool] = replace(shown, heat={**before.heat, **found.heat})
+        session.opinions.take(project, pool, found)
         session.reload_models(project)
         session.anomaly_changed.emit()
-        if has_seeds:
+        if len(found.seeds):
             session.labelling.anomalies_found(pool)
         for note in result.values.get("notes", ()):
             session.message.emit("info", note)
@@ -88,6 +90,13 @@ def anomaly_step(
         return {"method": method, "model": model_id, "scores": scores}
 
     return Step(method, METHODS[method], prepare, adopt, lane="background", resumable=True)
+
+
+def _config(request: JobRequest) -> dict[str, Any]:
+    """What the scores were learnt with, for the model card."""
+    asked = ("pool", "normal_class", "labels_up_to")
+    known = {key: request.params[key] for key in asked if key in request.params}
+    return {**known, **request.params["settings"]}
 
 
 def _whole_scan(scan: int, project: Project, folder: Path) -> dict[str, Any]:
@@ -102,24 +111,15 @@ def _whole_scan(scan: int, project: Project, folder: Path) -> dict[str, Any]:
 def _take_over(
     project: Project, folder: Path, request: JobRequest, result: JobResult, model_id: str
 ) -> AnomalyScores:
-    """Keep scores, heatmaps and pixel scores of a job in the project."""
+    """Keep heatmaps and pixel scores of a job in the project; its scores."""
     heat = {}
     for entry in request.params["scans"]:
         scan = int(entry["scan"])
         tree, pixels = folder / f"heat-{scan}.zarr", folder / f"pixels-{scan}.npz"
         if tree.exists():
-            heat[scan] = project.put_tree(f"heat-{scan}", tree)
+            heat[scan] = project.put_tree(f"heat-{scan}-{request.params['detector']}", tree)
         if pixels.exists():
             project.put_arrays(f"pixels-{scan}", **files.load_arrays(pixels))
     out = files.load_arrays(folder / "scores.npz")
     low, high = (float(v) for v in result.values["scale"])
-    name = f"anomaly-{request.params['pool']}"
-    if len(out["seed"]) or project.get_arrays(name) is None:
-        project.put_arrays(
-            name,
-            seed=out["seed"],
-            score=out["score"],
-            scale=np.asarray([low, high]),
-            model=np.asarray(model_id),
-        )
     return AnomalyScores(out["seed"], out["score"], (low, high), model_id, heat)

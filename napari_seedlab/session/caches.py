@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
+from napari_seedlab.session.anomaly import METHODS_OF
+from napari_seedlab.session.results import Embedding, Layout, Predictions
 
 if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
@@ -19,10 +20,7 @@ def load_pool(session: Session, project: Project, pool: str) -> None:
         session.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
     if (a := project.get_arrays(f"head-{pool}")) is not None:
         session.heads[pool] = Predictions(a["seed"], a["p"], session.scheme.ids, str(a["model"]))
-    if (a := project.get_arrays(f"anomaly-{pool}")) is not None:
-        heat = {s.id: t for s in session.scans_of(pool) if (t := project.tree_source(f"heat-{s.id}"))}
-        low, high = map(float, a["scale"])
-        session.anomalies[pool] = AnomalyScores(a["seed"], a["score"], (low, high), str(a["model"]), heat)
+    session.opinions.load(project, pool, METHODS_OF[pool])
     load_net(session, project, pool)
 
 

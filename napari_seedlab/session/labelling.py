@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from napari_seedlab.core import Event
+    from napari_seedlab.session.desk import Task
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
@@ -30,6 +31,8 @@ class Labelling:
         Seed on the card; a suggested one, or any other that was clicked.
     pending : int
         Answers that are shown but not durable yet.
+    wishes : dict of str to str
+        By pool, the strategy that the user chose; without one the session chooses.
     failed : str
         Why the last commit failed; while set, nothing can be answered.
     """
@@ -40,6 +43,7 @@ class Labelling:
         self.current_seed: int | None = None
         self.pending = 0
         self.failed = ""
+        self.wishes: dict[str, str] = {}
         self._unsaved: dict[int, tuple[tuple[int, ...], LabelState, int]] = {}
         self._n_unsaved = 0
 
@@ -55,11 +59,29 @@ class Labelling:
         return sum(not self._answered(s.seed) for s in self.queue)
 
     def strategy(self, pool: str) -> str:
-        """Strategy of the next batch: typical seeds until some were answered, then the default mixture."""
+        """As wished; else typical seeds until some were answered, then the default mixture."""
         session = self._session
+        if pool in self.wishes:
+            return self.wishes[pool]
         answered = [s for s in session.seeds_of(pool) if self._answered(s)]
         typical = any(session.label_origin(s)[2] == "typiclust" for s in answered)
         return "default" if typical or len(answered) >= N_ENOUGH else "typiclust"
+
+    def ask_by(self, strategy: str) -> Task:
+        """Ask by a strategy from now on, at once; ``default`` lets the session choose again.
+
+        Raises
+        ------
+        NotReady
+            Methods shall disagree, and fewer than two were run.
+        """
+        session, pool = self._session, self._session.pool
+        if strategy == "disagreement":
+            session.opinions.refuse_one_opinion(pool)
+        wish = {} if strategy == "default" else {pool: strategy}
+        self.wishes = {k: v for k, v in self.wishes.items() if k != pool} | wish
+        self._show(None)
+        return session.draw(pool=pool)
 
     def offer(self, drawn: Sequence[Suggestion], pool: str) -> None:
         """Take a new batch over; the seed on the card stays."""
@@ -229,6 +251,7 @@ class Labelling:
         place = {
             "queue": [asdict(s) for s in self.queue],
             "current_seed": self.current_seed,
+            "wishes": self.wishes,
         }
         self._session.desk.do(lambda project: project.set_state("place", place))
 
@@ -240,6 +263,8 @@ class Labelling:
             seed = (place or {})["current_seed"]
         except (KeyError, TypeError):
             return
+        wishes = (place or {}).get("wishes")
+        self.wishes = dict(wishes) if isinstance(wishes, dict) else {}
         self.queue = tuple(s for s in queue if s.seed in known)
         self.current_seed = seed if seed in known else None
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_seedlab.files import ArraySource
 
@@ -86,6 +86,11 @@ class AnomalyScores(_BySeed):
     model_id: str
     heat: Mapping[int, ArraySource] = field(default_factory=dict)
 
+    @property
+    def method(self) -> str:
+        """What the scores come from, one of :data:`~napari_seedlab.session.anomaly.METHODS`."""
+        return self.model_id.rpartition("-")[0]
+
     def of(self, seed: int) -> float | None:
         """Score of one seed."""
         i = self.row.get(seed)
@@ -96,6 +101,44 @@ class AnomalyScores(_BySeed):
         """Share of seeds that are at most as odd, per row, in (0, 1]."""
         order = self.score.argsort().argsort()
         return np.asarray((order + 1) / max(1, len(order)), np.float32)
+
+
+@dataclass(frozen=True)
+class Disagreement(_BySeed):
+    """How far several methods are apart about each seed.
+
+    Attributes
+    ----------
+    seeds : (n,) int64
+        Seeds that at least two methods scored.
+    methods : tuple of str
+        The m methods.
+    ranks : (n, m) float32
+        Share of a method's seeds that are at most as odd; NaN where it did not score the seed.
+    """
+
+    seeds: npt.NDArray[np.int64]
+    methods: tuple[str, ...]
+    ranks: npt.NDArray[np.float32]
+
+    @cached_property
+    def spread(self) -> npt.NDArray[np.float32]:
+        """Highest rank minus lowest, per row, in [0, 1)."""
+        return np.asarray(np.nanmax(self.ranks, 1) - np.nanmin(self.ranks, 1), np.float32)
+
+
+def disagreement_of(opinions: Sequence[AnomalyScores]) -> Disagreement | None:
+    """How far methods are apart; None where fewer than two scored the same seed."""
+    scored = [found for found in opinions if len(found.seeds)]
+    if len(scored) < 2:
+        return None
+    seeds = np.unique(np.concatenate([found.seeds for found in scored]))
+    ranks = np.full((len(seeds), len(scored)), np.nan, np.float32)
+    for column, found in enumerate(scored):
+        ranks[np.searchsorted(seeds, found.seeds), column] = found.rank
+    both = np.isfinite(ranks).sum(1) >= 2
+    methods = tuple(found.method for found in scored)
+    return Disagreement(seeds[both], methods, ranks[both]) if both.any() else None
 
 
 def region_keys(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_seedlab import files
 from napari_seedlab.core import (
     InputError,
     JobState,
@@ -30,14 +29,17 @@ from napari_seedlab.core import (
 )
 from napari_seedlab.session import anomaly, caches, making, repair, steps
 from napari_seedlab.session.about import About, Neighbour
-from napari_seedlab.session.desk import Desk, Step, Task
+from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
+from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.strokes import Strokes
+from napari_seedlab.session.trainings import Trainings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_seedlab import files
     from napari_seedlab.core import Event
     from napari_seedlab.jobs import Runner
     from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
@@ -58,8 +60,10 @@ class Session:
     seeds : dict of int to Seed
     labels : dict of int to Label
         Answers, those not yet durable included; a seed without an entry has none.
-    embeddings, layouts, heads, anomalies : dict by pool
+    embeddings, layouts, heads : dict by pool
         Results per pool. A pool is the modality (``ct``, ``hsi``, ``image``): its scans share vectors.
+    opinions : Opinions
+        Anomaly scores by every method that was run.
     selection : frozenset of int
         Selected seeds, shared by map and viewer.
     jobs : dict of str to JobStatus
@@ -102,14 +106,13 @@ class Session:
         self.heads: dict[str, Predictions] = {}
         self.head_report: dict[str, dict[str, Any]] = {}
         self.nets: dict[str, Predictions] = {}
-        self.anomalies: dict[str, AnomalyScores] = {}
+        self.opinions = Opinions(self)
         self.models: tuple[ModelCard, ...] = ()
         self.selection: frozenset[int] = frozenset()
         self.jobs: dict[str, JobStatus] = {}
         self._tables: dict[int, RegionTable] = {}
         self._sources: dict[int, files.ArraySource] = {}
         self._region_sources: dict[int, files.ArraySource] = {}
-        self._interrupted: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()  # what was found while opening, one line each
         self.labelling = Labelling(self)
         self.strokes = Strokes(self)
@@ -117,7 +120,7 @@ class Session:
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)
         self.desk.failed.connect(self._error)
-        self.desk.interrupted.connect(self._interrupted.__setitem__)
+        self._trainings = Trainings(self)
         self._leftovers = Leftovers(self)
         try:
             self.desk.do(self._load).result()
@@ -188,8 +191,13 @@ class Session:
 
     @property
     def anomaly(self) -> AnomalyScores | None:
-        """Anomaly scores of the current pool."""
-        return self.anomalies.get(self.pool)
+        """Shown anomaly scores of the current pool."""
+        return self.opinions.shown.get(self.pool)
+
+    @property
+    def anomalies(self) -> Mapping[str, AnomalyScores]:
+        """Shown anomaly scores of each pool that has some; the others are in :attr:`opinions`."""
+        return self.opinions.shown
 
     @property
     def queue(self) -> tuple[Suggestion, ...]:
@@ -416,9 +424,7 @@ class Session:
             raise NotReady("training", self.blocked_because.rstrip(".").lower(), "")
         if model == "head":
             return self.draw(n=0)
-        self._refuse_double("net")
-        step = steps.net_step(self, self.pool, dict(settings or {}))
-        return self._resume_or_start(step, {"pool": self.pool})
+        return self._trainings.train(settings or {})
 
     def find_odd(
         self, settings: Mapping[str, Any] | None = None, method: str = "", normal_class: int = 0
@@ -427,32 +433,13 @@ class Session:
 
         Seeds labelled as another class than `normal_class` (0: the first of the scheme) teach nothing.
         """
-        step = anomaly.anomaly_step(self, self.pool, dict(settings or {}), method, normal_class)
-        for each in anomaly.METHODS:
-            self._refuse_double(each)
-        normal = normal_class or self.scheme.ids[0]
-        return self._resume_or_start(step, {"pool": self.pool, "normal_class": normal})
-
-    def _refuse_double(self, kind: str) -> None:
-        if any(request.id.startswith(f"{kind}-") for request in self.desk.active):
-            raise NotReady("this training", "is already running", "Wait or cancel it")
-
-    def _resume_or_start(self, step: Step, wanted: Mapping[str, Any]) -> Task:
-        """Take up an interrupted job of this kind where it is about what is `wanted`, else begin anew."""
-        from napari_seedlab.core import JobRequest
-
-        folder = self._interrupted.pop(step.kind, None)
-        if folder is None or step.kind in anomaly.DETECTORS:
-            return self.desk.start(step)
-        request = JobRequest.from_json(files.read_json(Path(folder) / "request.json"))
-        if any(request.params.get(key) != value for key, value in wanted.items()):
-            self._interrupted[step.kind] = folder
-            return self.desk.start(step)
-        self.message.emit("info", "Taking up the training where it stopped.")
-        return self.desk.start(step, Path(folder), request)
+        return self._trainings.find_odd(settings or {}, method, normal_class)
 
     def activate(self, model_id: str) -> Task:
-        """Show the predictions of a model."""
+        """Show the predictions of a model, or the scores of one that looks for odd seeds."""
+        card = next((c for c in self.models if c.id == model_id), None)
+        if card is not None and card.kind in anomaly.METHODS:
+            return self.desk.do_task("activate", lambda _: self.opinions.show_model(card))
 
         def work(project: Project) -> dict[str, Any]:
             project.activate(model_id)

@@ -26,6 +26,7 @@ from napari_seedlab.core import (
 )
 from napari_seedlab.session.desk import Step
 from napari_seedlab.session.labelling import ASKABLE
+from napari_seedlab.session.opinions import METHOD_NAMES
 from napari_seedlab.session.results import Embedding, Layout, Predictions, region_keys
 
 if TYPE_CHECKING:
@@ -257,6 +258,11 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
         anomaly = session.anomalies.get(pool)
         if anomaly is not None:
             files.save_arrays(folder / "anomaly.npz", seed=anomaly.seeds, score=anomaly.score)
+        apart = session.opinions.disagreement(pool)
+        if apart is not None:
+            files.save_arrays(folder / "ranks.npz", seed=apart.seeds, rank=apart.ranks)
+        elif strategy == "disagreement":
+            session.opinions.refuse_one_opinion(pool)
         skip = [s for s, label in session.labels.items() if label.state not in ASKABLE]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {
@@ -267,6 +273,7 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
             "model_id": f"head-{_data_hash(folder)}",
             "pool": pool,
             "round": n_labels,
+            "method_names": [METHOD_NAMES[m] for m in (() if apart is None else apart.methods)],
         }
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_seedlab.core import InputError
+from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.learn.queries import STRATEGIES, Pool, neighbour_distance, novelty, suggest
 
 NAMES = ("normal", "abnormal", "dead")
@@ -28,38 +28,54 @@ def make_pool(n=120, d=8, answered=15, with_model=True, **changes):
     return Pool(**{**facts, **changes})
 
 
+def two_opinions(n=120):
+    """Ranks by two methods; the second one left some seeds out."""
+    rng = np.random.default_rng(4)
+    ranks = np.stack([(rng.permutation(n) + 1) / n, (rng.permutation(n) + 1) / n], 1)
+    ranks[: n // 10, 1] = np.nan
+    return {"ranks": ranks, "method_names": ("pasted defects", "the autoencoder")}
+
+
+@pytest.fixture
+def opinions(strategy):
+    """What a strategy may be told beside the answers: the one that compares methods needs two."""
+    return two_opinions if strategy in ("disagreement", "default") else lambda n=120: {}
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 class TestContract:
     """What each strategy owes."""
 
     @pytest.mark.parametrize("with_model", [True, False])
     @pytest.mark.parametrize("n", [0, 1, 7, 10, 40])
-    def test_gives_that_many_askable_seeds_once(self, strategy, n, with_model):
-        pool = make_pool(with_model=with_model)
+    def test_gives_that_many_askable_seeds_once(self, strategy, n, with_model, opinions):
+        pool = make_pool(with_model=with_model, **opinions())
         seeds = [s.seed for s in suggest(pool, n, strategy)]
         assert len(seeds) == len(set(seeds)) == n
         assert set(seeds) <= set(pool.seeds[pool.askable].tolist())
 
-    def test_is_deterministic(self, strategy):
-        assert suggest(make_pool(), 10, strategy, 5) == suggest(make_pool(), 10, strategy, 5)
+    def test_is_deterministic(self, strategy, opinions):
+        assert suggest(make_pool(**opinions()), 10, strategy, 5) == suggest(
+            make_pool(**opinions()), 10, strategy, 5
+        )
 
-    def test_gives_what_is_left(self, strategy):
-        pool = make_pool()
+    def test_gives_what_is_left(self, strategy, opinions):
+        pool = make_pool(**opinions())
         assert len(suggest(pool, 10_000, strategy)) == pool.askable.sum()
-        nothing = make_pool(askable=np.zeros(120, bool))
+        nothing = make_pool(askable=np.zeros(120, bool), **opinions())
         assert suggest(nothing, 10, strategy) == []
 
-    def test_says_why_and_with_what_chance(self, strategy):
-        for s in suggest(make_pool(), 20, strategy):
+    def test_says_why_and_with_what_chance(self, strategy, opinions):
+        for s in suggest(make_pool(**opinions()), 20, strategy):
             assert s.reason and s.strategy in STRATEGIES and s.uuid and s.model_id == "head-3"
             assert (s.inclusion_p < 1.0) == (s.strategy == "random")
             assert 0.0 < s.inclusion_p <= 1.0
 
-    def test_equal_seeds_are_no_trouble(self, strategy):
-        assert len(suggest(make_pool(vectors=np.zeros((120, 8))), 10, strategy)) == 10
+    def test_equal_seeds_are_no_trouble(self, strategy, opinions):
+        assert len(suggest(make_pool(vectors=np.zeros((120, 8)), **opinions()), 10, strategy)) == 10
 
-    def test_a_handful_of_seeds_is_enough(self, strategy):
-        pool = Pool(np.arange(3), np.eye(3), np.ones(3, bool), np.zeros(3, bool))
+    def test_a_handful_of_seeds_is_enough(self, strategy, opinions):
+        pool = Pool(np.arange(3), np.eye(3), np.ones(3, bool), np.zeros(3, bool), **opinions(3))
         assert len(suggest(pool, 2, strategy)) == 2
 
 
@@ -135,6 +151,38 @@ def test_anomaly_takes_the_largest_scores():
     top = pool.seeds[pool.askable][np.argsort(-scores[pool.askable])[:3]]
     assert [s.seed for s in asked] == top.tolist()
     assert asked[0].reason.startswith("among the ") and asked[0].reason.endswith("oddest by anomaly score")
+
+
+def test_disagreement_asks_where_the_methods_are_furthest_apart_and_says_who_is():
+    ranks = np.full((120, 3), 0.5)
+    pool = make_pool(ranks=ranks, method_names=("pasted defects", "the autoencoder", "feature distance"))
+    here = np.flatnonzero(pool.askable)
+    ranks[here[7]] = 0.4, 0.98, np.nan
+    ranks[here[2]] = 0.6, 0.7, 0.9
+    ranks[here[5]] = 1.0, np.nan, np.nan
+    asked = suggest(pool, len(here), "disagreement")
+    assert [s.seed - 1000 for s in asked[:2]] == [here[7], here[2]]
+    assert asked[0].reason == "among the 3 % oddest by the autoencoder, not by pasted defects (61 %)"
+    assert asked[2].reason == "among the 51 % oddest by pasted defects"
+    assert asked[-1].seed - 1000 == here[5] and asked[-1].reason.startswith("scored by one method alone")
+
+
+@pytest.mark.parametrize("ranks", [None, np.tile([0.5, np.nan], (120, 1))], ids=["no method", "one method"])
+def test_disagreement_needs_two_methods(ranks):
+    with pytest.raises(NotReady, match=r"two are needed.*Find odd ones by another method"):
+        suggest(make_pool(ranks=ranks), 3, "disagreement")
+
+
+def test_half_of_the_odd_share_asks_where_methods_disagree_and_nothing_else_moves():
+    one, two = suggest(make_pool(), 20, "default"), suggest(make_pool(**two_opinions()), 20, "default")
+    counts = {}
+    for s in two:
+        counts[s.strategy] = counts.get(s.strategy, 0) + 1
+    assert counts == {"margin": 10, "disagreement": 2, "anomaly": 2, "novelty": 4, "random": 2}
+    blind = [[s.seed for s in batch if s.strategy == "random"] for batch in (one, two)]
+    assert blind[0] == blind[1]
+    single = make_pool(ranks=two_opinions()["ranks"][:, :1], method_names=("pasted defects",))
+    assert suggest(single, 20, "default") == one
 
 
 def test_without_scores_the_lonely_seed_is_odd():

@@ -1,0 +1,74 @@
+"""Trainings that the user asks for: begun once at a time, and taken up again where one was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_seedlab.core import NotReady, SeedlabError
+from napari_seedlab.session import anomaly, steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari_seedlab.session.desk import Step, Task
+    from napari_seedlab.session.session import Session
+
+
+class Trainings:
+    """Begins trainings, and knows which ones are under way.
+
+    Parameters
+    ----------
+    session : Session
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._asked: dict[str, Task] = {}  # the newest of each kind, from the moment it was asked for
+        self._interrupted: dict[str, str] = {}
+        session.desk.interrupted.connect(self._interrupted.__setitem__)
+
+    def train(self, settings: Mapping[str, Any]) -> Task:
+        """Train the network of the shown pool."""
+        session = self._session
+        self._refuse_double(("net",))
+        return self._begin(steps.net_step(session, session.pool, dict(settings)), {"pool": session.pool})
+
+    def find_odd(self, settings: Mapping[str, Any], method: str, normal_class: int) -> Task:
+        """Score the seeds of the shown pool by a method."""
+        session = self._session
+        step = anomaly.anomaly_step(session, session.pool, dict(settings), method, normal_class)
+        self._refuse_double(anomaly.METHODS)
+        normal = normal_class or session.scheme.ids[0]
+        return self._begin(step, {"pool": session.pool, "normal_class": normal})
+
+    def _refuse_double(self, kinds: Iterable[str]) -> None:
+        for kind in kinds:
+            asked = self._asked.get(kind)
+            is_waiting = asked is not None and not asked.future.done()
+            if is_waiting or any(r.id.startswith(f"{kind}-") for r in self._session.desk.active):
+                raise NotReady("this training", "is already running", "Wait or cancel it")
+
+    def _begin(self, step: Step, wanted: Mapping[str, Any]) -> Task:
+        """Take up an interrupted job of this kind where it is about what is `wanted`, else begin anew."""
+        self._asked[step.kind] = task = self._resume_or_start(step, wanted)
+        return task
+
+    def _resume_or_start(self, step: Step, wanted: Mapping[str, Any]) -> Task:
+        from napari_seedlab.jobs.folder import read_request
+
+        desk = self._session.desk
+        folder = self._interrupted.pop(step.kind, None)
+        if folder is None or step.kind in anomaly.DETECTORS:
+            return desk.start(step)
+        try:
+            request = read_request(Path(folder))
+        except SeedlabError:
+            self._session.message.emit("info", "The interrupted training is not there any more; begun anew.")
+            return desk.start(step)
+        if any(request.params.get(key) != value for key, value in wanted.items()):
+            self._interrupted[step.kind] = folder
+            return desk.start(step)
+        self._session.message.emit("info", "Taking up the training where it stopped.")
+        return desk.start(step, Path(folder), request)
