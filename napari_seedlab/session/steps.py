@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_seedlab.core import JobRequest, JobResult
+    from napari_seedlab.core import JobRequest, JobResult, Scan
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
@@ -54,11 +54,15 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
             raw[key] = None if raw[key] is None else tuple(raw[key])
         facts = ScanFacts(**{**raw, "modality": Modality(raw["modality"])})
         source = files.ArraySource.from_json(result.values["source"])
-        _tell_if_known(session, facts)
-        scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
-        session.reload_scans(project)
-        for note in facts.notes:
-            session.message.emit("info", note)
+        scan = _same_scan(project, facts, source)
+        if scan is not None:
+            session.message.emit("info", f"{facts.name} is scan {scan.id} already; nothing was added.")
+            session.show_scan(scan.id)
+        else:
+            scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
+            session.reload_scans(project)
+            for note in facts.notes:
+                session.message.emit("info", note)
         return {
             "scan": scan.id,
             "shape": list(facts.shape),
@@ -70,10 +74,13 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
     return Step("import", "napari_seedlab.io.importing:run", prepare, adopt, lane="background")
 
 
-def _tell_if_known(session: Session, facts: ScanFacts) -> None:
-    for scan in session.scans.values():
-        if (scan.facts.source_path, scan.facts.source_size) == (facts.source_path, facts.source_size):
-            session.message.emit("warning", f"{facts.name}: the same file is scan {scan.id} already.")
+def _same_scan(project: Project, facts: ScanFacts, source: files.ArraySource) -> Scan | None:
+    """The scan that this very file is already, by path, kind and content."""
+    for scan in project.scans():
+        is_same_file = (scan.facts.source_path, scan.facts.modality) == (facts.source_path, facts.modality)
+        if is_same_file and source.sha256 and project.stored_source(scan.id).sha256 == source.sha256:
+            return scan
+    return None
 
 
 def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:

@@ -341,8 +341,9 @@ class ProjectDock(DockFrame):
     def _ask_scan(self) -> None:
         pattern = "Scans (*.tif *.tiff *.hdr *.npy *.mat);;All files (*)"
         path, _ = QFileDialog.getOpenFileName(self, "Open scan", "", pattern)
-        if path and self._ui.session is not None:
-            self._ui.session.import_scan(path)
+        session = self._ui.session
+        if path and session is not None:
+            session.import_scan(path).then(lambda added: session.show_scan(added["scan"]))
 
     def _ask_export(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Export into a new folder", "seedlab-export")

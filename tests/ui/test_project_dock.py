@@ -45,3 +45,16 @@ def test_the_project_gets_the_scan_in_place_of_the_loose_layers(ui, session, sam
 @pytest.mark.parametrize("name", SAMPLES)
 def test_each_sample_has_its_scan(name):
     assert sample_scan(name).is_file()
+
+
+def test_a_scan_that_is_opened_is_shown(ui, session, monkeypatch, qtbot):
+    class Imported:
+        def then(self, follow):
+            follow({"scan": 2})
+
+    shown = []
+    monkeypatch.setattr(session, "import_scan", lambda path: Imported())
+    monkeypatch.setattr(session, "show_scan", shown.append)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: ("/tmp/second.tif", ""))
+    ui.docks["project"]._ask_scan()
+    assert shown == [2]
