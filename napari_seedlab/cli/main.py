@@ -206,7 +206,7 @@ def suggest(
     project: ProjectArg,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
     strategy: Annotated[
-        str | None, typer.Option(help="default, typiclust, margin, anomaly, novelty or random.")
+        str | None, typer.Option(help="default, typiclust, margin, anomaly, disagreement, novelty or random.")
     ] = None,
     scan: PoolOption = None,
     random_state: RandomState = 0,
@@ -307,6 +307,7 @@ def anomaly(
                 told |= judge.pixel_figures(session, defects, random_state)
             elif defects is not None:
                 told["voxel_auc_inside"] = judge.voxel_auc(session, defects)
+            told |= judge.on_labels(session, values["method"], normal.id, random_state)
             return {**told, "scores": dict(sorted(scores.items(), key=lambda entry: -entry[1]))}
 
     run(work, as_json)

@@ -67,13 +67,26 @@ def judged(
     }
 
 
+def on_labels(session: Session, method: str, normal_class: int, random_state: int) -> dict[str, Any]:
+    """What the labels of the project say about the scores of a method; None where they are too few."""
+    from napari_seedlab.session.verdicts import sample_text, verdicts
+
+    found = verdicts(session, session.pool, normal_class, random_state)
+    verdict = next((v for v in found if v.method == method), None)
+    keys = ("auc_on_labels", "auc_interval_on_labels", "average_precision_on_labels", "judged_on")
+    if verdict is None or verdict.auc is None or verdict.interval is None:
+        return dict.fromkeys(keys)
+    figures = verdict.auc, list(verdict.interval), verdict.average_precision, sample_text(verdict)
+    return dict(zip(keys, figures, strict=True))
+
+
 def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:
     """Marked voxels of a label file, or of the mask in a .mat file, on the region grid of the current scan.
 
     Raises
     ------
     InputError
-        It cannot be read or lies on another grid.
+        It cannot be read, lies on another grid, or marks nothing or everything.
     """
     from napari_seedlab import io
     from napari_seedlab.io.matlab import read_mask
@@ -82,11 +95,17 @@ def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:
         raise InputError("the project", "has no scan", "Import one first")
     shape = session.scans[session.current_scan].facts.region_shape
     if mask.suffix.lower() == ".mat" and shape[0] == 1:
-        return read_mask(mask, shape[1:])[None]
-    marked = np.asarray(io.lazy_view(*io.describe(mask))[...]) > 0
+        marked = read_mask(mask, shape[1:])[None]
+    else:
+        marked = np.asarray(io.lazy_view(*io.describe(mask))[...]) > 0
     if marked.shape != tuple(shape):
         cause = f"has shape {marked.shape}, the regions of the scan {tuple(shape)}"
         raise InputError(mask.name, cause, "Give a mask on the grid of the scan")
+    if marked.all() or not marked.any():
+        cause = f"marks {'everything' if marked.any() else 'nothing'}: it cannot judge"
+        raise InputError(
+            mask.name, cause, "Give a mask with 0 where nothing is odd and more than 0 elsewhere"
+        )
     return marked
 
 

@@ -260,6 +260,8 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
     """One labelling round: fit the live head on all answers, draw `n` new suggestions."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        if strategy == "disagreement":
+            session.opinions.refuse_one_opinion(pool)
         _write_embedding(session, folder, pool)
         n_labels = write_labels(session, folder, pool)
         anomaly = session.anomalies.get(pool)
@@ -268,8 +270,6 @@ def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
         apart = session.opinions.disagreement(pool)
         if apart is not None:
             files.save_arrays(folder / "ranks.npz", seed=apart.seeds, rank=apart.ranks)
-        elif strategy == "disagreement":
-            session.opinions.refuse_one_opinion(pool)
         skip = [s for s, label in session.labels.items() if label.state not in ASKABLE]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {

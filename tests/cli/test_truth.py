@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from napari_seedlab.cli import truth as judge
 from napari_seedlab.cli.frame import opened
 from napari_seedlab.cli.main import app
-from napari_seedlab.core import InputError
+from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.io.samples import write_sample
 from napari_seedlab.session import making
 from napari_seedlab.session.anomaly import METHODS_OF
@@ -158,7 +158,29 @@ def test_a_cube_is_judged_by_the_mask_beside_it(cube, method):
     assert told["method"] == (method or "spectra")
     assert told["auc"] > 0.99
     assert told["auc_interval"][0] > 0.9
-    assert told["scores"] == {}
+    assert told["scores"] == {} and told["auc_on_labels"] is None
+
+
+@pytest.mark.parametrize(("value", "words"), [(0, "marks nothing"), (3, "marks everything")])
+@pytest.mark.parametrize("suffix", ["npy", "mat"])
+def test_a_mask_that_cannot_judge_is_refused_before_any_work(cube, value, words, suffix):
+    from scipy.io import savemat
+
+    mask = np.full((20, 24), value, np.uint8)
+    np.save(cube / "mask.npy", mask)
+    savemat(cube / "mask.mat", {"map": mask})
+    done = run("anomaly", cube / "p", "--truth-mask", cube / f"mask.{suffix}")
+    assert done.exit_code == 1
+    assert f"mask.{suffix}: {words}" in done.output
+    assert done.output.strip().count("\n") == 0
+
+
+def test_any_ids_mark_the_defects(cube):
+    mask = np.zeros((20, 24), np.uint16)
+    mask[5:8, 6:8], mask[5:8, 8] = 7, 300
+    np.save(cube / "ids.npy", mask)
+    with opened(cube / "p") as session:
+        np.testing.assert_array_equal(judge.read_defects(session, cube / "ids.npy")[0], mask > 0)
 
 
 def test_methods_are_for_their_kind_of_scan(cube, tray):
@@ -166,3 +188,30 @@ def test_methods_are_for_their_kind_of_scan(cube, tray):
         done = run("anomaly", project / "p", "--method", method)
         assert done.exit_code == 1
         assert line in done.output
+
+
+def test_labels_judge_beside_the_truth_and_two_methods_can_disagree(tray):
+    with opened(tray / "p") as session:
+        model = session.find_odd(SMALL, "fcdd").wait()["model"]
+        session.opinions._found["ct"] = {
+            m: f for m, f in session.opinions._found["ct"].items() if m == "fcdd"
+        }
+        session.opinions._recount("ct")
+        with pytest.raises(NotReady, match="two are needed"):
+            session.draw(2, "disagreement").wait()
+        assert judge.on_labels(session, "fcdd", 1, 0)["auc_on_labels"] is None
+        score = session.anomaly.of
+        class_of = {s: 2 if score(s) > np.median(session.anomaly.score) else 1 for s in session.seeds}
+        for seed, class_id in list(class_of.items())[:10]:
+            session.answer(class_id, [seed])
+        session.desk.do(lambda project: None).result()
+        told = judge.on_labels(session, "fcdd", 1, 0)
+        assert told["auc_on_labels"] == 1.0 and told["auc_interval_on_labels"] == [1.0, 1.0]
+        assert told["judged_on"] == "10 labelled seeds, chosen not at random"
+        assert judge.on_labels(session, "fcdd", 2, 0)["auc_on_labels"] == 0.0
+        assert model == session.anomaly.model_id
+        session.find_odd(SMALL, "distance").wait()
+    done = run("suggest", tray / "p", "-n", 2, "--strategy", "disagreement", "--json")
+    assert done.exit_code == 0, done.output
+    first = json.loads(done.stdout.strip().splitlines()[-1])["suggestions"][0]
+    assert "oddest by" in first["reason"] and ", not by " in first["reason"]
