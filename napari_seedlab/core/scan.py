@@ -24,7 +24,7 @@ class ScanFacts:
         Shown name, without folder and suffix.
     modality : Modality
     shape : tuple of int
-        Three lengths: (z, y, x), or (band, y, x) for ``hsi``. A plain image has z = 1.
+        Three lengths: (z, y, x), or (band, y, x) for ``hsi`` and colour pictures. A grey image has z = 1.
     axes : tuple of str
         ``("z", "y", "x")`` or ``("band", "y", "x")``.
     dtype : str
@@ -56,9 +56,24 @@ class ScanFacts:
     notes: tuple[str, ...] = ()
 
     @property
+    def has_bands(self) -> bool:
+        """Whether the first axis is no direction in space: bands of a cube, colours of a picture."""
+        return self.axes[0] == "band"
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether its bands are red, green and blue: a colour picture."""
+        return self.modality is Modality.IMAGE and self.has_bands and self.shape[0] == 3
+
+    @property
     def region_shape(self) -> tuple[int, int, int]:
-        """Shape of the region raster: the scan's own, or (1, y, x) for ``hsi``."""
-        return (1, *self.shape[1:]) if self.modality is Modality.HSI else self.shape
+        """Shape of the region raster: the scan's own, or (1, y, x) where it has bands."""
+        return (1, *self.shape[1:]) if self.has_bands else self.shape
+
+    @property
+    def view_shape(self) -> tuple[int, int, int]:
+        """Shape that is stepped through on the screen: colours of a picture are seen at once."""
+        return self.region_shape if self.is_colour else self.shape
 
     @property
     def scale_um(self) -> tuple[float, float, float]:

@@ -112,7 +112,7 @@ def sample_levels(image: Any, raster: Any, region: int) -> tuple[float, float]:
 
 
 def descriptor_names(modality: str) -> tuple[str, ...]:
-    """Names of the entries of :func:`describe_seed` (``ct``, ``image``) or of :func:`describe_spectrum`."""
+    """Names of the entries of the descriptor vectors of a modality: ``ct``, ``image`` or ``hsi``."""
     if modality == "hsi":
         return _spectral_names()
     names = [f"shape.{n}" for n in SHAPE]
@@ -127,6 +127,8 @@ def descriptor_names(modality: str) -> tuple[str, ...]:
     names += [f"symmetry.{n}" for n in ("octants", "flip_1", "flip_2", "flip_3", "ends")]
     names += [f"edges.cut_{c}_{b}" for c in (1, 2, 3) for b in range(N_BINS)]
     names += [f"edges.cut_{c}_strength" for c in (1, 2, 3)]
+    if modality == "image":
+        names += [f"colour.{kind}_{n}" for kind in ("share", "spread") for n in ("red", "green", "blue")]
     return tuple(names)
 
 
@@ -173,6 +175,41 @@ def describe_seed(
     ]
     vector = np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=10.0, neginf=-10.0)
     return np.clip(vector, -50.0, 50.0)
+
+
+def describe_picture(
+    image: Any, mask: Mask, levels: GreyLevels, scale_um: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> npt.NDArray[np.float32]:
+    """Descriptor vector of one region of a grey or colour picture.
+
+    That of :func:`describe_seed` for the mean of the colours, then the mean share of red, green and blue
+    in the light of the region and their spread over its pixels. Grey has the share of a colourless one.
+
+    Parameters
+    ----------
+    image : (1, y, x) or (3, y, x) of any real dtype
+        The region's box; three bands are red, green and blue.
+    mask : (1, y, x) bool
+        The region in it.
+    levels : GreyLevels
+        Of the mean over the bands.
+    scale_um : tuple of float
+        Pixel edges; the first is not used.
+
+    Returns
+    -------
+    (d,) float32
+        Entries as in ``descriptor_names("image")``.
+    """
+    bands = np.asarray(image, np.float32)
+    grey = describe_seed(bands.mean(axis=0, keepdims=True), mask, levels, scale_um)
+    flat = np.asarray(mask, bool).reshape(bands.shape[-2:])
+    if len(bands) != 3 or not flat.any():
+        return np.concatenate([grey, np.zeros(6, np.float32)])
+    pixels = bands[:, flat]
+    shares = pixels / np.maximum(pixels.sum(axis=0), 1.0)
+    mean = 10 * (pixels.sum(axis=1) / max(float(pixels.sum()), 1.0) - 1 / 3)
+    return np.concatenate([grey, mean, 10 * shares.std(axis=1)]).astype(np.float32)
 
 
 def _prepare(image: Grey, mask: Mask, levels: GreyLevels, scale_um: tuple[float, float, float]) -> _Body:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_seedlab.core import EventKind, InputError, LabelState, Modality, answers_of, canonical_json
+from napari_seedlab.core import EventKind, InputError, LabelState, answers_of, canonical_json
 from napari_seedlab.io.csv_text import Cell, csv_bytes
 from napari_seedlab.io.plain_files import UNSURE
 from napari_seedlab.io.snapshot import ExportSnapshot, event_to_json
@@ -171,7 +171,7 @@ def _geometry(place: _Place | None) -> list[Cell]:
     table, row, facts = place.table, place.row, place.scan.facts
     centre, box = table.centroid[row].tolist(), table.box[row].tolist()
     size: list[float | None] = list(facts.voxel_size_um) if facts.voxel_size_um else [None, None, None]
-    if facts.modality is Modality.HSI:
+    if facts.has_bands:
         size[0] = None  # bands have no length
     lower = _scaled([b - 0.5 for b in box[:3]], size)
     upper = _scaled([b - 0.5 for b in box[3:]], size)

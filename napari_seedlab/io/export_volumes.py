@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from napari_seedlab.core import ClassScheme, LabelState, Modality, Progress, Scan
+from napari_seedlab.core import ClassScheme, LabelState, Progress, Scan
 from napari_seedlab.files import LazyArray, create_zarr, open_array
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def ome_xml(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], scan: Scan)
     """OME-XML of a one-channel volume (z, y, x) with its voxel size in µm."""
     sizes = ""
     if scan.facts.voxel_size_um:
-        axes = "YX" if scan.facts.modality is Modality.HSI else "ZYX"
+        axes = "YX" if scan.facts.has_bands else "ZYX"
         stated = dict(zip("ZYX", scan.facts.voxel_size_um, strict=True))
         sizes = "".join(f' PhysicalSize{a}="{stated[a]!r}" PhysicalSize{a}Unit="µm"' for a in axes)
     z, y, x = shape
@@ -150,7 +150,7 @@ def _write_zarr(path: Path, raster: LazyArray, lookup: _Lookup, scan: Scan, kind
 def multiscales(name: str, scan: Scan) -> dict[str, Any]:
     """The ``multiscales`` entry of OME-Zarr 0.5 for one level (z, y, x) in µm."""
     size = scan.facts.voxel_size_um
-    flat = scan.facts.modality is Modality.HSI
+    flat = scan.facts.has_bands
     axes: list[dict[str, str]] = [{"name": a, "type": "space"} for a in "zyx"]
     for axis in axes[1:] if flat else axes:
         if size:

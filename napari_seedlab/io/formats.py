@@ -23,7 +23,9 @@ MODULES = {
     "napari_seedlab.io.envi": (".hdr", ".raw", ".dat", ".img", ".bsq", ".bil", ".bip"),
     "napari_seedlab.io.npy": (".npy",),
     "napari_seedlab.io.matlab": (".mat",),
+    "napari_seedlab.io.picture": (".png", ".jpg", ".jpeg", ".bmp"),
 }
+PICTURES = MODULES["napari_seedlab.io.picture"]
 SUFFIXES = tuple(suffix for suffixes in MODULES.values() for suffix in suffixes)
 
 
@@ -48,11 +50,12 @@ def format_of(path: Path) -> Format:
         It is a folder, or no format has this suffix.
     """
     if path.is_dir():
-        cause, remedy = "is a folder, not a file", "Choose the scan file in it: .tif, .hdr or .npy"
+        cause = "is a folder, not a file"
+        remedy = "Choose the scan file in it; a folder of seed pictures needs --one-seed-per-file"
         raise InputError(shown_name(path), cause, remedy)
     suffix = path.suffix.lower()
     for module, suffixes in MODULES.items():
         if suffix in suffixes:
             return cast("Format", importlib.import_module(module))
     cause = f"has the suffix {shown_name(suffix) if suffix else '(none)'}, which Seedlab does not read"
-    raise InputError(shown_name(path), cause, "Use .tif, .hdr with its cube, .npy or .mat")
+    raise InputError(shown_name(path), cause, "Use .tif, .hdr with its cube, .npy, .mat, .png, .jpg or .bmp")

@@ -103,7 +103,7 @@ def _copied(
 ) -> Generator[Progress, None, ArraySource]:
     """Write `blocks` into ``scan.zarr``; a cancelled or failed copy leaves nothing."""
     temporary, final = folder / ".scan.zarr.tmp", folder / "scan.zarr"
-    chunks = BAND_CHUNK if facts.modality is Modality.HSI else VOLUME_CHUNK
+    chunks = BAND_CHUNK if facts.has_bands else VOLUME_CHUNK
     is_float, is_finite, done = np.dtype(facts.dtype).kind == "f", False, 0
     total = int(np.prod(facts.shape))
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
     Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
-PATTERNS = (".tif", ".tiff", ".npy", ".hdr", ".mat")
+PATTERNS = (".tif", ".tiff", ".npy", ".hdr", ".mat")  # pictures are left to napari
 INTERLEAVED = ("bil", "bip")
 QUICK_BYTES = 256 * 2**20  # one band of an interleaved cube means reading all of it
 ANALYZE = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c")  # first bytes of NIfTI and Analyze headers
@@ -78,7 +78,7 @@ def _is_envi(path: str) -> bool:
 
 def _units(facts: ScanFacts) -> tuple[str, str, str]:
     length = "um" if facts.voxel_size_um else "pixel"
-    return ("pixel" if facts.modality is Modality.HSI else length, length, length)
+    return ("pixel" if facts.has_bands else length, length, length)
 
 
 def _limits(plane: np.ndarray[Any, Any]) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from napari_seedlab.core import InputError, JobRequest, JobResult, Progress, Reg
 from napari_seedlab.imaging.features import (
     VERSION,
     GreyLevels,
+    describe_picture,
     describe_seed,
     describe_spectrum,
     descriptor_names,
@@ -28,6 +29,7 @@ SLAB_WASTE = 4.0  # a slab is read when it holds at most this many times what it
 LEVEL_VOXELS = 16_000_000  # that the grey levels of a scan are taken from
 MAX_LEVEL_PLANES = 24
 STEP = 4  # seeds between two reports
+DESCRIBE = {"hsi": describe_spectrum, "image": describe_picture}  # by modality; describe_seed for the others
 
 Box = tuple[slice, slice, slice]
 
@@ -41,9 +43,9 @@ class ScanView:
     modality : str
         ``ct``, ``image`` or ``hsi``.
     image : array-like
-        (z, y, x), or (band, y, x) for ``hsi``; sliced lazily.
+        (z, y, x), or (band, y, x) for ``hsi`` and colour pictures; sliced lazily.
     regions : array-like
-        (z, y, x), or (1, y, x) for ``hsi``; values = region ids.
+        (z, y, x), or (1, y, x) where the image has bands; values = region ids.
     table : RegionTable
     scale_um : tuple of float
     """
@@ -53,6 +55,11 @@ class ScanView:
     regions: Any
     table: RegionTable
     scale_um: tuple[float, float, float]
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the first axis of the image is bands, all of which belong to the one plane of regions."""
+        return self.modality == "hsi" or self.image.shape[0] != self.regions.shape[0]
 
 
 def box_slices(box: npt.NDArray[np.integer], shape: tuple[int, ...], margin: int = 0) -> Box:
@@ -74,7 +81,7 @@ def seed_boxes(scan: ScanView, rows: npt.NDArray[np.integer]) -> Iterator[tuple[
     for k in np.unique(start):
         members = rows[start == k]
         z0, z1 = int(boxes[members, 0].min()), int(boxes[members, 3].max())
-        planes = slice(None) if scan.modality == "hsi" else slice(z0, z1)
+        planes = slice(None) if scan.has_bands else slice(z0, z1)
         worth = _worth_a_slab(scan, boxes[members], z1 - z0)
         slab = (np.asarray(scan.image[planes]), np.asarray(scan.regions[z0:z1])) if worth else None
         for row in members:
@@ -83,7 +90,7 @@ def seed_boxes(scan: ScanView, rows: npt.NDArray[np.integer]) -> Iterator[tuple[
 
 def _worth_a_slab(scan: ScanView, boxes: npt.NDArray[np.integer], depth: int) -> bool:
     plane = scan.regions.shape[1] * scan.regions.shape[2]
-    planes = scan.image.shape[0] if scan.modality == "hsi" else depth
+    planes = scan.image.shape[0] if scan.has_bands else depth
     size = plane * (planes * np.dtype(scan.image.dtype).itemsize + depth * 4)
     wanted = _read_one_by_one(scan.regions, boxes)
     return bool(size <= SLAB_BYTES and plane * depth <= SLAB_WASTE * wanted)
@@ -99,7 +106,7 @@ def _read_one_by_one(array: Any, boxes: npt.NDArray[np.integer]) -> float:
 
 def _cut(scan: ScanView, place: Box, slab: tuple[Any, Any] | None, z0: int) -> tuple[Any, Any]:
     z, y, x = place
-    spectral = scan.modality == "hsi"
+    spectral = scan.has_bands
     if slab is None:
         return np.asarray(scan.image[slice(None) if spectral else z, y, x]), np.asarray(scan.regions[z, y, x])
     local = slice(z.start - z0, z.stop - z0)
@@ -128,7 +135,7 @@ def scan_levels(scan: ScanView) -> GreyLevels:
 
 def _level_plane(scan: ScanView, z: int, n: int) -> Any:
     """One plane (1, y, x); of a cube the mean of at most `n` bands."""
-    if scan.modality != "hsi":
+    if not scan.has_bands:
         return np.asarray(scan.image[z : z + 1])
     bands = np.unique(np.linspace(0, scan.image.shape[0] - 1, n).astype(int))
     return np.mean([np.asarray(scan.image[b : b + 1], np.float32) for b in bands.tolist()], axis=0)
@@ -148,7 +155,7 @@ def embed_scan(
     known : mapping of content key to vector, optional
         Vectors computed before: a region whose voxels did not change is not computed again.
     """
-    describe = describe_spectrum if scan.modality == "hsi" else describe_seed
+    describe = DESCRIBE.get(scan.modality, describe_seed)
     salt = f"{VERSION} {scan.modality} {levels} {scan.scale_um}".encode()
     for row, image, raster in seed_boxes(scan, np.arange(len(scan.table))):
         mask = raster == scan.table.region[row]

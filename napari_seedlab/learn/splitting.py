@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.core import InputError, JobRequest, JobResult, Modality, Progress, RegionTable
+from napari_seedlab.core import InputError, JobRequest, JobResult, Progress, RegionTable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -27,14 +27,14 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     ----------
     folder : Path
         Job folder. Parameters of its request: ``image`` (ArraySource), ``recipe`` (SplitRecipe), ``scan``,
-        ``first_region``, ``modality``; optionally ``voxel_size_um`` (three numbers, used when the recipe has
+        ``first_region``; optionally ``voxel_size_um`` (three numbers, used when the recipe has
         no spacing) and ``old_regions`` (ArraySource), to which ``regions.npz`` (the old RegionTable) belongs.
 
     Returns
     -------
     JobResult
-        Files ``regions.zarr`` (int32 raster of region ids from ``first_region``; (1, y, x) for ``hsi``) and
-        ``regions-new.npz`` (RegionTable columns; seed = the old seed of the matching region, or 0). Values
+        Files ``regions.zarr`` (int32 raster of region ids from ``first_region``; (1, y, x) where the image
+        has bands) and ``regions-new.npz`` (RegionTable columns; seed = the old seed of the matching region, or 0). Values
         ``n_seeds``, ``n_matched``, ``threshold``, ``seed_radius`` and ``recipe``.
 
     Yields
@@ -48,11 +48,11 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     request = JobRequest.from_json(read_json(folder / "request.json"))
     params = request.params
-    modality = Modality(params["modality"])
-    recipe = SplitRecipe.from_json(params["recipe"])
-    used = _with_spacing(recipe, params.get("voxel_size_um"), modality)
     source = ArraySource.from_json(params["image"])
-    image = yield from foreground_image(open_array(source), modality)
+    has_bands = source.axes[0] == "band"
+    recipe = SplitRecipe.from_json(params["recipe"])
+    used = _with_spacing(recipe, params.get("voxel_size_um"), has_bands)
+    image = yield from foreground_image(open_array(source), has_bands)
     found = yield from _part(split_steps(image, used), 0.15, 0.85)
     del image
     labels = found.labels
@@ -74,25 +74,25 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     return JobResult(values, ("regions.zarr", "regions-new.npz"))
 
 
-def foreground_image(array: Any, modality: Modality) -> Generator[Progress, None, Array]:
+def foreground_image(array: Any, has_bands: bool) -> Generator[Progress, None, Array]:
     """Read the grey values that seeds are found in.
 
     Parameters
     ----------
     array : (z, y, x) or (band, y, x) array
         Lazy or in memory.
-    modality : Modality
-        For ``hsi`` the mean over the bands, one band after the other.
+    has_bands : bool
+        Then the mean over the bands is taken, one band after the other.
 
     Returns
     -------
     (z, y, x) array
-        Native byte order, double precision made single; z = 1 for ``hsi``.
+        Native byte order, double precision made single; z = 1 where there are bands.
     """
     if len(array.shape) != 3:
         raise InputError("scan", f"has {len(array.shape)} axes", "Open it as (z, y, x) or (band, y, x)")
     n_z, n_y, n_x = array.shape
-    if modality is Modality.HSI:
+    if has_bands:
         total = np.zeros((1, n_y, n_x))
         for band in range(n_z):
             total[0] += array[band]
@@ -109,11 +109,11 @@ def foreground_image(array: Any, modality: Modality) -> Generator[Progress, None
     return out
 
 
-def _with_spacing(recipe: Any, voxel_size_um: Any, modality: Modality) -> Any:
+def _with_spacing(recipe: Any, voxel_size_um: Any, has_bands: bool) -> Any:
     if voxel_size_um is None or recipe.spacing != (1.0, 1.0, 1.0):
         return recipe
     edges = [float(v) for v in voxel_size_um]
-    if modality is Modality.HSI:
+    if has_bands:
         edges[0] = min(edges[1:])
     least = min(edges)
     return replace(recipe, spacing=(edges[0] / least, edges[1] / least, edges[2] / least))

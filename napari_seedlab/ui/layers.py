@@ -11,7 +11,6 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from qtpy.QtCore import QTimer
 
-from napari_seedlab.core import Modality
 from napari_seedlab.ui.colouring import INFERNO, ramp
 from napari_seedlab.ui.views import LutView, PlaneView, RegionPlanes, ThresholdView
 
@@ -53,6 +52,7 @@ class Shown:
 
     scan: Scan
     image: ArrayLike
+    limits: tuple[float, float] = (0.0, 1.0)
     planes: RegionPlanes | None = None
     table: RegionTable | None = None
     focus: tuple[int | None, frozenset[int]] = (None, frozenset())
@@ -100,26 +100,33 @@ class SeedlabLayers:
         assert self.shown is not None
         facts = self.shown.scan.facts
         length = "um" if facts.voxel_size_um else "pixel"
-        first = "pixel" if facts.modality is Modality.HSI else length
-        scale = (1.0, *facts.scale_um[1:]) if facts.modality is Modality.HSI else facts.scale_um
+        first = "pixel" if facts.has_bands else length
+        scale = (1.0, *facts.scale_um[1:]) if facts.has_bands else facts.scale_um
         return {"scale": scale, "units": (first, length, length), "axis_labels": facts.axes}
+
+    @property
+    def _stepped(self) -> tuple[int, int, int]:
+        """Shape of what lies over the scan: its own, one plane for a colour picture."""
+        assert self.shown is not None
+        return self.shown.scan.facts.view_shape
 
     # -- scans --------------------------------------------------------------------------------
     def show(self, opened: OpenedScan, table: RegionTable | None) -> None:
         """Put a scan into the viewer in place of the one before."""
         self.clear()
         facts = opened.scan.facts
-        self.shown = Shown(opened.scan, opened.image)
+        self.shown = Shown(opened.scan, opened.image, opened.limits)
         place = self._place()
-        picture = Image(
-            opened.image, name=facts.name, contrast_limits=opened.limits, multiscale=False, **place
-        )
-        self._put("image", picture)
-        if opened.composite is not None:
+        colour: dict[str, Any] = {"contrast_limits": opened.limits}
+        voxels: Any = opened.image
+        if facts.is_colour and opened.composite is not None:
+            voxels, colour = opened.composite[np.newaxis], {"rgb": True}
+        self._put("image", Image(voxels, name=facts.name, multiscale=False, **colour, **place))
+        if opened.composite is not None and not facts.is_colour:
             flat = {key: value[1:] for key, value in place.items()}
             self._put("composite", Image(opened.composite, rgb=True, name=NAMES["composite"], **flat))
         if len(self._viewer.dims.current_step) >= 3:
-            self._viewer.dims.set_current_step(0, facts.shape[0] // 2)
+            self._viewer.dims.set_current_step(0, facts.view_shape[0] // 2)
         self._viewer.reset_view()
         self.show_regions(opened.regions, table)
 
@@ -131,7 +138,7 @@ class SeedlabLayers:
         self.shown.palettes.clear()
         if self.shown.table is None and table is not None and self.shown.scan.facts.region_shape[0] > 1:
             self._viewer.dims.set_current_step(0, fullest_plane(table))
-        self.shown.planes = None if regions is None else RegionPlanes(regions, self.shown.scan.facts.shape)
+        self.shown.planes = None if regions is None else RegionPlanes(regions, self._stepped)
         self.shown.table = table
         if self._colours is not None:
             self.recolour(*self._colours)
@@ -266,10 +273,10 @@ class SeedlabLayers:
             limits = (0.0, 255.0)
         self._drop("heat")
         self._dim_under_heat()
-        facts = self.shown.scan.facts
-        if heat is not None and tuple(heat.shape) == facts.region_shape != facts.shape:
-            heat = np.broadcast_to(np.asarray(heat), facts.shape)  # the same on every band
-        if heat is None or tuple(heat.shape) != tuple(facts.shape):
+        flat, shape = self.shown.scan.facts.region_shape, self._stepped
+        if heat is not None and tuple(heat.shape) == flat != shape:
+            heat = np.broadcast_to(np.asarray(heat), shape)  # the same on every band
+        if heat is None or tuple(heat.shape) != shape:
             return
         layer = Image(
             heat, name=NAMES["heat"], colormap=heat_colormap(), blending="translucent_no_depth", opacity=0.85,
@@ -296,9 +303,9 @@ class SeedlabLayers:
     def grey_range(self) -> tuple[float, float]:
         """Grey limits of the shown scan, for a slider."""
         layer = self.find("image")
-        if layer is None:
+        if layer is None or self.shown is None:
             return 0.0, 1.0
-        low, high = layer.contrast_limits_range
+        low, high = self.shown.limits if layer.rgb else layer.contrast_limits_range
         return float(low), float(high)
 
     def preview(self, threshold: float | None) -> None:
@@ -326,7 +333,7 @@ class SeedlabLayers:
             return
         layer = self.find("tissue")
         if layer is None:
-            view = PlaneView(self.shown.scan.facts.shape)
+            view = PlaneView(self._stepped)
             layer = Labels(
                 view, name=NAMES["tissue"], colormap=tissue_colormap(tissues), opacity=0.4,
                 multiscale=False, **self._place(),
@@ -342,9 +349,9 @@ class SeedlabLayers:
             return None
         layer = self.find("strokes")
         if layer is None:
-            shape: tuple[int, ...] = self.shown.scan.facts.shape
+            shape: tuple[int, ...] = self._stepped
             place = self._place()
-            if self.shown.scan.facts.modality is Modality.HSI:  # one plane, whatever band is shown
+            if self.shown.scan.facts.has_bands:  # one plane, whatever band is shown
                 shape, place = shape[1:], {key: value[1:] for key, value in place.items()}
             canvas = np.zeros(shape, np.uint8)  # pages are only taken where somebody paints
             layer = Labels(

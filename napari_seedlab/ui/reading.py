@@ -73,7 +73,10 @@ class SeedAlone:
 
 @dataclass(frozen=True)
 class OpenedScan:
-    """A scan ready for the viewer: its voxels, grey limits, false colours, regions."""
+    """A scan ready for the viewer: its voxels, grey limits, colours, regions.
+
+    Of a colour picture `image` is the mean of the colours, (1, y, x), in which thresholds are looked for.
+    """
 
     scan: Scan
     image: ArrayLike
@@ -100,6 +103,8 @@ def read_scan(session: Session, scan: int) -> OpenedScan:
     from napari_seedlab.io.hsi_view import composite
 
     known = session.scans[scan]
+    if known.facts.is_colour:
+        return _colour_picture(session, known)
     image = open_for_viewing(session.scan_source(scan))
     picture = (
         composite(session.scan_source(scan), known.facts.wavelengths_nm)
@@ -107,6 +112,19 @@ def read_scan(session: Session, scan: int) -> OpenedScan:
         else None
     )
     return OpenedScan(known, image, grey_limits(image), picture, read_regions(session, scan))
+
+
+def _colour_picture(session: Session, scan: Scan) -> OpenedScan:
+    """Its colours at once, and their mean (1, y, x) for thresholds."""
+    bands = files.open_array(session.scan_source(scan.id))
+    colours = np.stack([_in_bytes(bands[i]) for i in range(3)], axis=-1)
+    mean = np.asarray(np.add.reduce(colours, axis=-1, dtype=np.uint16)[np.newaxis] // 3, np.uint8)
+    return OpenedScan(scan, mean, grey_limits(mean), colours, read_regions(session, scan.id))
+
+
+def _in_bytes(band: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Integers of 16 bits as their upper byte."""
+    return band if band.dtype == np.uint8 else np.asarray(band >> 8, np.uint8)
 
 
 def read_regions(session: Session, scan: int) -> ArrayLike | None:
@@ -140,7 +158,7 @@ def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) ->
     """The grey value that a split with this recipe would take, found on every fourth plane at most."""
     from napari_seedlab.imaging.split import SplitRecipe, foreground_threshold
 
-    if scan.facts.modality is Modality.HSI:
+    if scan.facts.has_bands and not scan.facts.is_colour:
         block = np.asarray(image[image.shape[0] // 2])[None]
     else:
         step = max(1, image.shape[0] // 64)

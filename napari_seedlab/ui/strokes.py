@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QTimer
 
-from napari_seedlab.core import Modality
 from napari_seedlab.ui.layers import background_value
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class StrokeTool:
         if shown is None or dims.ndisplay != 2 or len(dims.not_displayed) != 1:
             return None
         axis = int(dims.not_displayed[0])
-        if shown.scan.facts.modality is Modality.HSI:
+        if shown.scan.facts.has_bands:
             return (0, 0) if axis == 0 else None
         return axis, int(dims.current_step[axis])
 
