@@ -27,7 +27,7 @@ from napari_seedlab.core import (
     Settings,
     Suggestion,
 )
-from napari_seedlab.session import anomaly, caches, making, repair, steps
+from napari_seedlab.session import anomaly, caches, making, repair, sheets, steps
 from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.labelling import Labelling
@@ -56,6 +56,8 @@ class Session:
     Attributes
     ----------
     scans : dict of int to Scan
+    sheets : dict of int to SheetFiles
+        Scans that were made of one picture per seed.
     current_scan : int or None
     seeds : dict of int to Seed
     labels : dict of int to Label
@@ -97,6 +99,7 @@ class Session:
         self.annotator = self.settings.annotator or _os_user()
         self.follow_up = False  # whether a split is followed by map and suggestions on its own
         self.scans: dict[int, Scan] = {}
+        self.sheets: dict[int, sheets.SheetFiles] = {}
         self.current_scan: int | None = None
         self.seeds: dict[int, Seed] = {}
         self.labels: dict[int, Label] = {}
@@ -300,6 +303,13 @@ class Session:
         """Add a file as a scan."""
         return self.desk.start(steps.import_step(self, str(Path(path).absolute()), modality, name))
 
+    def import_folder(
+        self, path: Path | str, name: str | None = None, truth_from_folders: bool = False
+    ) -> Task:
+        """Add a folder of pictures with one seed each as one scan; see :mod:`.sheets`."""
+        whole = str(Path(path).absolute())
+        return self.desk.start(sheets.import_folder_step(self, whole, name, truth_from_folders))
+
     def show_scan(self, scan: int) -> None:
         """Make a scan the current one."""
         if scan != self.current_scan and scan in self.scans:
@@ -494,6 +504,7 @@ class Session:
         """Read scans and their sources again."""
         self.scans = {s.id: s for s in project.scans()}
         self._sources = {s: project.scan_source(s) for s in self.scans}
+        self.sheets = sheets.read_sheets(project, self.scans)
         if self.current_scan is None:
             self.current_scan = next(iter(self.scans), None)
         self.scans_changed.emit()
