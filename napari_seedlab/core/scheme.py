@@ -96,5 +96,6 @@ TISSUE_SCHEME = ClassScheme(
         SeedClass(1, "coat", "#d55e00", "1"),
         SeedClass(2, "embryo", "#f0e442", "2"),
         SeedClass(3, "cavity", "#0072b2", "3"),
+        SeedClass(4, "defect", "#cc79a7", "4"),
     ),
 )

@@ -269,12 +269,12 @@ def cells_of(
     margin: float = 2,
     voxel_size_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Mask:
-    """Cells of a :class:`SeedCut` that hold voxels of the scan.
+    """Cells of a :class:`SeedCut` that voxels of the scan lie in, or that lie in one of them.
 
     Parameters
     ----------
     voxels : (m, 3) int
-        Places z, y, x in the scan.
+        Places z, y, x inside the box.
     box, margin, voxel_size_um
         As the crop was cut.
     cells : (3,) or (2,) int
@@ -285,12 +285,18 @@ def cells_of(
     mask : (*cells) bool
     """
     grid = (1, cells[0], cells[1]) if len(cells) == 2 else (cells[0], cells[1], cells[2])
-    far = tuple(np.asarray(box).reshape(2, 3)[1].tolist())
-    window = _window(box, far, grid, margin, voxel_size_um)
-    places = np.round((voxels - np.asarray(window.start)) / np.asarray(window.step)).astype(np.int64)
-    inside = places[((places >= 0) & (places < grid)).all(1)]
-    out = np.zeros(grid, np.bool_)
-    out[tuple(inside.T)] = True
+    low, high = np.asarray(box, np.int64).reshape(2, 3)
+    window = _window(box, tuple(high.tolist()), grid, margin, voxel_size_um)
+    start, step = np.asarray(window.start), np.asarray(window.step)
+    block = np.zeros(high - low + 2, np.bool_)  # with an empty rim, which cells outside the box fall on
+    block[tuple((voxels - low + 1).T)] = True
+    nearest = [
+        np.clip(np.round(start[a] + step[a] * np.arange(n)) - low[a] + 1, 0, block.shape[a] - 1).astype(int)
+        for a, n in enumerate(grid)
+    ]
+    out: Mask = block[np.ix_(*nearest)]
+    places = np.round((voxels - start) / step).astype(np.int64)
+    out[tuple(places[((places >= 0) & (places < grid)).all(1)].T)] = True
     return out.reshape(cells)
 
 

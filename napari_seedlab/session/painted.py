@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_seedlab.store import Project
     from napari_seedlab.store.records import Stroke
 
-DEFECT_NAMES = frozenset({"cavity", "crack", "defect", "hole", "inclusion", "mould", "tunnel"})
+DEFECT_NAMES = frozenset({"crack", "defect", "hole", "inclusion", "mould", "tunnel"})
 
 
 def defect_ids(tissues: ClassScheme) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ def test_new_project_is_private_and_empty(tmp_path):
     with Project.create(tmp_path / "P.seedlab") as project:
         assert (project.scans(), project.seeds(), project.labels(), project.strokes(1)) == ([], {}, {}, [])
         assert project.scheme("grain").ids == (1, 2, 3, 4)
-        assert project.scheme("tissue").ids == (1, 2, 3)
+        assert project.scheme("tissue").ids == (1, 2, 3, 4)
         assert project.check(deep=True) == []
         assert project.history() == ([], [])
     for root, folders, names in os.walk(tmp_path / "P.seedlab"):
@@ -420,12 +420,38 @@ def test_check_names_each_damaged_file(path, what, tmp_path):
         project.put_arrays("a", x=[1, 2])
         assert project.check(deep=True) == []
         files = [p for p in (path / what).rglob("*") if p.is_file() and "edited" not in str(p)]
-        files = [p for p in files if p.name != "card.json"]
         files[0].write_bytes(files[0].read_bytes() + b"x")
         (line,) = project.check()
         assert line.startswith(f"{what}/") or line.startswith("head-1")
+        assert line.endswith(".") and line.count(". ") == 1  # what is wrong, what to do
         shutil.rmtree(path / what)
         assert len(project.check()) >= 1
+
+
+@pytest.mark.parametrize("change", ["other", "cut", "gone"])
+@pytest.mark.parametrize("name", ["w.bin", "card.json"])
+def test_check_reads_each_file_of_a_model(path, name, change, tmp_path):
+    with Project.open(path) as project:
+        (tmp_path / "w.bin").write_bytes(b"weights")
+        project.register_model(ModelCard("head-1", "head", "", (1,), ""), {"w.bin": tmp_path / "w.bin"})
+        project.activate("head-1")
+        assert project.check() == []
+        (file,) = (path / "models").rglob(name)
+        text = file.read_bytes()
+        changed = text.replace(b"head-1", b"head-2").replace(b"weights", b"weighty")
+        file.unlink() if change == "gone" else file.write_bytes(changed if change == "other" else text[:-3])
+        (line,) = project.check()
+        assert name in line and line.endswith("Train the model again.")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"scan": 1'])
+def test_check_reads_where_the_user_stood(path, text):
+    with Project.open(path) as project:
+        project.set_state("scan", 1)
+        assert project.check() == []
+        (path / "state.json").write_text(text)
+        (line,) = project.check()
+        assert line.startswith("state.json: is not what was written. Delete it")
 
 
 def test_deep_check_finds_a_changed_answer(path):
