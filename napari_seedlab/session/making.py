@@ -175,10 +175,8 @@ def check_project(path: Path) -> dict[str, Any]:
         problems = project.check(deep=True)
         events = len(project.events())
     if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ProjectDamaged(
-            path.name, f"{problems[0].rstrip('.')}{more}", "Restore it from a copy or an export"
-        )
+        several = f"{len(problems)} problems, the first is " if len(problems) > 1 else ""
+        raise ProjectDamaged(path.name, f"{several}{problems[0].rstrip('.')}")  # each says what to do
     return {"ok": True, "events": events}
 
 

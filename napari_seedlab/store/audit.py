@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_seedlab.store.database import Database
     from napari_seedlab.store.folder import Folder
 
+RESTORE = "Restore the project from a copy or an export"
 NOT_STATE = ("hash", "applied")  # of rasters: they depend on the files, not on the journal
 
 
@@ -31,13 +32,14 @@ def find_problems(folder: Folder, database: Database, blobs: Blobs, deep: bool) 
     """One line per problem, empty when every hash and the chain are right."""
     line = database.quick_check()
     if line:
-        return [f"{database.path.name}: its structure is damaged ({line})."]
+        return [f"{database.path.name}: its structure is damaged ({line}). {RESTORE}."]
     with database.reading() as connection:
         found = [
-            *journal.problems(connection),
+            *(f"{line} {RESTORE}." for line in journal.problems(connection)),
             *filter(None, (blobs.problem(sha) for sha in journal.blob_names(connection))),
             *_raster_problems(connection, folder),
             *_file_problems(connection, folder),
+            *_state_problem(folder.state),
             *_scan_problems(connection, folder),
         ]
         if deep and not found:
@@ -52,12 +54,36 @@ def _raster_problems(connection: Connection, folder: Folder) -> Iterator[str]:
 
 def _file_problems(connection: Connection, folder: Folder) -> Iterator[str]:
     for row in connection.execute(select(schema.models)):
+        yield from _card_problem(within(within(folder.models, row.folder), "card.json"), row.card)
         for name, digest in json.loads(row.files).items():
             path = within(within(folder.models, row.folder), name)
             yield from _file_problem(path, digest, "Train the model again")
     for row in connection.execute(select(schema.arrays)):
         check = _tree_problem if row.source else _file_problem
         yield from check(within(folder.arrays, row.file), row.hash, "It can be computed again")
+
+
+def _card_problem(path: Path, card: str) -> Iterator[str]:
+    """The card beside the files of a model, against the one that the journal gave."""
+    name = f"{path.parent.name}/{path.name}"
+    if not path.is_file():
+        yield f"{name}: is missing. Train the model again."
+    elif _json_of(path) != json.loads(card):
+        yield f"{name}: is not what was written. Train the model again."
+
+
+def _state_problem(path: Path) -> Iterator[str]:
+    """Where the user stood; no journal knows it, so that only its form is looked at."""
+    if path.exists() and not isinstance(_json_of(path), dict):
+        yield f"{path.name}: is not what was written. Delete it: it only says what was shown last."
+
+
+def _json_of(path: Path) -> Any:
+    """What a JSON file holds; None when it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _scan_problems(connection: Connection, folder: Folder) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from conftest import is_hollow, settle, small_tray
 
-from napari_seedlab.core import InputError, Label, LabelState, ProjectError
+from napari_seedlab.core import InputError, Label, LabelState, ProjectDamaged, ProjectError
 from napari_seedlab.files import open_array
 from napari_seedlab.session import making
 
@@ -152,6 +152,18 @@ def test_an_export_does_not_follow_repairs(split_session, tmp_path):
     session.merge(seeds[:2]).wait(60)
     assert (open_array(session.regions_source(1))[...] != expected).any()
     np.testing.assert_array_equal(open_array(snapshot.regions_sources[1])[...], expected)
+
+
+def test_what_a_check_finds_gives_one_advice(split_session):
+    split_session.close()
+    path = split_session.path
+    for tree in (path / "regions").glob("*.zarr"):
+        shutil.rmtree(tree)
+    (path / "state.json").write_text("{")
+    with pytest.raises(ProjectDamaged, match=r"p.seedlab: 2 problems, the first is \S+: ") as caught:
+        making.check_project(path)
+    line = str(caught.value)
+    assert line.count(". ") == 1 and line.endswith(".") and ".." not in line
 
 
 # -- labels from a table -------------------------------------------------------------------------------

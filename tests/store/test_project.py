@@ -428,32 +428,6 @@ def test_check_names_each_damaged_file(path, what, tmp_path):
         assert len(project.check()) >= 1
 
 
-@pytest.mark.parametrize("change", ["other", "cut", "gone"])
-@pytest.mark.parametrize("name", ["w.bin", "card.json"])
-def test_check_reads_each_file_of_a_model(path, name, change, tmp_path):
-    with Project.open(path) as project:
-        (tmp_path / "w.bin").write_bytes(b"weights")
-        project.register_model(ModelCard("head-1", "head", "", (1,), ""), {"w.bin": tmp_path / "w.bin"})
-        project.activate("head-1")
-        assert project.check() == []
-        (file,) = (path / "models").rglob(name)
-        text = file.read_bytes()
-        changed = text.replace(b"head-1", b"head-2").replace(b"weights", b"weighty")
-        file.unlink() if change == "gone" else file.write_bytes(changed if change == "other" else text[:-3])
-        (line,) = project.check()
-        assert name in line and line.endswith("Train the model again.")
-
-
-@pytest.mark.parametrize("text", ["", "[1]", '{"scan": 1'])
-def test_check_reads_where_the_user_stood(path, text):
-    with Project.open(path) as project:
-        project.set_state("scan", 1)
-        assert project.check() == []
-        (path / "state.json").write_text(text)
-        (line,) = project.check()
-        assert line.startswith("state.json: is not what was written. Delete it")
-
-
 def test_deep_check_finds_a_changed_answer(path):
     with sqlite3.connect(path / "project.sqlite") as connection:
         connection.execute("UPDATE labels SET class_id = 4")
