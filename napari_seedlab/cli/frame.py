@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 REFUSED = 1
 PROGRESS_EVERY_S = 0.5
+LOG_EVERY_S = 5.0
 MANY = 8  # numbers that a person still reads one by one
 QUIET_S = 3.0  # what is over sooner needs no progress
 
@@ -66,20 +67,22 @@ def _plain(values: dict[str, Any]) -> str:
 
 
 class _Progress:
-    """Shows at most two lines a second of what a job does."""
+    """Shows what a job does: two lines a second to a person, one each tenth or five seconds to a file."""
 
-    def __init__(self) -> None:
-        self._last = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._is_read_live = clock, sys.stderr.isatty()
+        self._last, self._tenth = -PROGRESS_EVERY_S, -1
 
     def show(self, status: JobStatus) -> None:
         """Say how far a job is."""
-        now = time.monotonic()
-        step = status.progress
+        now, step = self._clock(), status.progress
         if status.state is not JobState.RUNNING or not step.total or status.seconds < QUIET_S:
             return
-        if now - self._last < PROGRESS_EVERY_S:
+        tenth = 10 * step.done // step.total
+        is_due = self._is_read_live or tenth != self._tenth or now - self._last >= LOG_EVERY_S
+        if now - self._last < PROGRESS_EVERY_S or not is_due:
             return
-        self._last = now
+        self._last, self._tenth = now, tenth
         left = "" if status.seconds_left is None else f", {status.seconds_left:.0f} s left"
         say(f"{step.message or status.id} {100 * step.done / step.total:.0f} %{left}")
 

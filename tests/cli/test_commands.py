@@ -140,6 +140,25 @@ def test_a_person_reads_the_ends_of_many_numbers_and_json_has_all(capsys):
     assert json.loads(capsys.readouterr().out) == made
 
 
+@pytest.mark.parametrize("is_read_live", [True, False])
+@pytest.mark.parametrize("seconds", [10, 600])
+def test_a_log_gets_a_line_each_tenth_or_five_seconds(capsys, monkeypatch, is_read_live, seconds):
+    from napari_seedlab.cli import frame
+    from napari_seedlab.core import JobState, JobStatus, Progress
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_read_live)
+    now = 0.0
+    progress = frame._Progress(lambda: now)
+    for i in range(seconds * 10):
+        now = i / 10
+        step = Progress(i, seconds * 10, "Training")
+        progress.show(JobStatus("a", "f", 1, JobState.RUNNING, step, seconds=3 + now))
+    shown = capsys.readouterr().err
+    expected = 2 * seconds if is_read_live else max(10, seconds / 5)
+    assert abs(shown.count("\n") - expected) <= 10
+    assert "\r" not in shown and shown.startswith("Training 0 %")
+
+
 def _is_path(text):
     return text in ("p", "q", "x", "fresh", "missing", "tray") or "." in text or "/" in text
 
