@@ -1,5 +1,6 @@
 """Oddness of cubes in a project: which scan is looked at, what is kept, what is not taken up again."""
 
+import shutil
 import threading
 
 import numpy as np
@@ -117,3 +118,15 @@ def test_an_interrupted_job_about_something_else_waits(split_session, make_sessi
     later = session.find_odd(settings)
     later.wait(60)
     assert later.job_id == folder.name
+
+
+def test_an_interrupted_job_whose_folder_is_gone_is_begun_anew(split_session, make_session):
+    settings = {"size": 12, "n_steps": 2, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
+    folder = leave_behind(split_session, anomaly_step(split_session, "ct", settings))
+    session, said = make_session(split_session.path), []
+    session.message.connect(lambda _, text: said.append(text))
+    shutil.rmtree(folder)
+    task = session.find_odd(settings)
+    task.wait(60)
+    assert task.job_id != folder.name
+    assert said[0] == "The interrupted training is not there any more; begun anew."
