@@ -275,7 +275,13 @@ def anomaly(
         str,
         typer.Option(help="fcdd, vae or distance; spectra, rx or local_rx for cubes. The first by default."),
     ] = "",
-    normal_class: Annotated[str, typer.Option(help="Name or id; the first class by default.")] = "",
+    normal_class: Annotated[
+        str, typer.Option(help="Name of a class, or of a folder of the truth; the first class by default.")
+    ] = "",
+    train_on_normal: Annotated[
+        bool,
+        typer.Option("--train-on-normal", help="Learn from what the truth calls normal: to evaluate only."),
+    ] = False,
     truth: Annotated[Path | None, typer.Option(help="CSV with seed,class that judges the scores.")] = None,
     truth_mask: Annotated[Path | None, typer.Option(help="Label file or .mat of the defects.")] = None,
     scan: PoolOption = None,
@@ -287,27 +293,28 @@ def anomaly(
 
     def work() -> dict[str, Any]:
         from napari_seedlab.cli import truth as judge
+        from napari_seedlab.cli.reference import reference_of
 
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
-            normal = session.scheme.by_name(normal_class) if normal_class else next(iter(session.scheme))
-            class_of = judge.classes_of(session, truth) if truth else None  # refused before the work
-            if truth and class_of:
-                judge.refuse_one_class(class_of, normal.name, truth.name)
-            defects = judge.read_defects(session, truth_mask) if truth_mask else None
+            known = reference_of(session, truth, normal_class)  # refused before the work
+            teachers = known.normal_seeds if train_on_normal else None
+            defects = judge.read_defects(session, truth_mask) if truth_mask else judge.known_defects(session)
             begun = time.perf_counter()
-            values = session.find_odd(method=method, normal_class=normal.id).wait()
+            values = session.find_odd(method=method, normal_class=known.normal_id, teachers=teachers).wait()
             told: dict[str, Any] = {"method": values["method"], "model": values["model"]}
+            told["trained_on"] = "reference normal" if train_on_normal else "all but known odd seeds"
             told |= dict.fromkeys(("auc", "auc_interval", "average_precision", "voxel_auc_inside"))
             told["seconds"] = round(time.perf_counter() - begun, 2)
             scores = values["scores"]
-            if class_of is not None:
-                told |= judge.judged(scores, class_of, normal.name, random_state)
+            if known.class_of is not None:
+                told |= judge.judged(scores, known.class_of, known.normal, random_state)
+                told["normal_class"] = known.normal
             if defects is not None and session.pool == "hsi":
                 told |= judge.pixel_figures(session, defects, random_state)
             elif defects is not None:
                 told["voxel_auc_inside"] = judge.voxel_auc(session, defects)
-            told |= judge.on_labels(session, values["method"], normal.id, random_state)
+            told |= judge.on_labels(session, values["method"], known.normal_id, random_state)
             return {**told, "scores": dict(sorted(scores.items(), key=lambda entry: -entry[1]))}
 
     run(work, as_json)
@@ -326,6 +333,7 @@ def predict(
     def work() -> dict[str, Any]:
         from napari_seedlab.session import making
 
+        making.refuse_no_file(to)  # before the work
         with opened(project, scheduler) as session:
             look_at(session, scan)
             pool = None if scan is None else session.pool

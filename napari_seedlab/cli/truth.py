@@ -109,6 +109,13 @@ def read_defects(session: Session, mask: Path) -> npt.NDArray[np.bool_]:
     return marked
 
 
+def known_defects(session: Session) -> npt.NDArray[np.bool_] | None:
+    """The reference masks that were imported with the pictures of the current scan; None without."""
+    from napari_seedlab.session.sheets import reference_mask
+
+    return None if session.current_scan is None else reference_mask(session, session.current_scan)
+
+
 def voxel_auc(session: Session, is_odd: npt.NDArray[np.bool_]) -> float:
     """AUC of the heatmap inside the seeds of the current scan that have a marked voxel.
 

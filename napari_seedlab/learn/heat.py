@@ -48,8 +48,21 @@ def scores(heat: npt.NDArray[np.floating], masks: Mask, top: float = 0.01) -> Fl
     return out
 
 
-def normal_members(seeds: crops_io.SeedCrops, labels: Mapping[int, int], normal_class: int) -> Members:
+def read_teachers(folder: Path) -> set[int] | None:
+    """Seeds from which alone a job may learn (``teachers.npz``: seed); None where nothing says so."""
+    path = folder / "teachers.npz"
+    return set(files.load_arrays(path)["seed"].tolist()) if path.is_file() else None
+
+
+def normal_members(
+    seeds: crops_io.SeedCrops,
+    labels: Mapping[int, int],
+    normal_class: int,
+    teachers: set[int] | None = None,
+) -> Members:
     """Rows that may be normal: not labelled as anything else, and with cells to learn from.
+
+    With `teachers` only rows of these seeds.
 
     Raises
     ------
@@ -57,6 +70,8 @@ def normal_members(seeds: crops_io.SeedCrops, labels: Mapping[int, int], normal_
         There are fewer than 8.
     """
     may = [labels.get(s, normal_class) == normal_class for s in seeds.seeds.tolist()]
+    if teachers is not None:
+        may = [ok and s in teachers for ok, s in zip(may, seeds.seeds.tolist(), strict=True)]
     filled = seeds.masks.reshape(len(seeds), -1).sum(1) >= LEAST_CELLS
     members = np.flatnonzero(np.asarray(may, np.bool_) & filled)
     if len(members) < MIN_NORMAL:

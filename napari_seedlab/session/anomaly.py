@@ -9,10 +9,12 @@ import numpy as np
 from napari_seedlab import files
 from napari_seedlab.core import InputError, Modality, ModelCard, RegionTable
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.painted import write_painted
 from napari_seedlab.session.results import AnomalyScores
 from napari_seedlab.session.steps import plain_metrics, scan_params, write_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_seedlab.core import JobRequest, JobResult
@@ -52,11 +54,26 @@ def method_for(pool: str, wish: str = "") -> str:
     return wish or fitting[0]
 
 
+def taught_by(teachers: Sequence[int] | None) -> str | None:
+    """How a model card names the seeds that taught; None for all that may be normal."""
+    return None if teachers is None else "reference normal"
+
+
 def anomaly_step(
-    session: Session, pool: str, settings: dict[str, Any], method: str = "", normal_class: int = 0
+    session: Session,
+    pool: str,
+    settings: dict[str, Any],
+    method: str = "",
+    normal_class: int = 0,
+    teachers: Sequence[int] | None = None,
 ) -> Step:
-    """Learn what is normal without labels and score every seed; `method` is one of :data:`METHODS`."""
+    """Learn what is normal without labels and score every seed; `method` is one of :data:`METHODS`.
+
+    With `teachers` nothing is learnt from any other seed.
+    """
     method = method_for(pool, method)
+    if teachers is not None and pool == Modality.HSI:
+        raise InputError(f"method {method!r}", "cannot be taught by chosen seeds", "Use a ct or image scan")
     looked_at = next((s.id for s in session.scans_of(pool) if s.id == session.current_scan), None)
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
@@ -65,7 +82,11 @@ def anomaly_step(
             return {**params, "scans": [_whole_scan(looked_at, project, folder)]}
         scans = scan_params(session, project, folder, pool)
         write_labels(session, folder, pool)
+        write_painted(session, project, folder, pool)
         params["labels_up_to"] = max((int(f.get("sequence", 0)) for f in session.facts.values()), default=0)
+        if teachers is not None:
+            files.save_arrays(folder / "teachers.npz", seed=np.asarray(teachers, np.int64))
+            params["trained_on"] = taught_by(teachers)
         return {**params, "scans": scans, "normal_class": normal_class or session.scheme.ids[0]}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

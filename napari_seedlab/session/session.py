@@ -34,7 +34,7 @@ from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.strokes import Strokes
-from napari_seedlab.session.trainings import Trainings
+from napari_seedlab.session.trainings import Trainings, what_lacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -272,13 +272,7 @@ class Session:
         if not any(len(t) for t in self._tables.values()):
             return "Split the scan into seeds first."
         here = (self.label(s) for s in self.seeds_of(self.pool))
-        labelled = Counter(x.class_id for x in here if x.state is LabelState.LABELLED)
-        counts = list(labelled.values())
-        if len(counts) < 2:
-            return "Label seeds of at least two classes."
-        if min(counts) < 2:
-            return "Label at least two seeds of each class that you use."
-        return ""
+        return what_lacks(self.scheme, Counter(x.class_id for x in here if x.state is LabelState.LABELLED))
 
     def label_origin(self, seed: int) -> tuple[int, float, str]:
         """(sequence, inclusion_p, strategy) of the answer about a seed; 0.0 where it was not drawn."""
@@ -431,19 +425,26 @@ class Session:
     def train(self, model: str = "net", settings: Mapping[str, Any] | None = None) -> Task:
         """Train ``head`` (live, at once) or ``net`` (background); an interrupted network is resumed."""
         if self.blocked_because:
-            raise NotReady("training", self.blocked_because.rstrip(".").lower(), "")
+            why = self.blocked_because.rstrip(".")
+            raise NotReady("training", f"{why[:1].lower()}{why[1:]}", "")
         if model == "head":
             return self.draw(n=0)
         return self._trainings.train(settings or {})
 
     def find_odd(
-        self, settings: Mapping[str, Any] | None = None, method: str = "", normal_class: int = 0
+        self,
+        settings: Mapping[str, Any] | None = None,
+        method: str = "",
+        normal_class: int = 0,
+        teachers: Iterable[int] | None = None,
     ) -> Task:
         """Score every seed by oddness, without labels, and show where; see :mod:`.anomaly`.
 
         Seeds labelled as another class than `normal_class` (0: the first of the scheme) teach nothing.
+        With `teachers` only these seeds teach: to evaluate a method with what is known to be normal.
         """
-        return self._trainings.find_odd(settings or {}, method, normal_class)
+        only = None if teachers is None else sorted(teachers)
+        return self._trainings.find_odd(settings or {}, method, normal_class, only)
 
     def activate(self, model_id: str) -> Task:
         """Show the predictions of a model, or the scores of one that looks for odd seeds."""

@@ -9,8 +9,9 @@ from napari_seedlab.core import NotReady, SeedlabError
 from napari_seedlab.session import anomaly, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_seedlab.core import ClassScheme
     from napari_seedlab.session.desk import Step, Task
     from napari_seedlab.session.session import Session
 
@@ -35,13 +36,21 @@ class Trainings:
         self._refuse_double(("net",))
         return self._begin(steps.net_step(session, session.pool, dict(settings)), {"pool": session.pool})
 
-    def find_odd(self, settings: Mapping[str, Any], method: str, normal_class: int) -> Task:
-        """Score the seeds of the shown pool by a method."""
+    def find_odd(
+        self,
+        settings: Mapping[str, Any],
+        method: str,
+        normal_class: int,
+        teachers: Sequence[int] | None = None,
+    ) -> Task:
+        """Score the seeds of the shown pool by a method; `teachers`: only these teach it."""
         session = self._session
-        step = anomaly.anomaly_step(session, session.pool, dict(settings), method, normal_class)
+        step = anomaly.anomaly_step(session, session.pool, dict(settings), method, normal_class, teachers)
         self._refuse_double(anomaly.METHODS)
         normal = normal_class or session.scheme.ids[0]
-        return self._begin(step, {"pool": session.pool, "normal_class": normal})
+        return self._begin(
+            step, {"pool": session.pool, "normal_class": normal, "trained_on": anomaly.taught_by(teachers)}
+        )
 
     def _refuse_double(self, kinds: Iterable[str]) -> None:
         for kind in kinds:
@@ -72,3 +81,23 @@ class Trainings:
             return desk.start(step)
         self._session.message.emit("info", "Taking up the training where it stopped.")
         return desk.start(step, Path(folder), request)
+
+
+def what_lacks(scheme: ClassScheme, counts: Mapping[int, int]) -> str:
+    """What is missing for a training, in one line that names the classes; empty where nothing is.
+
+    Parameters
+    ----------
+    scheme : ClassScheme
+        The classes there are.
+    counts : mapping of int to int
+        Labelled seeds per class id that is in use.
+    """
+    names = {c.id: c.name for c in scheme}
+    used = [c for c in names if counts.get(c)]
+    if len(used) < 2:
+        others = [names[c] for c in names if c not in used]
+        which = " or ".join(others) if used else "two classes, such as " + " and ".join(others[:2])
+        return f"Label two seeds of {which}."
+    few = [names[c] for c in used if counts[c] < 2]
+    return f"Label one more seed of {' and one of '.join(few)}." if few else ""
