@@ -59,6 +59,15 @@ def refuse_file(path: Path, remedy: str) -> None:
         raise InputError(found.name, "is a file, not a folder", remedy)
 
 
+def refuse_no_file(path: Path) -> None:
+    """Raise InputError where no file can be written at `path`: it is a folder, or in none."""
+    if path.is_dir():
+        raise InputError(path.name, "is a folder, not a file", "Name a CSV file in it")
+    if not path.absolute().parent.is_dir():
+        cause = f"its folder {path.absolute().parent.name} is not there"
+        raise InputError(path.name, cause, "Make it first, or name another")
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """Settings of a split from a JSON file."""
     from napari_seedlab.imaging.split import SplitRecipe
@@ -145,8 +154,7 @@ def write_predictions(session: Session, to: Path, pool: str | None = None) -> di
     from napari_seedlab.io.csv_text import csv_bytes
     from napari_seedlab.io.export_tables import all_class_ids, class_name
 
-    if to.is_dir():
-        raise InputError(to.name, "is a folder, not a file", "Name a CSV file in it")
+    refuse_no_file(to)
     shown = [t for p in _pools(session) if pool in (None, p) and (t := session.predictions_of(p)) is not None]
     if not shown:
         raise InputError("predict", "there is no model", "Train one first")
