@@ -50,6 +50,10 @@ class Opinions:
         found = self._found.get(pool, {})
         return tuple(found[method] for method in sorted(found) if len(found[method].seeds))
 
+    def chosen(self, pool: str) -> str:
+        """The method that was run or chosen last; empty before the first."""
+        return next(iter(self._found.get(pool, {})), "")
+
     def disagreement(self, pool: str) -> Disagreement | None:
         """How far the methods are apart; None where fewer than two have scores."""
         return self._apart.get(pool)

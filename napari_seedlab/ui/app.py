@@ -182,7 +182,7 @@ class SeedlabUi(QObject):
             (session.strokes_changed, self._strokes_changed),
             (session.slice_predicted, self._slice_predicted),
             (session.job_changed, self._job_changed),
-            (session.message, self._message_came),
+            (session.message, lambda level, text: self.say(text, level)),
         )
         for signal, handler in pairs:
             slot = self.slot(handler)
@@ -334,9 +334,6 @@ class SeedlabUi(QObject):
         self._tell("train", "show_job", status)
         self._tell("project", "show_job", status)
 
-    def _message_came(self, level: str, text: str) -> None:
-        self.say(text, level)
-
     # -- drawing ------------------------------------------------------------------------------
     def _recolour_soon(self) -> None:
         if not self._redraw.isActive() and not self._closed:
@@ -365,6 +362,7 @@ class SeedlabUi(QObject):
 
     def _tell_card(self, *_: object) -> None:
         self._tell("labelling", "refresh")
+        self._tell("train", "judge")
 
     def _tell_blocked(self) -> None:
         self._tell("train", "refresh")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab.session.session import Session
 
-MODES = ("label", "prediction", "confidence", "anomaly", "cluster")
+MODES = ("label", "prediction", "confidence", "anomaly", "disagreement", "cluster")
 N_STEPS = 16  # colours of a continuous scale
 NONE_RGB = (126, 134, 145)
 UNSURE_RGB = (179, 157, 219)
@@ -164,6 +164,14 @@ def by_anomaly(session: Session, seeds: Ids) -> SeedColours:
     return _scale("anomaly", seeds, found.seeds, found.rank, INFERNO, ("usual", "odd"))
 
 
+def by_disagreement(session: Session, seeds: Ids) -> SeedColours:
+    """Viridis over how far the methods are apart about each seed, from all one to opposite ends."""
+    ends, apart = ("methods agree", "methods disagree"), session.opinions.disagreement(session.pool)
+    if apart is None:
+        return _scale("disagreement", seeds, None, None, VIRIDIS, ends)
+    return _scale("disagreement", seeds, apart.seeds, apart.spread, VIRIDIS, ends)
+
+
 def by_cluster(session: Session, seeds: Ids) -> SeedColours:
     """One of 18 colours per cluster, used again beyond that."""
     palette = [NONE_RGB, *CLUSTERS]
@@ -195,6 +203,8 @@ def _scale(
         codes = _sorted_lookup(ids, steps, seeds)
     colours = ramp(stops)
     legend = [(ends[0], stops[0]), (ends[1], stops[-1])]
+    if ids is None:
+        legend = [(_MISSING[mode], NONE_RGB)]
     return _table(mode, seeds, codes, [NONE_RGB, *map(tuple, colours.tolist())], legend)
 
 
@@ -204,10 +214,16 @@ def _table(
     return SeedColours(mode, seeds, codes, np.asarray(palette, np.uint8), tuple(legend))
 
 
+_MISSING = {  # what to say where a scale has nothing to show
+    "confidence": "no prediction yet",
+    "anomaly": "no scores yet: Find odd ones",
+    "disagreement": "Find odd ones by two methods",
+}
 _BY_MODE: dict[str, Callable[[Session, Ids], SeedColours]] = {
     "label": by_label,
     "prediction": by_prediction,
     "confidence": by_confidence,
     "anomaly": by_anomaly,
+    "disagreement": by_disagreement,
     "cluster": by_cluster,
 }

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.core import LabelState
+from napari_seedlab.ui.ask_about import AskAbout
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.few_lines import FewLines
@@ -31,6 +32,7 @@ STRATEGY_WORDS = {
     "typiclust": "Typical seed",
     "margin": "Hard to tell",
     "anomaly": "Odd seed",
+    "disagreement": "Methods disagree",
     "random": "Drawn at random",
     "default": "Suggested",
 }
@@ -47,6 +49,8 @@ class LabellingDock(DockFrame):
         self._class_buttons: dict[int, ClassButton] = {}
         self._tissue_buttons: dict[int, QPushButton] = {}
         self._make_head(body)
+        self.ask_about = AskAbout(ui, body)
+        self.rows.addWidget(self.ask_about)
         self._make_card(body)
         self._make_answers(body)
         self._make_brush(body)
@@ -198,6 +202,7 @@ class LabellingDock(DockFrame):
         session = self._ui.session
         seed = None if session is None else session.current_seed
         many = 0 if session is None else len(session.selection)
+        self.ask_about.refresh()
         self._say_why(seed, many)
         self._tell_classes(seed)
         if session is None or not any(session.regions(s) is not None for s in session.scans):

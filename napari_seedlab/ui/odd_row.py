@@ -1,32 +1,36 @@
-"""The row of the Train dock that chooses how oddness is scored, and from where on a seed is flagged."""
+"""The rows of the Train dock about oddness: method, threshold, what labels say."""
 
 from __future__ import annotations
 
+from functools import partial
+from operator import is_
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
 
 from napari_seedlab.session.anomaly import METHODS_OF
+from napari_seedlab.session.verdicts import verdicts
+from napari_seedlab.ui.method_words import WORDS
+from napari_seedlab.ui.section import wrapped
+from napari_seedlab.ui.verdict_lines import verdict_text
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QPaintEvent
+
     from napari_seedlab.session.results import AnomalyScores
+    from napari_seedlab.session.verdicts import Verdict
     from napari_seedlab.ui.app import SeedlabUi
 
-WORDS = {
-    "fcdd": ("Pasted defects", "FCDD: learns normal seeds beside copies with made-up defects"),
-    "vae": ("Autoencoder", "What an autoencoder of normal seeds cannot rebuild: a second opinion"),
-    "distance": ("Feature distance", "How far a place is from all that normal seeds show: a second opinion"),
-    "spectra": ("Spectra around", "Each spectrum against the usual ones around it"),
-    "rx": ("Spectra overall", "Reed-Xiaoli: each spectrum against those of the whole scan"),
-    "local_rx": ("Spectra near", "Local Reed-Xiaoli: each spectrum against those near by, not next to it"),
-}
 STEPS = 1000
 
 
 class OddRow(QWidget):
-    """Method, and a threshold with the number of seeds that it flags.
+    """Method, a threshold with the number of seeds that it flags, and what the labels say of the scores.
+
+    A method that has scores shows them when it is chosen. The labels judge in the reading thread, and only
+    while somebody sees the row.
 
     Parameters
     ----------
@@ -39,7 +43,12 @@ class OddRow(QWidget):
         self._ui = ui
         self._shown: AnomalyScores | None = None
         self.method = QComboBox(self)
-        self.method.setToolTip("How oddness is scored")
+        self.method.setToolTip("How oddness is scored; a method that was run shows its scores at once")
+        self.method.activated.connect(ui.slot(self._show_chosen))
+        self.verdict = wrapped(self)
+        self._judged_for: tuple[object, ...] = ()
+        self._judged_pool = ""
+        self._is_due = False
         self.threshold = QSlider(Qt.Orientation.Horizontal, self)
         self.threshold.setRange(0, STEPS)
         self.threshold.setToolTip("Seeds above this score are flagged; 1 is the score of the median seed")
@@ -58,6 +67,7 @@ class OddRow(QWidget):
         grid.addWidget(self.above, 1, 0)
         grid.addWidget(self.threshold, 1, 1)
         grid.addWidget(self.flagged, 1, 2)
+        grid.addWidget(self.verdict, 2, 0, 1, 3)
         grid.setColumnStretch(1, 3)
         grid.setColumnStretch(2, 3)
         self.refresh()
@@ -82,9 +92,57 @@ class OddRow(QWidget):
         found = None if session is None else session.anomaly
         if found is not self._shown:
             self._shown = found
+            chosen = "" if session is None else session.opinions.chosen(pool)
+            self.method.setCurrentIndex(max(0, self.method.findData(chosen)))
             if found is not None and len(found.score):
                 self.threshold.setValue(round(0.9 * STEPS))
         self._tell()
+        self.judge()
+
+    # -- what the labels say ------------------------------------------------------------------
+    def judge(self) -> None:
+        """Ask what the labels say, where they or the scores changed."""
+        session = self._ui.session
+        if session is None or not session.opinions.of(session.pool):
+            self._judged_for, self._judged_pool = (), ""
+            self._ui.background.drop("verdicts")
+            self._say(())
+            return
+        pool, about = session.pool, (session, session.labels, session.facts, session.opinions.shown)
+        if pool == self._judged_pool and all(map(is_, about, self._judged_for)):
+            return
+        self._is_due = self.visibleRegion().isEmpty()
+        if not self._is_due:
+            self._judged_for, self._judged_pool = about, pool
+            self._ui.background.submit("verdicts", partial(self._verdicts, about), self._say)
+
+    def _verdicts(self, about: tuple[object, ...]) -> tuple[Verdict, ...] | None:
+        session = self._ui.session
+        if session is None or about is not self._judged_for:  # newer labels are on their way
+            return None
+        return verdicts(session, session.pool)
+
+    def _say(self, found: tuple[Verdict, ...] | None) -> None:
+        if found is not None:
+            text = verdict_text(found)
+            is_plain = len(found) == 1 or not text.startswith("<")
+            self.verdict.setText(
+                f'<span style="color:{self._ui.theme.dim}">{text}</span>' if is_plain else text
+            )
+            self.verdict.setVisible(bool(text))
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Notice that the row is on the screen."""
+        super().paintEvent(event)
+        if self._is_due:
+            self._is_due = False
+            QTimer.singleShot(0, self._ui.slot(self.judge))
+
+    # -- scores and threshold -----------------------------------------------------------------
+    def _show_chosen(self) -> None:
+        session = self._ui.session
+        if session is not None:
+            session.opinions.show(self.chosen, session.pool)
 
     def score_at(self, step: int) -> float:
         """Score at a place of the slider, which runs over the seeds from the most usual to the oddest."""

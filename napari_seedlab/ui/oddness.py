@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_seedlab.ui.cuts import HeatScale, Picture, PictureRow, under_heat
+from napari_seedlab.ui.method_words import WORDS
 from napari_seedlab.ui.reading import FAINT
 from napari_seedlab.ui.section import Section, dim, wrapped
 from napari_seedlab.ui.theme import DARK, Theme
@@ -39,15 +40,15 @@ def rank_text(share: float, n: int) -> str:
 
 
 class OddSection(Section):
-    """Score, rank in words, and the cut through the oddest voxel without and with its heat."""
+    """Score, rank in words by each method, and the cut through the oddest voxel without and with its heat."""
 
     def __init__(self, theme: Theme = DARK, parent: QWidget | None = None) -> None:
         super().__init__("Oddness", theme, parent)
-        self.words = wrapped(self)
+        self.words, self.others = wrapped(self), wrapped(self)
         self.pictures, self._scale = PictureRow(HEIGHT_PX, theme, self), HeatScale(theme, self)
         self._without = wrapped(self)
         self._without.setText(dim("No heatmap of this scan.", theme))
-        for widget in (self.words, self.pictures, self._scale, self._without):
+        for widget in (self.words, self.others, self.pictures, self._scale, self._without):
             self.content.addWidget(widget)
         self.show_pictures(None)
 
@@ -63,6 +64,14 @@ class OddSection(Section):
             return
         rank = rank_text(float(found.rank[i]), len(found.seeds))
         self.words.setText(f"<b>{float(found.score[i]):.2f}</b> · {rank}")
+        assert session is not None
+        lines = [
+            f"{WORDS[each.method][0]}: {rank_text(float(each.rank[each.row[seed]]), len(each.seeds))}"
+            for each in session.opinions.of(session.pool)
+            if seed in each.row
+        ]
+        self.others.setText("<br>".join(dim(line, self._theme) for line in lines))
+        self.others.setVisible(len(lines) > 1)
         self.fill(found.model_id)
 
     def show_pictures(self, odd: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None) -> None:

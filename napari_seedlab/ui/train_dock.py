@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from html import escape
 from math import log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -18,8 +19,10 @@ from qtpy.QtWidgets import (
 
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.eliding_box import ElidingBox
 from napari_seedlab.ui.job_row import JobRow, kind_of
-from napari_seedlab.ui.odd_row import WORDS, OddRow
+from napari_seedlab.ui.method_words import WORDS
+from napari_seedlab.ui.odd_row import OddRow
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.status import StatusCard
 
@@ -40,6 +43,7 @@ class TrainDock(DockFrame):
     def __init__(self, ui: SeedlabUi) -> None:
         super().__init__(ui, height=420)
         body, layout = self.body, self.rows
+        self._scored: object = None  # the scores that the list of models names
         self._losses: dict[str, list[tuple[float, float, float]]] = {}
         self.odd = self._button(
             "Find odd ones", "Score every seed without a single label; a heatmap shows where", self._find_odd
@@ -79,9 +83,7 @@ class TrainDock(DockFrame):
         return button
 
     def _make_models(self, body: QWidget) -> QGridLayout:
-        self.models = QComboBox(body)
-        self.models.setToolTip("Whose predictions are shown")
-        self.models.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.models = ElidingBox(body)
         self.models.activated.connect(self._ui.slot(self._activate))
         grid = QGridLayout()
         grid.addWidget(QLabel("Models", body), 0, 0)
@@ -108,10 +110,17 @@ class TrainDock(DockFrame):
         self.odd.setEnabled(ready)
         self.net.setEnabled(session is not None and not blocked)
         self.odd_row.refresh()
+        if session is not None and session.opinions.shown is not self._scored:
+            self._scored = session.opinions.shown
+            self.show_models()
         if blocked:
             self.blocked.say(f"Training waits: {blocked[:1].lower()}{blocked[1:]}", "warning")
         else:
             self.blocked.say("Ready to train.", "success")
+
+    def judge(self) -> None:
+        """Let the labels judge the scores anew, where they changed."""
+        self.odd_row.judge()
 
     def show_job(self, status: JobStatus) -> None:
         """Show progress, and the loss where the job tells one."""
@@ -142,12 +151,16 @@ class TrainDock(DockFrame):
         cards: tuple[ModelCard, ...] = () if session is None else session.models
         self.models.clear()
         for card in reversed(cards):
-            self.models.addItem(self._name(card), card.id)
+            name = self._name(card)
+            self.models.addItem(name, card.id)
+            self.models.setItemData(self.models.count() - 1, name, Qt.ItemDataRole.ToolTipRole)
             if card.active:
                 self.models.setCurrentIndex(self.models.count() - 1)
         if not cards:
             self.models.addItem("none yet")
         self.models.setEnabled(bool(cards))
+        tip = "Whose predictions are shown, or whose scores of oddness"
+        self.models.setToolTip(f"{tip}<br>{escape(self.models.currentText())}")
         self._say_quality()
 
     def _say_quality(self) -> None:
@@ -163,13 +176,17 @@ class TrainDock(DockFrame):
         self.quality.setText(text)
         self.quality.setVisible(bool(text))
 
-    @staticmethod
-    def _name(card: ModelCard) -> str:
-        score = card.metrics.get("balanced_accuracy")
-        shown = f" · {float(score):.0%}" if isinstance(score, int | float) else ""
-        return (
-            f"{card.id} · {KIND_WORDS.get(card.kind, card.kind)}{shown}{' · active' if card.active else ''}"
-        )
+    def _name(self, card: ModelCard) -> str:
+        session, score = self._ui.session, card.metrics.get("balanced_accuracy")
+        parts = [card.id, KIND_WORDS.get(card.kind, card.kind)]
+        if isinstance(score, int | float):
+            parts.append(f"{float(score):.0%}")
+        scored = {} if session is None else session.opinions.shown
+        if card.active:
+            parts.append("active")
+        elif any(card.id == found.model_id for found in scored.values()):
+            parts.append("shown")
+        return " · ".join(parts)
 
     # -- from the user ------------------------------------------------------------------------
     def _find_odd(self) -> None:

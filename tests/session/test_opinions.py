@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from napari_seedlab.core import InputError, NotReady
+from napari_seedlab.core import GRAIN_SCHEME, InputError, NotReady
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.opinions import METHOD_NAMES
 from napari_seedlab.session.results import AnomalyScores, disagreement_of
+from napari_seedlab.session.trainings import what_lacks
 from napari_seedlab.session.verdicts import sample_text, verdicts
 from tests.session.conftest import is_hollow, settle
 
@@ -189,3 +190,17 @@ def test_labels_that_taught_the_scores_are_counted(split_session):
     found = verdicts(split_session, "ct")[0]
     assert found.n_taught == 6
     assert sample_text(found) == "8 labelled seeds, chosen not at random; 6 of them taught it"
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({}, "Label two seeds of two classes, such as normal and abnormal."),
+        ({1: 5}, "Label two seeds of abnormal or dead or foreign."),
+        ({1: 5, 3: 1}, "Label one more seed of dead."),
+        ({1: 1, 3: 1, 4: 2}, "Label one more seed of normal and one of dead."),
+        ({1: 2, 4: 2}, ""),
+    ],
+)
+def test_what_a_training_waits_for_names_the_class(counts, line):
+    assert what_lacks(GRAIN_SCHEME, counts) == line

@@ -29,6 +29,7 @@ from napari_seedlab.core import (
 from napari_seedlab.files import ArraySource
 from napari_seedlab.session.about import Answer, Neighbour
 from napari_seedlab.session.desk import Task
+from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
 
 SIDE, BANDS = (6, 7), 12
@@ -103,12 +104,16 @@ class FakeSession:
         self.calls: list[tuple] = []
         volume, regions = tray()
         self.scans, self._tables, self._sources, self._region_sources = {}, {}, {}, {}
+        self.sheets = {}
         self.labels, self.facts, self.jobs, self.models = {}, {}, {}, ()
         self.head_report, self.pool = {}, "ct"
         self.selection, self.current_scan = frozenset(), None
-        self.predictions = self.anomaly = self.layout = None
+        self.predictions = self.layout = None
+        self.desk, self.opinions = SimpleNamespace(do=lambda work: None), Opinions(self)
         self.queue, self.current_seed = (), None
-        self.labelling = SimpleNamespace(pending=0, failed="", n_left=0, queue=())
+        self.labelling = SimpleNamespace(
+            pending=0, failed="", n_left=0, queue=(), wishes={}, ask_by=self._ask_by
+        )
         self.strokes = SimpleNamespace(fetch_raster=self._fetch_raster)
         if scans:
             self._add_scans(folder, volume, regions)
@@ -162,6 +167,13 @@ class FakeSession:
         self.current_scan = 1
 
     # -- reading
+    @property
+    def anomaly(self):
+        return self.opinions.shown.get(self.pool)
+
+    def label_origin(self, seed):
+        return 1, 0.0, ""
+
     def regions(self, scan):
         return self._tables.get(scan)
 
@@ -213,8 +225,18 @@ class FakeSession:
         )
 
     # -- actions
+    def _ask_by(self, strategy):
+        if strategy == "disagreement":
+            self.opinions.refuse_one_opinion(self.pool)
+        self.calls.append(("ask_by", strategy))
+        self.labelling.wishes = {self.pool: strategy}
+        self.draw(strategy=strategy)
+
     def import_scan(self, path, modality=None, name=None):
         self.calls.append(("import_scan", str(path)))
+
+    def import_folder(self, path, name=None, truth_from_folders=False):
+        self.calls.append(("import_folder", str(path)))
 
     def show_scan(self, scan):
         self.current_scan = scan
@@ -323,8 +345,10 @@ class FakeSession:
     def find_odd(self, settings=None, method="", normal_class=0):
         self.calls.append(("find_odd", method))
         seeds = self._tables[1].seed
-        score = np.random.default_rng(2).random(len(seeds)).astype(np.float32)
-        self.anomaly = AnomalyScores(seeds, score, (0.0, 3.0), "fcdd-1", {1: self._heat})
+        method = method or "fcdd"
+        score = np.random.default_rng(2 + len(method) % 4).random(len(seeds)).astype(np.float32)
+        found = AnomalyScores(seeds, score, (0.0, 3.0), f"{method}-1", {1: self._heat})
+        self.opinions._put_first("ct", found)
         self.anomaly_changed.emit()
 
     def train(self, model="net", settings=None):

@@ -11,6 +11,7 @@ def test_every_mode_has_a_colour_for_each_seed_before_and_after_results(session,
     session.make_map()
     session.refit()
     session.find_odd()
+    session.find_odd(method="distance")
     session.labels = {4: Label(4, LabelState.LABELLED, 3)}
     colours = colour_seeds(session, mode)
     assert len(colours.codes) == len(colours.seeds) == len(session.seeds)
@@ -52,3 +53,15 @@ def test_what_to_colour_by_follows_what_is_known(session):
 def test_the_legend_names_the_clusters_of_the_map(session):
     session.make_map()
     assert [name for name, _ in colour_seeds(session, "cluster").legend[:2]] == ["cluster 1", "cluster 2"]
+
+
+def test_disagreement_is_brightest_where_the_methods_are_furthest_apart(session):
+    assert colour_seeds(session, "disagreement").legend[0][0] == "Find odd ones by two methods"
+    for method in ("fcdd", "distance"):
+        session.find_odd(method=method)
+    colours = colour_seeds(session, "disagreement")
+    assert [name for name, _ in colours.legend] == ["methods agree", "methods disagree"]
+    first, second = session.opinions.of("ct")
+    apart = np.abs(first.rank - second.rank)
+    assert colours.codes_of(first.seeds)[apart.argmax()] == colours.codes.max()
+    assert colours.codes_of(first.seeds)[apart.argmin()] == 1

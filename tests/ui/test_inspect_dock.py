@@ -8,6 +8,7 @@ import pytest
 
 from napari_seedlab.ui import hands, reading
 from napari_seedlab.ui.inspect_dock import FIELDS
+from napari_seedlab.ui.oddness import rank_text
 from tests.ui.fake_session import REASON, FakeSession
 
 WAIT_MS = 60_000
@@ -90,6 +91,19 @@ def test_oddness_is_told_in_words_and_shown_where_the_heat_is_highest(ui, sessio
     grey, heat = reading.read_portrait(session, oddest).odd
     assert grey.shape == heat.shape
     assert heat.max() > 0.5  # the fake's heat is the top of the scale where a seed is hollow
+
+
+def test_each_method_has_a_line_of_its_own_once_there_are_two(ui, session, dock, qtbot):
+    session.find_odd()
+    look_at(session, dock, 5, qtbot)
+    assert dock.odd.others.isHidden()
+    session.find_odd(method="distance")
+    qtbot.waitUntil(lambda: not dock.odd.others.isHidden(), timeout=WAIT_MS)
+    text = dock.odd.others.text()
+    for name, found in zip(("Feature distance", "Pasted defects"), session.opinions.of("ct"), strict=True):
+        rank = rank_text(float(found.rank[found.row[5]]), len(found.seeds))
+        assert f"{name}: {rank}" in text
+    assert dock.odd.others.height() >= 2 * dock.odd.others.fontMetrics().height()
 
 
 def test_a_seed_as_large_as_a_scan_is_not_read(ui, session, dock, qtbot, monkeypatch):

@@ -1,9 +1,18 @@
+import time
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_seedlab.core import Label, LabelState, ModelCard
 from napari_seedlab.session.anomaly import METHODS
-from napari_seedlab.ui.odd_row import STEPS, WORDS
+from napari_seedlab.session.results import AnomalyScores
+from napari_seedlab.session.verdicts import Verdict
+from napari_seedlab.ui.method_words import WORDS
+from napari_seedlab.ui.odd_row import STEPS
+from napari_seedlab.ui.verdict_lines import TOO_FEW, verdict_text
+
+WAIT_MS = 30_000
 
 
 @pytest.fixture
@@ -42,3 +51,90 @@ def test_the_threshold_flags_live_and_selects(ui, session, row, qtbot):
     assert session.selection == frozenset(session.anomaly.seeds[score > np.quantile(score, 0.1)].tolist())
     row.threshold.setValue(STEPS)
     assert not row.flagged.isEnabled()
+
+
+def choose(box, value):
+    """As a user chooses an entry of a box."""
+    box.setCurrentIndex(box.findData(value))
+    box.activated.emit(box.currentIndex())
+
+
+def test_a_chosen_method_shows_its_scores_at_once_where_it_has_some(ui, session, row, qtbot):
+    session.find_odd()
+    session.find_odd(method="vae")
+    qtbot.waitUntil(lambda: row.chosen == "vae", timeout=WAIT_MS)
+    choose(row.method, "fcdd")
+    assert session.anomaly.method == "fcdd"
+    choose(row.method, "distance")
+    assert session.anomaly.method == "fcdd"
+    row.refresh()
+    assert row.chosen == "distance"  # for the next Find odd ones
+    session.find_odd(method=row.chosen)
+    qtbot.waitUntil(lambda: row._shown is session.anomaly, timeout=WAIT_MS)
+    assert session.anomaly.method == row.chosen == "distance"
+
+
+def test_labels_judge_the_scores_below_the_row(ui, session, row, qtbot):
+    assert row.verdict.isHidden()
+    session.find_odd()
+    qtbot.waitUntil(lambda: TOO_FEW in row.verdict.text(), timeout=WAIT_MS)
+    order = session.anomaly.seeds[np.argsort(session.anomaly.score)].tolist()
+    for seed in (*order[:3], *order[-2:]):
+        session.answer(1 if seed in order[:3] else 3, [seed])
+    words = "AUC 1.00 (1.00-1.00), average precision 1.00 on 5 labelled seeds, chosen not at random."
+    qtbot.waitUntil(lambda: words in row.verdict.text(), timeout=WAIT_MS)
+    session.find_odd(method="distance")
+    qtbot.waitUntil(lambda: "<table" in row.verdict.text(), timeout=WAIT_MS)
+    assert "Pasted defects" in row.verdict.text() and "Feature distance" in row.verdict.text()
+    qtbot.waitUntil(lambda: row.verdict.height() >= row.verdict.heightForWidth(row.verdict.width()))
+    assert ui.docks["train"].width() <= 350
+    assert row.verdict.minimumSizeHint().width() <= row.width()
+
+
+def test_a_table_marks_who_was_taught_and_who_has_too_few():
+    some = {"auc": 0.934, "interval": (0.81, 1.0), "average_precision": 0.88}
+    found = (
+        Verdict("fcdd", 8, 4, False, 6, **some),
+        Verdict("vae", 8, 4, False, 0, **some),
+        Verdict("distance", 9, 1),
+    )
+    text = verdict_text(found)
+    assert "Pasted defects*" in text and "Autoencoder<" in text and "too few labels" in text
+    assert text.endswith(
+        "on 12 labelled seeds, chosen not at random. * some of these labels taught it, which flatters it."
+    )
+    assert "0.93 (0.81-1.00)" in text and "0.88" in text
+    assert verdict_text(()) == ""
+
+
+def test_no_slot_takes_long_with_fifty_thousand_seeds(ui, session, row, qtbot):
+    n = 50_000
+    rng = np.random.default_rng(0)
+    for method in ("fcdd", "vae"):
+        found = AnomalyScores(np.arange(n), rng.random(n).astype("f4"), (0, 1), f"{method}-1")
+        session.opinions._put_first("ct", found)
+    session.labels = {i: Label(i, LabelState.LABELLED, 1 + i % 2) for i in range(2000)}
+    for slot in (row.refresh, row.judge, row._show_chosen, row._tell, row._select):
+        begun = time.thread_time()
+        slot()
+        assert time.thread_time() - begun < 0.05
+    qtbot.waitUntil(lambda: "2,000 labelled seeds" in row.verdict.text(), timeout=WAIT_MS)
+
+
+def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbot):
+    dock = ui.docks["train"]
+    session.find_odd(method="vae")
+    card = ModelCard("net-12", "net", "2026", (1, 2), "", config={}, metrics={"balanced_accuracy": 0.91})
+    session.models = (ModelCard("vae-1", "vae", "2026", (), "", config={}, metrics={}), card)
+    dock.show_models()
+    assert [dock.models.itemText(i) for i in (0, 1)] == [
+        "net-12 · network · 91%",
+        "vae-1 · autoencoder · shown",
+    ]
+    dock.models.setItemText(0, "a very long name " * 5 + "· active")
+    dock.models.setCurrentIndex(0)
+    shown = dock.models.elided()
+    assert shown.startswith("a very") and shown.endswith("active") and "…" in shown
+    assert dock.models.fontMetrics().horizontalAdvance(shown) <= dock.models.width()
+    dock.show_models()
+    assert "net-12 · network · 91%" in dock.models.toolTip()

@@ -1,0 +1,65 @@
+"""The row of the Labelling dock that chooses which seeds are asked about first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from napari_seedlab.core import SeedlabError
+
+if TYPE_CHECKING:
+    from napari_seedlab.ui.app import SeedlabUi
+
+CHOICES = {  # strategies of :mod:`napari_seedlab.learn.queries`
+    "default": ("A bit of each", "Typical seeds first; then unsure, odd, unlike and random ones"),
+    "margin": ("Most uncertain first", "Seeds that the model finds hard to tell"),
+    "novelty": ("Most different first", "Seeds that are unlike any labelled one"),
+    "anomaly": ("Most anomalous first", "The oddest seeds by the shown scores"),
+    "disagreement": ("Methods disagree first", "Seeds that one method finds odd and another does not"),
+}
+
+
+class AskAbout(QWidget):
+    """What the queue is ordered by; a choice draws a new batch at once.
+
+    Parameters
+    ----------
+    ui : SeedlabUi
+    parent : QWidget
+    """
+
+    def __init__(self, ui: SeedlabUi, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._ui = ui
+        self.strategy = QComboBox(self)
+        self.strategy.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.strategy.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.strategy.setToolTip("Which seeds are asked about first")
+        for i, (strategy, (name, tip)) in enumerate(CHOICES.items()):
+            self.strategy.addItem(name, strategy)
+            self.strategy.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
+        self.strategy.activated.connect(ui.slot(self._choose))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(QLabel("Ask about", self))
+        row.addWidget(self.strategy, 1)
+
+    def refresh(self) -> None:
+        """Show what the shown kind of scan is asked by."""
+        session = self._ui.session
+        has_seeds = session is not None and any(session.regions(s) is not None for s in session.scans)
+        self.strategy.setEnabled(has_seeds)
+        wish = "default" if session is None else session.labelling.wishes.get(session.pool, "default")
+        self.strategy.setCurrentIndex(max(0, self.strategy.findData(wish)))
+
+    def _choose(self) -> None:
+        session = self._ui.session
+        if session is None:
+            return
+        try:
+            session.labelling.ask_by(str(self.strategy.currentData()))
+        except SeedlabError:
+            self.refresh()
+            raise
