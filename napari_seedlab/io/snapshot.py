@@ -77,6 +77,8 @@ class ExportSnapshot:
         first counts.
     suggestions : mapping
         By seed: what is asked next, same keys as ``suggestion`` above.
+    files : mapping of int to str
+        By seed: the picture that shows it, for sheets of single-seed pictures.
     attachments : mapping of str to str
         Name in the export → path of a file or folder that is copied as it is (archives that
         events refer to).
@@ -96,6 +98,7 @@ class ExportSnapshot:
     probabilities: tuple[ClassProbabilities, ...] = ()
     anomaly: tuple[AnomalyTable, ...] = ()
     suggestions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    files: Mapping[int, str] = field(default_factory=dict)
     attachments: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -115,6 +118,7 @@ def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
         "label_facts": {k: dict(v) for k, v in snapshot.label_facts.items()},
         "events": [event_to_json(event) for event in snapshot.events],
         "suggestions": {k: dict(v) for k, v in snapshot.suggestions.items()},
+        "files": dict(snapshot.files),
         "attachments": dict(snapshot.attachments),
         "probabilities": [
             {"class_ids": list(t.class_ids), "model_id": t.model_id} for t in snapshot.probabilities
@@ -162,6 +166,7 @@ def read_snapshot(folder: Path) -> ExportSnapshot:
             for i, t in enumerate(value["anomaly"])
         ),
         suggestions={int(k): v for k, v in value["suggestions"].items()},
+        files={int(k): v for k, v in value.get("files", {}).items()},
         attachments=value["attachments"],
     )
 

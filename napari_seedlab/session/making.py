@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_seedlab import files
 from napari_seedlab.core import GRAIN_SCHEME, InputError, LabelState, NotReady, ProjectDamaged
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.sheets import all_files
 from napari_seedlab.session.places import seed_at
 
 if TYPE_CHECKING:
@@ -243,5 +244,6 @@ def _snapshot(session: Session, project: Project, folder: Path) -> Any:
         probabilities=_probabilities(session),
         anomaly=_anomaly(session),
         suggestions={s.seed: asdict(s) for s in session.queue},
+        files=all_files(session),
         attachments=attachments,
     )

@@ -13,6 +13,7 @@ from napari_seedlab import files
 from napari_seedlab.core import ProjectError, RegionTable
 from napari_seedlab.imaging.tiles import Sheet
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.steps import same_scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,15 +67,22 @@ def import_folder_step(session: Session, path: str, name: str | None, truth_from
         facts = facts_from_json(result.values["facts"])
         source = files.ArraySource.from_json(result.values["source"])
         table = RegionTable.from_columns(files.load_arrays(folder / "regions-new.npz"))
-        scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
-        _keep_reference(project, folder, scan.id)
-        table = replace(table, scan=scan.id)
-        project.add_split(scan.id, RECIPE, table, folder / "regions.zarr", session.annotator)
-        session.reload_scans(project)
-        session.reload_regions(project, scan.id)
-        session.after_split(scan.id)
-        for note in facts.notes:
-            session.message.emit("info", note)
+        scan = same_scan(project, facts, source)
+        if scan is not None:
+            _keep_reference(project, folder, scan.id)  # the truth may be asked for now only
+            session.reload_scans(project)
+            session.message.emit("info", f"{facts.name} is scan {scan.id} already; nothing was added.")
+            session.show_scan(scan.id)
+        else:
+            scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
+            _keep_reference(project, folder, scan.id)
+            table = replace(table, scan=scan.id)
+            project.add_split(scan.id, RECIPE, table, folder / "regions.zarr", session.annotator)
+            session.reload_scans(project)
+            session.reload_regions(project, scan.id)
+            session.after_split(scan.id)
+            for note in facts.notes:
+                session.message.emit("info", note)
         told = {"scan": scan.id, "shape": list(facts.shape), "axes": list(facts.axes), "n_seeds": len(table)}
         return {**told, "n_skipped": result.values["n_skipped"]}
 

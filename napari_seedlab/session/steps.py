@@ -54,7 +54,7 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
             raw[key] = None if raw[key] is None else tuple(raw[key])
         facts = ScanFacts(**{**raw, "modality": Modality(raw["modality"])})
         source = files.ArraySource.from_json(result.values["source"])
-        scan = _same_scan(project, facts, source)
+        scan = same_scan(project, facts, source)
         if scan is not None:
             session.message.emit("info", f"{facts.name} is scan {scan.id} already; nothing was added.")
             session.show_scan(scan.id)
@@ -74,7 +74,7 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
     return Step("import", "napari_seedlab.io.importing:run", prepare, adopt, lane="background")
 
 
-def _same_scan(project: Project, facts: ScanFacts, source: files.ArraySource) -> Scan | None:
+def same_scan(project: Project, facts: ScanFacts, source: files.ArraySource) -> Scan | None:
     """The scan that this very file is already, by path, kind and content."""
     for scan in project.scans():
         is_same_file = (scan.facts.source_path, scan.facts.modality) == (facts.source_path, facts.modality)

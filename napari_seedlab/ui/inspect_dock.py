@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
+from napari_seedlab.io.gate import shown_name
+from napari_seedlab.session.sheets import file_of
 from napari_seedlab.ui import reading
 from napari_seedlab.ui.alone import SeedAloneView
 from napari_seedlab.ui.cuts import Picture, PictureRow
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
 
-FIELDS = ("Label", "Scan", "Position", "Size", "Cluster")
+FIELDS = ("Label", "Scan", "File", "Position", "Size", "Cluster")
 CUT_NAMES = ("lengthwise", "edge on", "across")
 CUTS_PX = 96
 
@@ -85,7 +88,7 @@ class InspectDock(DockFrame):
         self.hint = wrapped(self.body)
         self.rows.addWidget(self.hint)
         self._table = QWidget(self.body)
-        form = QFormLayout(self._table)
+        self._form = form = QFormLayout(self._table)
         form.setContentsMargins(0, 0, 0, 0)
         form.setHorizontalSpacing(14)
         form.setVerticalSpacing(3)
@@ -136,6 +139,8 @@ class InspectDock(DockFrame):
         facts = {} if session is None or seed is None else self._facts(session, seed)
         for name, label in self.fields.items():
             label.setText(facts.get(name, "–"))
+        for part in (self.fields["File"], self._form.labelForField(self.fields["File"])):
+            part.setVisible("File" in facts)  # of single-seed pictures only
         self.prediction.show_seed(session, seed)
         self.odd.show_seed(session, seed)
         is_solid = seed is not None and self._is_solid(seed)
@@ -245,6 +250,8 @@ class InspectDock(DockFrame):
             scan, row = session.scans[place[0]].facts, place[1]
             z, y, x = (round(float(v)) for v in table.centroid[row])
             facts["Scan"], facts["Position"] = scan.name, f"z {z}, y {y}, x {x}"
+            if file := file_of(session, seed):
+                facts["File"] = escape(shown_name(file))
             facts["Size"] = size_text(int(table.n_voxels[row]), scan.voxel_size_um, scan.region_shape[0] == 1)
         return facts
 

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.drops import FolderDrops
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.job_row import JobRow
 from napari_seedlab.ui.projects import (
@@ -116,6 +117,10 @@ class ProjectDock(DockFrame):
         self.scans.activated.connect(self._ui.slot(self._scan_chosen))
         self.add_scan = self._button("Open scan…", "CT stack, hyperspectral cube or image", self._ask_scan)
         self.add_scan.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+        self.add_folder = self._button(
+            "Open folder of seed images…", "One picture per seed: PNG, JPEG, BMP or TIFF", self._ask_folder
+        )
+        self.drops = FolderDrops(self._ui, self.open_folder, self)
         self.facts = FewLines(1, body)
         self.facts.setEnabled(False)
         row = QHBoxLayout()
@@ -123,6 +128,7 @@ class ProjectDock(DockFrame):
         row.addWidget(self.add_scan)
         self.rows.addLayout(row)
         self.rows.addWidget(self.facts)
+        self.rows.addWidget(self.add_folder)
 
     def _make_split(self, body: QWidget) -> None:
         self._heading("Seeds")
@@ -248,6 +254,7 @@ class ProjectDock(DockFrame):
             widget.setEnabled(has_scan and writable)
         self.slider.setEnabled(has_scan and writable and not self.automatic.isChecked())
         self.add_scan.setEnabled(writable)
+        self.add_folder.setEnabled(writable)
         self.scans.setEnabled(bool(session is not None and session.scans))
         self.export.setEnabled(session is not None and bool(session.seeds))
         self.show_selection()
@@ -339,11 +346,22 @@ class ProjectDock(DockFrame):
             open_project(self._ui, path)
 
     def _ask_scan(self) -> None:
-        pattern = "Scans (*.tif *.tiff *.hdr *.npy *.mat);;All files (*)"
+        pattern = "Scans (*.tif *.tiff *.hdr *.npy *.mat *.png *.jpg *.jpeg *.bmp);;All files (*)"
         path, _ = QFileDialog.getOpenFileName(self, "Open scan", "", pattern)
         session = self._ui.session
         if path and session is not None:
             session.import_scan(path).then(lambda added: session.show_scan(added["scan"]))
+
+    def _ask_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open a folder of pictures with one seed each")
+        if path:
+            self.open_folder(path)
+
+    def open_folder(self, path: str) -> None:
+        """Import a folder of pictures with one seed each, then show it."""
+        session = self._ui.session
+        if session is not None:
+            session.import_folder(path).then(lambda added: session.show_scan(added["scan"]))
 
     def _ask_export(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Export into a new folder", "seedlab-export")
