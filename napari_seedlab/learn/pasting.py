@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
 
+WHOLE = {3: 0.05, 2: 0.2}  # chance that the whole interior changes; its heat no longer shows where
 REFERENCE = 24.0  # cells per edge at which the sizes below are meant
 HUE = 0.4  # standard deviation of what a colour's contrast differs by from that of brightness
 
@@ -125,7 +126,7 @@ def paste(rng: np.random.Generator, crop: Float, mask: Mask, depth: Float) -> tu
         Cells that were changed, inside the seed.
     """
     hue = _hue(rng, len(crop), mask.ndim)
-    if rng.random() < 0.2:
+    if rng.random() < WHOLE[mask.ndim]:
         return _whole(rng, crop, mask, depth, hue)
     out, defect = crop.copy(), np.zeros(mask.shape, bool)
     for _ in range(rng.integers(1, 4)):

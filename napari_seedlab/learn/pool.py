@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.ndimage import uniform_filter
 
 from napari_seedlab.core import InputError
 from napari_seedlab.learn import pasting
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     Paste = Callable[[np.random.Generator, Float, Mask, Float], tuple[Float, Mask]]
 
 LEAST_SPREAD = 1e-3  # of the unit of a scan: below it a channel counts as constant
+CORE = 0.3  # share of a seed's cells, the deepest ones, whose median is its level in a volume
+REACH = 0.4  # of the edge of a crop: the box around a cell whose share of seed tells how deep it lies
 
 
 class Pool:
@@ -110,7 +113,7 @@ def usual_spread(crops: npt.NDArray[np.floating], masks: Mask) -> Float:
 def network_input(
     crops: npt.NDArray[np.floating], masks: Mask, spread: npt.ArrayLike, is_centred: bool = True
 ) -> torch.Tensor:
-    """Values relative to each seed's median, in units of `spread`, 0 outside: (n, c, *cells) float32.
+    """Values relative to each seed's :func:`level`, in units of `spread`, 0 outside: (n, c, *cells) float32.
 
     The spread (c,) is one for all seeds: a defect must not shrink its own contrast. Values that are not
     centred are relative to 0.
@@ -120,6 +123,24 @@ def network_input(
     for i, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
         inside = crop[:, mask].astype(np.float32)
         if inside.size:
-            middle = np.median(inside, 1, keepdims=True) if is_centred else np.float32(0)
+            middle = level(inside, mask) if is_centred else np.float32(0)
             out[i][:, mask] = (inside - middle) / unit
     return torch.from_numpy(out)
+
+
+def level(inside: Float, mask: Mask) -> Float:
+    """Usual value (c, 1) of a seed, of its cells `inside` (c, n): their median, in a volume that of the core.
+
+    A gap all round the embryo is a quarter of the cells of a volume: beside the median of all of them a sound
+    embryo looks dense.
+    """
+    core = inside[:, is_deep(mask)] if mask.ndim == 3 else inside
+    return np.asarray(np.median(core, 1, keepdims=True), np.float32)
+
+
+def is_deep(mask: Mask) -> Mask:
+    """Which cells of a seed (n,) are its deepest ones, by how much of a box around them is seed."""
+    width = max(1, round(REACH * mask.shape[0]))
+    depth = uniform_filter(mask.astype(np.float32), width, mode="constant")[mask]
+    n_shallow = int(len(depth) * (1 - CORE))
+    return np.asarray(depth >= np.partition(depth, n_shallow)[n_shallow])

@@ -14,16 +14,23 @@ from napari_seedlab.learn.heat import scores as heat_scores
 from napari_seedlab.learn.pool import Pool
 
 
-def trained_scores(train, test, settings, random_state):
-    """Scores and heat of test grains by one fit on nominal ones, and scores of the untrained net."""
+def trained_heat(train, test, settings, random_state):
+    """Heat of test grains by one fit on nominal ones, and by the untrained net."""
     pool, tested = Pool(*train[:2]), Pool(*test[:2])
     tested.spread = pool.spread
     fit = fcdd.new_trainer(pool, np.arange(len(pool)), settings, random_state)
-    untrained = heat_scores(heat_of(fit.model, tested), tested.masks)
+    untrained = heat_of(fit.model, tested)
     for _ in range(settings.n_steps):
         fit.step()
-    heat = heat_of(fit.model, tested)
-    return heat_scores(heat, tested.masks), heat, untrained
+    return heat_of(fit.model, tested), untrained
+
+
+def areas_of(heat, test):
+    """AUC of the scores of all grains, and of the voxels inside the odd ones, all kinds."""
+    odd = test[3] != ""
+    inside = test[1][odd]
+    of_voxels = roc_auc_score(test[2][odd][inside], heat[odd][inside])
+    return roc_auc_score(odd, heat_scores(heat, test[1])), of_voxels
 
 
 def heat_of(model, pool):
@@ -76,39 +83,44 @@ def test_pasted_defects_stay_inside_the_seed(random_state):
         assert changed[defect].mean() > 3 * changed[mask & ~defect].mean()
 
 
+def test_a_gap_all_round_does_not_make_the_sound_embryo_within_look_dense():
+    crops, masks, _, _ = grains(30, 0, ("gap",))
+    pool = Pool(crops, masks)
+    shown = pool.shown(crops, masks)[:, 0].numpy()
+    embryos = [np.median(x[pasting.depth_map(m) > 0.5]) for x, m in zip(shown, masks, strict=True)]
+    assert np.max(np.abs(embryos)) < 0.5
+
+
 def test_a_short_training_finds_defects_that_an_untrained_net_misses():
     train, test = grains(80, 100), grains(60, 200, TEST_KINDS)
-    odd = test[3] != ""
     settings = fcdd.FCDDSettings(size=24, n_steps=110, precision="float32")
-    trained, heat, untrained = trained_scores(train, test, settings, 0)
-    assert roc_auc_score(odd, untrained) < 0.9
-    assert roc_auc_score(odd, trained) >= 0.9
-    spots = np.isin(test[3], ("cavity", "dense"))
-    inside = test[1][spots]
-    assert roc_auc_score(test[2][spots][inside], heat[spots][inside]) >= 0.8
+    trained, untrained = (areas_of(heat, test) for heat in trained_heat(train, test, settings, 0))
+    assert max(untrained) < 0.85
+    assert trained[0] >= 0.9
+    assert trained[1] >= 0.85
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_gates_on_grains():
-    areas, voxels, untrained_areas, ahead = [], [], [], []
+    trained, untrained, baseline = [], [], []
     for state in range(3):
         train, test = grains(120, 100 + state), grains(100, 200 + state, TEST_KINDS)
-        odd = test[3] != ""
         settings = fcdd.FCDDSettings(size=24, n_steps=300, precision="float32")
-        trained, heat, untrained = trained_scores(train, test, settings, state)
-        areas.append(roc_auc_score(odd, trained))
-        untrained_areas.append(roc_auc_score(odd, untrained))
-        spots = np.isin(test[3], ("cavity", "dense"))  # a gap all round heats its whole grain
-        inside = test[1][spots]
-        voxels.append(roc_auc_score(test[2][spots][inside], heat[spots][inside]))
-        best = max(roc_auc_score(odd, b) for b in intensity_baselines(*test[:2]))
-        ahead.append(areas[-1] - best)
+        heats = trained_heat(train, test, settings, state)
+        for kept, heat in zip((trained, untrained), heats, strict=True):
+            kept.append(areas_of(heat, test))
+        baseline.append(max(roc_auc_score(test[3] != "", b) for b in intensity_baselines(*test[:2])))
+    (areas, voxels), (blind_areas, blind_voxels) = np.transpose(trained), np.transpose(untrained)
+    print({"areas": areas.round(3), "voxels": voxels.round(3), "baseline": np.round(baseline, 3)})
+    print({"untrained areas": blind_areas.round(3), "untrained voxels": blind_voxels.round(3)})
     assert np.median(areas) >= 0.93
     assert min(areas) >= 0.90
     assert np.median(voxels) >= 0.85
-    assert np.median(ahead) >= 0.04
-    assert max(untrained_areas) < 0.90
+    assert np.median(areas - baseline) >= 0.04
+    assert max(blind_areas) < 0.90
+    assert np.median(blind_areas - baseline) < 0.04
+    assert max(blind_voxels) < 0.85
 
 
 @pytest.mark.slow
@@ -117,7 +129,7 @@ def test_gate_on_the_default_tray(tmp_path):
     from napari_seedlab.imaging.phantom import DEFAULT_TRAY, make_tray
 
     areas = []
-    for state in range(8):
+    for state in range(4):
         phantom = make_tray(DEFAULT_TRAY.replace(random_state=state))
         folder = write_job(
             tmp_path / str(state), "fcdd", phantom.volume, phantom.instances, random_state=state
@@ -128,8 +140,9 @@ def test_gate_on_the_default_tray(tmp_path):
         odd = [class_of[s] != 1 for s in arrays["seed"].tolist()]
         areas.append(roc_auc_score(odd, arrays["score"]))
         assert set(result.files) == {"fcdd.safetensors", "scores.npz", "heat-1.zarr"}
-    assert np.mean(areas) >= 0.90
-    assert min(areas) >= 0.85
+    print(np.round(areas, 3))
+    assert np.mean(areas) >= 0.95
+    assert min(areas) >= 0.92
 
 
 SMALL = {"size": 16, "n_steps": 12, "n_fits": 2, "batch": 8, "precision": "float32", "device": "cpu"}
