@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH_PX = 330
 SIDE_PX = 8
+N_MOST = 7  # lines of 300 pixels that every message of one line fits into, also in wide letters
 
 
 class DockFrame(QWidget):
@@ -28,7 +29,7 @@ class DockFrame(QWidget):
     height : int
         Pixels that the dock would like to have.
     n_lines : int
-        Lines of the status below the rows; what does not fit is its tooltip.
+        Lines of the status below the rows, which grows over them for a longer message.
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class DockFrame(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.scroll, 1)
-        self.status = StatusCard(ui.theme, self, n_lines)
+        self.status = StatusCard(ui.theme, self, n_lines, N_MOST)
         foot = QVBoxLayout()
         foot.setContentsMargins(SIDE_PX, 0, SIDE_PX, 2)
         foot.addWidget(self.status)

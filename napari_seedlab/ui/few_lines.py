@@ -29,11 +29,20 @@ def fitted(text: str, font: QFont, width: int, n_lines: int) -> list[str]:
 
 
 class FewLines(QLabel):
-    """A label of `n_lines` lines, also while it is empty: what stands below never moves."""
+    """A label of `n_lines` lines, also while it is empty: what stands below never moves.
 
-    def __init__(self, n_lines: int, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    n_lines : int
+    parent : QWidget, optional
+    n_most : int
+        Lines that it may grow to, for a place where nothing else has to give way.
+    """
+
+    def __init__(self, n_lines: int, parent: QWidget | None = None, n_most: int = 0) -> None:
         super().__init__(parent)
-        self._n_lines, self._full = n_lines, ""
+        self._n_lines, self._n_most, self._full = n_lines, max(n_most, n_lines), ""
+        self._n_shown = n_lines
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
@@ -50,7 +59,7 @@ class FewLines(QLabel):
 
     def sizeHint(self) -> QSize:
         """The room of its lines."""
-        return QSize(200, self._n_lines * self.fontMetrics().lineSpacing() + 2)
+        return QSize(200, self._n_shown * self.fontMetrics().lineSpacing() + 2)
 
     def minimumSizeHint(self) -> QSize:
         """As high, at any width."""
@@ -62,6 +71,10 @@ class FewLines(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        lines = fitted(self._full, self.font(), self.contentsRect().width() - 2, self._n_lines)
+        lines = fitted(self._full, self.font(), self.contentsRect().width() - 2, self._n_most)
+        n_shown = max(self._n_lines, len(lines))
+        if n_shown != self._n_shown:
+            self._n_shown = n_shown
+            self.updateGeometry()
         self.setText("\n".join(lines))
         self.setToolTip("" if " ".join(lines) == self._full else f"<p>{escape(self._full)}</p>")  # it wraps

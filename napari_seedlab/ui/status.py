@@ -15,13 +15,16 @@ KINDS = {"info": "accent", "success": "good", "warning": "warning", "error": "er
 class StatusCard(QFrame):
     """Text beside a stripe in the colour of its kind: info, success, warning or error.
 
-    It keeps its room while it has nothing to say, so that no button moves under the pointer.
+    It keeps its room while it has nothing to say, so that no button moves under the pointer. With `n_most`
+    it grows to so many lines, so that an advice, which stands last, can be read without the tooltip.
     """
 
-    def __init__(self, theme: Theme = DARK, parent: QWidget | None = None, n_lines: int = 2) -> None:
+    def __init__(
+        self, theme: Theme = DARK, parent: QWidget | None = None, n_lines: int = 2, n_most: int = 0
+    ) -> None:
         super().__init__(parent)
         self._theme, self.kind = theme, "info"
-        self._label = FewLines(n_lines, self)
+        self._label = FewLines(n_lines, self, n_most)
         self.copy = QAction("Copy", self)
         self.copy.triggered.connect(lambda: QApplication.clipboard().setText(self.text()))
         self.addAction(self.copy)

@@ -1,6 +1,6 @@
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractButton, QApplication, QScrollArea
+from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QScrollArea
 
 from napari_seedlab.core import JobState
 from napari_seedlab.ui.dock_frame import DockFrame
@@ -34,9 +34,10 @@ def test_no_button_moves_whatever_is_said_or_done(ui, session, qtbot, name, job)
     qtbot.waitUntil(dock.isVisible)
     before = places(dock)
     assert len(before) >= 2
-    for text, kind in (("Done.", "success"), (LONG, "error"), ("", "info")):
+    for text, kind in (("Done.", "success"), (LONG, "error"), (LONG + LONG, "error"), ("", "info")):
         ui.say(text, kind)
         assert places(dock) == before
+        assert "…" not in dock.status.findChild(QLabel).text()
     if job:
         session.job(job, 1, 9)
         qtbot.waitUntil(lambda: dock.job.text() != "")

@@ -37,6 +37,22 @@ def test_what_does_not_fit_is_the_tooltip_and_can_be_copied(qtbot):
     assert label.text() == LONG and label.toolTip() == ""
 
 
+def test_a_card_that_may_grow_shows_the_whole_advice_and_shrinks_again(qtbot):
+    card = StatusCard(n_most=7)
+    qtbot.addWidget(card)
+    low = card.sizeHint().height()
+    card.resize(300, low)
+    card.show()
+    for text in (LONG, "w" * 20 + " Copy it again from its origin." * 5):
+        card.say(text, "error")
+        label = card.findChild(QLabel)
+        assert " ".join(label.text().split()) == text
+        assert label.toolTip() == ""
+        assert card.sizeHint().height() == card.minimumSizeHint().height() > low
+    card.say("Done.", "success")
+    assert card.sizeHint().height() == low
+
+
 def test_lines_are_broken_at_words_and_fit(qapp):
     metrics, font = QFontMetrics(qapp.font()), qapp.font()
     for n_lines in (1, 2, 3):
