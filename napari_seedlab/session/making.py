@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from napari_seedlab import files
 from napari_seedlab.core import GRAIN_SCHEME, InputError, LabelState, NotReady, ProjectDamaged
 from napari_seedlab.session.desk import Step
-from napari_seedlab.session.sheets import all_files
 from napari_seedlab.session.places import seed_at
+from napari_seedlab.session.sheets import all_files
 
 if TYPE_CHECKING:
     from pathlib import Path
