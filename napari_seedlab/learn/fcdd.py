@@ -15,7 +15,8 @@ import torch
 
 from napari_seedlab.learn import crops_io, training
 from napari_seedlab.learn.known import share_of_known
-from napari_seedlab.learn.refits import FitSettings, Method, fit_and_publish, read_settings
+from napari_seedlab.learn.refits import Method, fit_and_publish, read_settings
+from napari_seedlab.learn.scenes import CubeSettings, fit_cubes
 from napari_seedlab.models.fcdd import FCDD, FCDDConfig
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ HOTTEST = 0.05  # share of the cells of an odd seed that stand for its defect wh
 
 
 @dataclass(frozen=True)
-class FCDDSettings(FitSettings):
+class FCDDSettings(CubeSettings):
     """How an anomaly map is trained; half of each batch has pasted defects."""
 
 
@@ -76,7 +77,7 @@ def draw(pool: Pool, members: Members, batch: int, rng: np.random.Generator) -> 
             normal, odd = none, none if defect.any() else pool.masks[i]
         else:
             crop, defect = pool.pasted(rng, i) if j % 2 else (pool.crops[i].astype(np.float32), none)
-            normal, odd = pool.masks[i] & ~defect, none
+            normal, odd = pool.normal[i] & ~defect, none
         axes = tuple(rng.permutation(none.ndim).tolist())
         flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in axes)
         for kept, cells in zip(drawn[1:], (pool.masks[i], normal, defect, odd), strict=True):
@@ -137,7 +138,7 @@ def new_model(pool: Pool, settings: FCDDSettings, random_state: int, number: int
     """An untrained network with weights drawn from the random state and the number of the fit."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state * 1000 + number)
-        return FCDD(FCDDConfig(pool.n_channels, settings.width, pool.n_dims))
+        return FCDD(FCDDConfig(pool.n_channels, settings.width, pool.n_dims, pool.n_stem, pool.is_fine))
 
 
 @torch.inference_mode()
@@ -175,4 +176,6 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     request = crops_io.read_request(folder)
     settings = read_settings(request, FCDDSettings)
     method = Method("fcdd", "Learning what is normal", new_trainer, heat_maps)
-    return (yield from fit_and_publish(folder, request, method, settings))
+    is_cube = any(entry.get("modality") == "hsi" for entry in request.params.get("scans", ()))
+    fit = fit_cubes if is_cube else fit_and_publish
+    return (yield from fit(folder, request, method, settings))

@@ -98,7 +98,7 @@ def odd_pixel_steps(
     usual = yield from within(_usual_steps(cube, wanted, s), 0.1, before)
     steps = local_distance_steps(cube, background, s.n_components, usual, local)
     scores = yield from within(steps, before, 1)
-    return ScoreMap(_smoothed(scores, wanted, s.smoothing), background.notes)
+    return ScoreMap(smoothed(scores, wanted, s.smoothing), background.notes)
 
 
 def _usual_steps(cube: Sliceable, wanted: Mask, settings: PixelSettings) -> Generator[float, None, Mask]:
@@ -112,7 +112,7 @@ def _usual_steps(cube: Sliceable, wanted: Mask, settings: PixelSettings) -> Gene
     return usual
 
 
-def _smoothed(scores: Doubles, wanted: Mask, sigma: float) -> npt.NDArray[np.float32]:
+def smoothed(scores: Doubles, wanted: Mask, sigma: float) -> npt.NDArray[np.float32]:
     """A Gaussian mean over pixels of `wanted` alone; 0 elsewhere."""
     inside = wanted.astype(np.float64)
     weight = gaussian_filter(inside, sigma)

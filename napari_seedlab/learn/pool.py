@@ -12,13 +12,10 @@ from napari_seedlab.core import InputError
 from napari_seedlab.learn import pasting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
-    Paste = Callable[[np.random.Generator, Float, Mask, Float], tuple[Float, Mask]]
 
 LEAST_SPREAD = 1e-3  # of the unit of a scan: below it a channel counts as constant
 CORE = 0.3  # share of a seed's cells, the deepest ones, whose median is its level in a volume
@@ -33,37 +30,33 @@ class Pool:
     crops : (n, c, *cells) float
         1 = a usual seed, 0 outside the seed; in volumes 0 = air.
     masks : (n, *cells) bool
-    paste : callable
-        Makes defects, as :func:`napari_seedlab.learn.pasting.paste` does.
-    is_centred : bool
-        Whether only what differs from the seed's own median counts.
 
     Attributes
     ----------
     spread : (c,) float32
         Usual standard deviation of each channel inside a seed.
+    normal : (n, *cells) bool
+        Cells that may teach what is normal: those of the masks, where nobody knows better.
     odd : dict of int to (*cells) bool
         Rows that people know to be odd, with the cells of their defects; none where nobody knows where.
     """
 
-    def __init__(
-        self,
-        crops: npt.NDArray[np.floating],
-        masks: Mask,
-        paste: Paste = pasting.paste,
-        is_centred: bool = True,
-    ) -> None:
-        self.crops, self.masks, self.is_centred = crops, masks, is_centred
+    n_stem = 0  # channels to which a network brings those of the crops first; 0 = it does not
+    is_fine = False  # whether the heat needs the full resolution of the crops
+
+    def __init__(self, crops: npt.NDArray[np.floating], masks: Mask) -> None:
+        self.crops, self.masks = crops, masks
         self.spread = usual_spread(crops, masks)
+        self.normal = masks
         self.odd: dict[int, Mask] = {}
-        self._paste, self._depths = paste, dict[int, "Float"]()
+        self._depths: dict[int, Float] = {}
 
     def __len__(self) -> int:
         return len(self.crops)
 
     @property
     def n_channels(self) -> int:
-        """Channels of a crop."""
+        """Channels that a network sees."""
         return int(self.crops.shape[1])
 
     @property
@@ -73,7 +66,7 @@ class Pool:
 
     def pasted(self, rng: np.random.Generator, i: int) -> tuple[Float, Mask]:
         """Crop (c, *cells) of a seed with made-up defects, and where they are (*cells)."""
-        return self._paste(rng, self.crops[i].astype(np.float32), self.masks[i], self._depth(i))
+        return pasting.paste(rng, self.crops[i].astype(np.float32), self.masks[i], self._depth(i))
 
     def _depth(self, i: int) -> Float:
         """The :func:`~napari_seedlab.learn.pasting.depth_map` of a seed, computed once."""
@@ -87,7 +80,7 @@ class Pool:
 
     def shown(self, crops: npt.NDArray[np.floating], masks: Mask) -> torch.Tensor:
         """What a network gets of crops in the pool's units: :func:`network_input`."""
-        return network_input(crops, masks, self.spread, self.is_centred)
+        return network_input(crops, masks, self.spread)
 
     def require_contrast(self) -> None:
         """Refuse seeds that nothing can be learnt from.
@@ -110,21 +103,17 @@ def usual_spread(crops: npt.NDArray[np.floating], masks: Mask) -> Float:
     return np.maximum(usual, LEAST_SPREAD).astype(np.float32)
 
 
-def network_input(
-    crops: npt.NDArray[np.floating], masks: Mask, spread: npt.ArrayLike, is_centred: bool = True
-) -> torch.Tensor:
+def network_input(crops: npt.NDArray[np.floating], masks: Mask, spread: npt.ArrayLike) -> torch.Tensor:
     """Values relative to each seed's :func:`level`, in units of `spread`, 0 outside: (n, c, *cells) float32.
 
-    The spread (c,) is one for all seeds: a defect must not shrink its own contrast. Values that are not
-    centred are relative to 0.
+    The spread (c,) is one for all seeds: a defect must not shrink its own contrast.
     """
     unit = np.asarray(spread, np.float32)[:, None]
     out = np.zeros(crops.shape, np.float32)
     for i, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
         inside = crop[:, mask].astype(np.float32)
         if inside.size:
-            middle = level(inside, mask) if is_centred else np.float32(0)
-            out[i][:, mask] = (inside - middle) / unit
+            out[i][:, mask] = (inside - level(inside, mask)) / unit
     return torch.from_numpy(out)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_seedlab.core import JobResult, Progress
 from napari_seedlab.learn import crops_io, training
-from napari_seedlab.learn.heat import MIN_NORMAL, Found, normal_members, publish, scores
+from napari_seedlab.learn.heat import MIN_NORMAL, Found, normal_members, publish, read_teachers, scores
 from napari_seedlab.learn.known import known_odd
 from napari_seedlab.learn.pool import Pool
 
@@ -38,9 +38,9 @@ N_UNIT = 512  # seeds that tell the usual score of a fit
 class FitSettings:
     """What all fitted methods have in common."""
 
-    SIZES: ClassVar[dict[int, int]] = {3: 28, 2: 64}  # cells per edge of a crop, by number of dimensions
+    SIZES: ClassVar[dict[str, int]] = {"volume": 28, "plane": 64, "cube": 32}
 
-    size: int = 0  # 0 = as in SIZES
+    size: int = 0  # cells per edge of a crop; 0 = as in SIZES
     n_steps: int = 300  # optimiser steps of one fit
     n_fits: int = 2  # fits whose maps are averaged; from the second on without the oddest seeds
     batch: int = 16
@@ -52,9 +52,9 @@ class FitSettings:
     device: str = "auto"  # or cpu, cuda
     precision: str = "auto"  # or float32, bfloat16; auto asks the hardware
 
-    def sized(self, n_dims: int) -> Self:
-        """These settings with the crop size that is meant for planes (2) or volumes (3)."""
-        return self if self.size else replace(self, size=self.SIZES[n_dims])
+    def sized(self, kind: str) -> Self:
+        """These settings with the crop size that is meant for a "volume", a "plane" or a "cube"."""
+        return self if self.size else replace(self, size=self.SIZES[kind])
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,11 @@ def fit_and_publish(
     scans = crops_io.read_scans(folder, request.params, ("ct", "image"))
     crops_io.check_alike(scans)
     is_flat = scans[0].is_flat
-    settings = settings.sized(2 if is_flat else 3)
+    settings = settings.sized("plane" if is_flat else "volume")
     scaling = crops_io.plane_scaling if is_flat else crops_io.scan_scaling
     seeds = yield from crops_io.cut_channels(scans, settings.size, scaling)
     labels = crops_io.read_labels(folder)
-    members = normal_members(seeds, labels, settings.normal_class)
+    members = normal_members(seeds, labels, settings.normal_class, read_teachers(folder))
     pool = Pool(seeds.crops, seeds.masks)
     pool.odd = known_odd(folder, scans, seeds, labels, settings.normal_class)
     pool.require_contrast()

@@ -38,7 +38,7 @@ SMOOTH = (0.054, 0.244, 0.404, 0.244, 0.054)  # a Gaussian of one cell
 class VAESettings(FitSettings):
     """How the autoencoder is trained."""
 
-    SIZES: ClassVar[dict[int, int]] = {3: 24, 2: 64}  # multiples of 8
+    SIZES: ClassVar[dict[str, int]] = {"volume": 24, "plane": 64}  # multiples of 8
 
     n_steps: int = 400
     peak_rate: float = 2e-3

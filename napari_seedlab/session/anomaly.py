@@ -35,7 +35,7 @@ DETECTORS = (
     "local_rx",
 )  # compare spectra and train nothing, so that there is nothing to resume
 _LEARNT = ("fcdd", "vae", "distance")
-METHODS_OF = {"ct": _LEARNT, "image": _LEARNT, "hsi": DETECTORS}  # by pool, the default first
+METHODS_OF = {"ct": _LEARNT, "image": _LEARNT, "hsi": (*DETECTORS, "fcdd")}  # by pool, the default first
 
 
 def method_for(pool: str, wish: str = "") -> str:

@@ -55,7 +55,7 @@ def test_planes_get_larger_crops_than_volumes(tmp_path, monkeypatch):
     folder, _ = plane_job(tmp_path / "a", 3, size=0)
     finish(fcdd.run(folder))
     assert edges[0] == (3, 64, 64)
-    assert (fcdd.FCDDSettings().sized(3).size, vae.VAESettings().sized(3).size) == (28, 24)
+    assert (fcdd.FCDDSettings().sized("volume").size, vae.VAESettings().sized("volume").size) == (28, 24)
 
 
 @pytest.mark.parametrize("change, line", [("volume", "a plane and scan"), ("channels", "channels and scan")])
