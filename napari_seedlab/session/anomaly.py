@@ -115,7 +115,7 @@ def anomaly_step(
 
 def _config(request: JobRequest) -> dict[str, Any]:
     """What the scores were learnt with, for the model card."""
-    asked = ("pool", "normal_class", "labels_up_to")
+    asked = ("pool", "normal_class", "labels_up_to", "trained_on")
     known = {key: request.params[key] for key in asked if key in request.params}
     return {**known, **request.params["settings"]}
 
