@@ -49,7 +49,8 @@ def auc_interval(
     Up to 20,000 values: percentiles of a bootstrap stratified by class (Efron and Tibshirani 1993,
     ch. 13). Above: the area ± 1.96 standard errors after DeLong, DeLong and Clarke-Pearson 1988,
     cut to 0-1; the random state is not used then. Values count as independent, which neighbouring
-    pixels are not: of pixels the true interval is wider. A perfect area has an interval of no width.
+    pixels are not: of pixels the true interval is wider. A perfect area, of which no sample differs, has the
+    exact interval of as many pairs as the smaller class has values, all won (Clopper and Pearson 1934).
 
     Parameters
     ----------
@@ -75,6 +76,10 @@ def auc_interval(
     if odd.sum() + usual.sum() > MAX_BOOTSTRAP:
         area, error = _area(odd, usual), _delong_error(odd, usual)
         return max(0.0, area - Z * error), min(1.0, area + Z * error)
+    area, n_pairs = _area(odd, usual), int(min(odd.sum(), usual.sum()))
+    if area in (0.0, 1.0):
+        bound = (COVERED[0] / 100) ** (1 / n_pairs)
+        return (bound, 1.0) if area else (0.0, 1.0 - bound)
     rng = np.random.default_rng(random_state)
     areas = [_area(_resampled(odd, rng), _resampled(usual, rng)) for _ in range(n)]
     low, high = np.percentile(areas, COVERED)

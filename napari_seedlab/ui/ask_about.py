@@ -1,4 +1,4 @@
-"""The row of the Labelling dock that chooses which seeds are asked about first."""
+"""The row of the Train dock that chooses which seeds are asked about first."""
 
 from __future__ import annotations
 

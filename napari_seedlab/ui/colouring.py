@@ -29,6 +29,7 @@ STATE_RGB = {
 # Stops of viridis and inferno (matplotlib, CC0); inferno starts above black, to show on a dark map.
 VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 INFERNO = ((66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
+APART = ((84, 110, 142), (124, 140, 150), (190, 178, 128), (240, 190, 70), (255, 225, 60))
 CLUSTERS = (
     (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75),
     (227, 119, 194), (188, 189, 34), (23, 190, 207), (174, 199, 232), (255, 187, 120), (152, 223, 138),
@@ -165,11 +166,11 @@ def by_anomaly(session: Session, seeds: Ids) -> SeedColours:
 
 
 def by_disagreement(session: Session, seeds: Ids) -> SeedColours:
-    """Viridis over how far the methods are apart about each seed, from all one to opposite ends."""
+    """How far the methods are apart about each seed, from not at all to opposite ends."""
     ends, apart = ("methods agree", "methods disagree"), session.opinions.disagreement(session.pool)
     if apart is None:
-        return _scale("disagreement", seeds, None, None, VIRIDIS, ends)
-    return _scale("disagreement", seeds, apart.seeds, apart.spread, VIRIDIS, ends)
+        return _scale("disagreement", seeds, None, None, APART, ends)
+    return _scale("disagreement", seeds, apart.seeds, apart.spread, APART, ends)
 
 
 def by_cluster(session: Session, seeds: Ids) -> SeedColours:

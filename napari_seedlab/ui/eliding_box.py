@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox,
 if TYPE_CHECKING:
     from qtpy.QtGui import QPaintEvent
 
-MARGIN_PX = 8  # that style sheets add beside the text
+MARGIN_PX = 4  # that style sheets add beside the text
 
 
 class ElidingBox(QComboBox):

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.core import LabelState
-from napari_seedlab.ui.ask_about import AskAbout
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.few_lines import FewLines
@@ -49,8 +48,6 @@ class LabellingDock(DockFrame):
         self._class_buttons: dict[int, ClassButton] = {}
         self._tissue_buttons: dict[int, QPushButton] = {}
         self._make_head(body)
-        self.ask_about = AskAbout(ui, body)
-        self.rows.addWidget(self.ask_about)
         self._make_card(body)
         self._make_answers(body)
         self._make_brush(body)
@@ -202,7 +199,6 @@ class LabellingDock(DockFrame):
         session = self._ui.session
         seed = None if session is None else session.current_seed
         many = 0 if session is None else len(session.selection)
-        self.ask_about.refresh()
         self._say_why(seed, many)
         self._tell_classes(seed)
         if session is None or not any(session.regions(s) is not None for s in session.scans):

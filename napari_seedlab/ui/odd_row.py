@@ -46,6 +46,10 @@ class OddRow(QWidget):
         self.method.setToolTip("How oddness is scored; a method that was run shows its scores at once")
         self.method.activated.connect(ui.slot(self._show_chosen))
         self.verdict = wrapped(self)
+        self.verdict.setToolTip(
+            "<p>By your labels. AUC: how often an odd seed scores above a normal one, with "
+            "its 95 % interval. AP: average precision.</p>"
+        )
         self._judged_for: tuple[object, ...] = ()
         self._judged_pool = ""
         self._is_due = False

@@ -28,7 +28,7 @@ def rank_text(share: float, n: int) -> str:
     >>> rank_text(0.98, 100)
     'the 3rd oddest of 100 seeds'
     """
-    place = n - round(share * n) + 1
+    place = place_of(share, n)
     if place <= 1:
         return f"the oddest of {n:,} seeds"
     if place <= min(N_NAMED, n // 2):
@@ -37,6 +37,11 @@ def rank_text(share: float, n: int) -> str:
     if below >= 0.5:
         return f"odder than {below:.0%} of {n:,} seeds"
     return f"less odd than {1 - below:.0%} of {n:,} seeds"
+
+
+def place_of(share: float, n: int) -> int:
+    """Place of a seed from the oddest, 1, on: `share` of `n` seeds are at most as odd."""
+    return n - round(share * n) + 1
 
 
 class OddSection(Section):
@@ -66,7 +71,8 @@ class OddSection(Section):
         self.words.setText(f"<b>{float(found.score[i]):.2f}</b> · {rank}")
         assert session is not None
         lines = [
-            f"{WORDS[each.method][0]}: {rank_text(float(each.rank[each.row[seed]]), len(each.seeds))}"
+            f"{WORDS[each.method][0]}: rank {place_of(float(each.rank[each.row[seed]]), len(each.seeds)):,} "
+            f"of {len(each.seeds):,}"
             for each in session.opinions.of(session.pool)
             if seed in each.row
         ]

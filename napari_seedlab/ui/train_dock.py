@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.session.anomaly import METHODS
+from napari_seedlab.ui.ask_about import AskAbout
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.eliding_box import ElidingBox
 from napari_seedlab.ui.job_row import JobRow, kind_of
@@ -55,6 +56,8 @@ class TrainDock(DockFrame):
         layout.addLayout(row)
         self.odd_row = OddRow(ui, body)
         layout.addWidget(self.odd_row)
+        self.ask_about = AskAbout(ui, body)
+        layout.addWidget(self.ask_about)
         self.blocked = StatusCard(ui.theme)
         self.job = JobRow({"net", "predict", *METHODS}, ui.slot(self._cancel), self.blocked, body)
         layout.addWidget(self.job)
@@ -110,6 +113,7 @@ class TrainDock(DockFrame):
         self.odd.setEnabled(ready)
         self.net.setEnabled(session is not None and not blocked)
         self.odd_row.refresh()
+        self.ask_about.refresh()
         if session is not None and session.opinions.shown is not self._scored:
             self._scored = session.opinions.shown
             self.show_models()
@@ -159,7 +163,7 @@ class TrainDock(DockFrame):
         if not cards:
             self.models.addItem("none yet")
         self.models.setEnabled(bool(cards))
-        tip = "Whose predictions are shown, or whose scores of oddness"
+        tip = "Whose predictions, or scores of oddness, are shown; ✓ marks those that are"
         self.models.setToolTip(f"{tip}<br>{escape(self.models.currentText())}")
         self._say_quality()
 
@@ -178,15 +182,12 @@ class TrainDock(DockFrame):
 
     def _name(self, card: ModelCard) -> str:
         session, score = self._ui.session, card.metrics.get("balanced_accuracy")
-        parts = [card.id, KIND_WORDS.get(card.kind, card.kind)]
+        parts = [KIND_WORDS.get(card.kind, card.kind)]
         if isinstance(score, int | float):
             parts.append(f"{float(score):.0%}")
         scored = {} if session is None else session.opinions.shown
-        if card.active:
-            parts.append("active")
-        elif any(card.id == found.model_id for found in scored.values()):
-            parts.append("shown")
-        return " · ".join(parts)
+        is_used = card.active or any(card.id == found.model_id for found in scored.values())
+        return " · ".join((f"{'✓ ' if is_used else ''}{card.id}", *parts))
 
     # -- from the user ------------------------------------------------------------------------
     def _find_odd(self) -> None:

@@ -30,14 +30,19 @@ def verdict_text(found: Sequence[Verdict]) -> str:
         area, precision = _figures(judged[0])
         return escape(f"AUC {area}, average precision {precision} on {sample_text(judged[0])}.")
     rows = "".join(_row(v) for v in found)
-    head = "<tr><td></td><td>AUC</td><td>average precision</td></tr>"
-    return f'<table cellspacing="0" width="100%">{head}{rows}</table>{_foot(judged)}'
+    table = f'<table cellspacing="0" width="100%">{_cells("", "AUC", "AP")}{rows}</table>'
+    return f"{table}{_foot(judged)}"
 
 
 def _row(verdict: Verdict) -> str:
     name = WORDS[verdict.method][0] + ("*" if verdict.n_taught else "")
     area, precision = ("too few labels", "") if verdict.auc is None else _figures(verdict)
-    return f"<tr><td>{escape(name)}</td><td>{escape(area)}</td><td>{escape(precision)}</td></tr>"
+    return _cells(name, area, precision)
+
+
+def _cells(*texts: str) -> str:
+    cells = "".join(f'<td style="white-space:nowrap">{escape(text)}</td>' for text in texts)
+    return f"<tr>{cells}</tr>"
 
 
 def _foot(judged: Sequence[Verdict]) -> str:

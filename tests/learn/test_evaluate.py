@@ -56,6 +56,13 @@ def test_the_interval_covers_the_true_area(limit, monkeypatch):
     assert 0.12 < np.mean(widths) < 0.25
 
 
+def test_a_perfect_area_of_few_values_is_not_certain():
+    scores, is_odd = np.arange(12.0), np.arange(12) >= 9
+    low, high = auc_interval(scores, is_odd, 0)
+    assert high == 1.0 and low**3 == pytest.approx(0.025)  # three pairs won by luck as rarely as that
+    assert auc_interval(-scores, is_odd, 0) == (0.0, pytest.approx(1 - low))
+
+
 def test_both_intervals_agree(monkeypatch):
     case = drawn(4000)
     bootstrap = auc_interval(*case, random_state=0)

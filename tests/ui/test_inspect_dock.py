@@ -8,7 +8,6 @@ import pytest
 
 from napari_seedlab.ui import hands, reading
 from napari_seedlab.ui.inspect_dock import FIELDS
-from napari_seedlab.ui.oddness import rank_text
 from tests.ui.fake_session import REASON, FakeSession
 
 WAIT_MS = 60_000
@@ -101,8 +100,8 @@ def test_each_method_has_a_line_of_its_own_once_there_are_two(ui, session, dock,
     qtbot.waitUntil(lambda: not dock.odd.others.isHidden(), timeout=WAIT_MS)
     text = dock.odd.others.text()
     for name, found in zip(("Feature distance", "Pasted defects"), session.opinions.of("ct"), strict=True):
-        rank = rank_text(float(found.rank[found.row[5]]), len(found.seeds))
-        assert f"{name}: {rank}" in text
+        n_odder = int((found.score > found.of(5)).sum())
+        assert f"{name}: rank {n_odder + 1} of {len(found.seeds)}" in text
     assert dock.odd.others.height() >= 2 * dock.odd.others.fontMetrics().height()
 
 

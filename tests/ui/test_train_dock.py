@@ -81,7 +81,7 @@ def test_labels_judge_the_scores_below_the_row(ui, session, row, qtbot):
     order = session.anomaly.seeds[np.argsort(session.anomaly.score)].tolist()
     for seed in (*order[:3], *order[-2:]):
         session.answer(1 if seed in order[:3] else 3, [seed])
-    words = "AUC 1.00 (1.00-1.00), average precision 1.00 on 5 labelled seeds, chosen not at random."
+    words = "AUC 1.00 (0.16-1.00), average precision 1.00 on 5 labelled seeds, chosen not at random."
     qtbot.waitUntil(lambda: words in row.verdict.text(), timeout=WAIT_MS)
     session.find_odd(method="distance")
     qtbot.waitUntil(lambda: "<table" in row.verdict.text(), timeout=WAIT_MS)
@@ -129,7 +129,7 @@ def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbo
     dock.show_models()
     assert [dock.models.itemText(i) for i in (0, 1)] == [
         "net-12 · network · 91%",
-        "vae-1 · autoencoder · shown",
+        "✓ vae-1 · autoencoder",
     ]
     dock.models.setItemText(0, "a very long name " * 5 + "· active")
     dock.models.setCurrentIndex(0)
@@ -138,3 +138,16 @@ def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbo
     assert dock.models.fontMetrics().horizontalAdvance(shown) <= dock.models.width()
     dock.show_models()
     assert "net-12 · network · 91%" in dock.models.toolTip()
+
+
+def test_the_user_chooses_what_is_asked_about(ui, session, row):
+    dock = ui.docks["train"]
+    box = dock.ask_about.strategy
+    assert [box.itemText(i) for i in range(box.count())][3] == "Most anomalous first"
+    box.setCurrentIndex(3)
+    box.activated.emit(3)
+    assert ("ask_by", "anomaly") in session.calls
+    box.setCurrentIndex(4)
+    box.activated.emit(4)  # no method was run yet
+    assert "Find odd ones by another method" in ui.last_message[0]
+    assert box.currentIndex() == 3
