@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QResizeEvent
+
     from napari_seedlab.ui.app import SeedlabUi
 
 WIDTH_PX = 330
 SIDE_PX = 8
+FOOT_PX = 2  # below the status
 N_MOST = 7  # lines of 300 pixels that every message of one line fits into, also in wide letters
 
 
@@ -58,12 +61,28 @@ class DockFrame(QWidget):
         column.setSpacing(0)
         column.addWidget(self.scroll, 1)
         self.status = StatusCard(ui.theme, self, n_lines, N_MOST)
-        foot = QVBoxLayout()
-        foot.setContentsMargins(SIDE_PX, 0, SIDE_PX, 2)
-        foot.addWidget(self.status)
-        column.addLayout(foot)
+        column.addSpacing(self.status.sizeHint().height() + FOOT_PX)
+        self.status.installEventFilter(self)
         ui.said.connect(self.status.say)
         self.status.say(*ui.last_message)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Place the status anew when it has more or fewer lines."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self._place_status()
+        return False
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Keep the status at the foot."""
+        super().resizeEvent(event)
+        self._place_status()
+
+    def _place_status(self) -> None:
+        """It grows over the rows, which stay as they are."""
+        self.status.resize(self.width() - 2 * SIDE_PX, self.status.height())
+        height = self.status.sizeHint().height()
+        top = self.height() - FOOT_PX - height
+        self.status.setGeometry(SIDE_PX, top, self.status.width(), height)
 
     def sizeHint(self) -> QSize:
         """As wide as a dock may be."""

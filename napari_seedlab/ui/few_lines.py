@@ -8,6 +8,8 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QFont, QFontMetrics, QResizeEvent, QTextLayout, QTextOption
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
+FOLD = "Click to make room"
+
 
 def fitted(text: str, font: QFont, width: int, n_lines: int) -> list[str]:
     """`text` broken into at most `n_lines` lines of `width` pixels, the last one with … where it goes on."""
@@ -42,7 +44,7 @@ class FewLines(QLabel):
     def __init__(self, n_lines: int, parent: QWidget | None = None, n_most: int = 0) -> None:
         super().__init__(parent)
         self._n_lines, self._n_most, self._full = n_lines, max(n_most, n_lines), ""
-        self._n_shown = n_lines
+        self._n_shown, self._is_folded = n_lines, False
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
@@ -50,8 +52,13 @@ class FewLines(QLabel):
     def tell(self, text: str) -> None:
         """Show `text`, as much of it as there is room for."""
         if text != self._full:
-            self._full = text
+            self._full, self._is_folded = text, False
             self._fit()
+
+    def fold(self) -> None:
+        """Take no more than the room that is always there, until there is another text."""
+        self._is_folded = True
+        self._fit()
 
     def full_text(self) -> str:
         """All of it."""
@@ -71,10 +78,13 @@ class FewLines(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        lines = fitted(self._full, self.font(), self.contentsRect().width() - 2, self._n_most)
+        n_most = self._n_lines if self._is_folded else self._n_most
+        lines = fitted(self._full, self.font(), self.contentsRect().width() - 2, n_most)
         n_shown = max(self._n_lines, len(lines))
         if n_shown != self._n_shown:
             self._n_shown = n_shown
             self.updateGeometry()
         self.setText("\n".join(lines))
-        self.setToolTip("" if " ".join(lines) == self._full else f"<p>{escape(self._full)}</p>")  # it wraps
+        whole = f"<p>{escape(self._full)}</p>"  # it wraps
+        fits = FOLD if n_shown > self._n_lines else ""
+        self.setToolTip(fits if " ".join(lines) == self._full else whole)

@@ -12,11 +12,9 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QLayout,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -79,14 +77,10 @@ class ProjectDock(DockFrame):
         return button
 
     def _heading(self, text: str) -> None:
-        line = QFrame(self.body)
-        line.setFrameShape(QFrame.Shape.HLine)
-        line.setStyleSheet(f"color: {self._ui.theme.line};")
         label = QLabel(text, self.body)
         font = label.font()
         font.setBold(True)
         label.setFont(font)
-        self.rows.addWidget(line)
         self.rows.addWidget(label)
 
     def _make_project(self, body: QWidget) -> None:
@@ -152,18 +146,28 @@ class ProjectDock(DockFrame):
         self.grey = QLabel(body)
         self.grey.setMinimumWidth(48)
         self.grey.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        checks, slide = QHBoxLayout(), QHBoxLayout()
+        self.more = self._button("Settings", "Smoothing and sizes of the split", self._settings_wanted)
+        self.more.setCheckable(True)
+        self.more.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+        begin, checks, slide = QHBoxLayout(), QHBoxLayout(), QHBoxLayout()
+        begin.addWidget(self.split, 1)
+        begin.addWidget(self.more)
         checks.addWidget(self.automatic, 1)
         checks.addWidget(self.dark)
         checks.addWidget(self.preview)
         slide.addWidget(self.slider, 1)
         slide.addWidget(self.grey)
-        self.rows.addWidget(self.split)
+        self.rows.addLayout(begin)
         self.rows.addLayout(checks)
         self.rows.addLayout(slide)
-        self.rows.addLayout(self._make_recipe(body))
+        self.settings = self._make_recipe(body)
+        self.settings.hide()
+        self.rows.addWidget(self.settings)
 
-    def _make_recipe(self, body: QWidget) -> QLayout:
+    def _settings_wanted(self, wanted: bool) -> None:
+        self.settings.setVisible(wanted)
+
+    def _make_recipe(self, body: QWidget) -> QWidget:
         self.sigma, self.radius, self.minimum = QDoubleSpinBox(body), QDoubleSpinBox(body), QSpinBox(body)
         self.sigma.setRange(0, 5)
         self.sigma.setSingleStep(0.5)
@@ -176,7 +180,9 @@ class ProjectDock(DockFrame):
             ("Seed radius (voxels)", self.radius, "Larger parts fewer seeds, smaller parts more"),
             ("Smallest seed (voxels)", self.minimum, "Smaller pieces are dropped"),
         )
-        grid = QGridLayout()
+        settings = QWidget(body)
+        grid = QGridLayout(settings)
+        grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(3)
         for i, (name, box, tip) in enumerate(rows):
             box.setToolTip(tip)
@@ -185,7 +191,7 @@ class ProjectDock(DockFrame):
             label.setToolTip(tip)
             grid.addWidget(label, i, 0)
             grid.addWidget(box, i, 1)
-        return grid
+        return settings
 
     def _make_repair(self, body: QWidget) -> None:
         self._heading("Repair and export")
@@ -197,14 +203,14 @@ class ProjectDock(DockFrame):
         self.remove = self._button(
             "Delete", "The selected regions are no seeds", partial(self._repair, "delete")
         )
-        row = QHBoxLayout()
-        for button in (self.merge, self.part, self.remove):
-            row.addWidget(button)
         self.export = self._button(
             "Export…", "Labels, predictions and measures as tables and arrays", self._ask_export
         )
+        row = QHBoxLayout()
+        for button in (self.merge, self.part, self.remove, self.export):
+            button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+            row.addWidget(button)
         self.rows.addLayout(row)
-        self.rows.addWidget(self.export)
         ui.labelling_switched.connect(self.show_selection)
 
     # -- from the session ---------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QAction, QPainter, QPaintEvent
+from qtpy.QtGui import QAction, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QApplication, QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.few_lines import FewLines
@@ -44,6 +44,11 @@ class StatusCard(QFrame):
     def text(self) -> str:
         """All that is said, also where not all of it fits."""
         return self._label.full_text()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Make room for what a long text covers; the tooltip still has all of it."""
+        if event is not None and event.button() == Qt.MouseButton.LeftButton:
+            self._label.fold()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the card behind its text."""

@@ -58,3 +58,20 @@ def test_a_scan_that_is_opened_is_shown(ui, session, monkeypatch, qtbot):
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: ("/tmp/second.tif", ""))
     ui.docks["project"]._ask_scan()
     assert shown == [2]
+
+
+def test_all_buttons_are_in_sight_on_a_small_screen(ui, qtbot):
+    dock = ui.docks["project"]
+    dock.parentWidget().raise_()
+    qtbot.waitUntil(dock.isVisible)
+    if dock.height() > 460:  # as on a screen of 1366 × 768
+        dock.resize(dock.width(), 440)
+    QApplication.processEvents()
+    bottom = dock.scroll.viewport().height()
+    for button in (dock.split, dock.merge, dock.part, dock.remove, dock.export):
+        assert button.mapTo(dock.body, button.rect().bottomRight()).y() <= bottom
+        assert button.width() >= button.fontMetrics().horizontalAdvance(button.text())
+    assert not dock.sigma.isVisible()
+    dock.more.click()
+    assert dock.sigma.isVisibleTo(dock)
+    dock.more.click()

@@ -1,10 +1,11 @@
 from html import escape
 
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QApplication, QLabel
 
-from napari_seedlab.ui.few_lines import fitted
+from napari_seedlab.ui.few_lines import FOLD, fitted
 from napari_seedlab.ui.status import StatusCard
 
 LONG = "a<b>.tif: declares 37 GiB of voxels, the file holds 12 GiB. Copy the file again from its origin."
@@ -47,8 +48,11 @@ def test_a_card_that_may_grow_shows_the_whole_advice_and_shrinks_again(qtbot):
         card.say(text, "error")
         label = card.findChild(QLabel)
         assert " ".join(label.text().split()) == text
-        assert label.toolTip() == ""
+        assert label.toolTip() == FOLD
         assert card.sizeHint().height() == card.minimumSizeHint().height() > low
+    qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
+    assert card.sizeHint().height() == low
+    assert "its origin" in label.toolTip()
     card.say("Done.", "success")
     assert card.sizeHint().height() == low
 
