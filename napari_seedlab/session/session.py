@@ -30,6 +30,7 @@ from napari_seedlab.core import (
 from napari_seedlab.session import anomaly, caches, making, repair, sheets, steps
 from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.desk import Desk, Task
+from napari_seedlab.session.kept import Kept
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.opinions import Opinions
@@ -109,7 +110,7 @@ class Session:
         self.heads: dict[str, Predictions] = {}
         self.head_report: dict[str, dict[str, Any]] = {}
         self.nets: dict[str, Predictions] = {}
-        self.opinions = Opinions(self)
+        self.opinions, self._kept = Opinions(self), Kept(self)
         self.models: tuple[ModelCard, ...] = ()
         self.selection: frozenset[int] = frozenset()
         self.jobs: dict[str, JobStatus] = {}
@@ -520,6 +521,8 @@ class Session:
         known = self._tables.get(scan)
         if known is None or not _same(known, table):
             self._tables[scan] = table
+            if known is not None:
+                self._kept.regions_changed(str(self.scans[scan].facts.modality), known, table)
         self._region_sources[scan] = source
 
     def reload_regions(self, project: Project, scan: int) -> None:

@@ -144,6 +144,28 @@ def test_a_second_press_is_refused_while_the_desk_is_still_busy(split_session):
     assert split_session.find_odd(SMALL).wait(60)["model"] == "fcdd-2"
 
 
+def test_a_deleted_seed_that_comes_back_has_its_vector_prediction_and_score_at_once(two_methods):
+    session, seeds = two_methods, two_methods.seeds_of("ct")
+    label_by_truth(session, seeds[:8])
+    session.draw(0).wait(60)
+    seed = seeds[12]
+    vector, p = session.embeddings["ct"].vectors[12], session.predictions.of(seed)
+    session.delete([seed]).wait(60)
+    session.embed().wait(60)
+    session.draw(0).wait(60)
+    assert seed not in session.embeddings["ct"].row and session.predictions.of(seed) == {}
+    is_free = threading.Event()
+    undone = session.undo()
+    undone.then(lambda _: is_free.wait(60))  # no fit comes in between
+    undone.wait(60)
+    np.testing.assert_array_equal(session.embeddings["ct"].vectors[12], vector)
+    assert session.embeddings["ct"].seeds.tolist() == seeds
+    assert session.predictions.of(seed) == p
+    assert session.anomaly.of(seed) is not None
+    is_free.set()
+    assert session.embed().wait(60)["n_new"] == 0
+
+
 def label_by_truth(session, seeds):
     for seed in seeds:
         session.answer(3 if is_hollow(session, seed) else 1, [seed])
