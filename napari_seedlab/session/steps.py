@@ -24,6 +24,7 @@ from napari_seedlab.core import (
     ScanFacts,
     Suggestion,
 )
+from napari_seedlab.imaging.features import descriptor_names
 from napari_seedlab.session.desk import Step
 from napari_seedlab.session.labelling import ASKABLE
 from napari_seedlab.session.opinions import METHOD_NAMES
@@ -147,7 +148,7 @@ def embed_step(session: Session, pool: str) -> Step:
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         scans = scan_params(session, project, folder, pool)
-        known = session.embeddings.get(pool)
+        known = _of_this_version(session.embeddings.get(pool), pool)
         have = set() if known is None else set(zip(known.seeds.tolist(), known.key.tolist(), strict=True))
         asked: dict[int, int] = {}
         for entry in scans:
@@ -167,7 +168,8 @@ def embed_step(session: Session, pool: str) -> Step:
         keys = files.load_arrays(folder / "keys.npz")
         key_of = dict(zip(keys["seed"].tolist(), keys["key"].tolist(), strict=True))
         new = Embedding(out["seed"], out["vector"], _int64(key_of[s] for s in out["seed"].tolist()))
-        merged = merge_embedding(session.embeddings.get(pool), new, session.seeds_of(pool))
+        known = _of_this_version(session.embeddings.get(pool), pool)
+        merged = merge_embedding(known, new, session.seeds_of(pool))
         session.embeddings = {**session.embeddings, pool: merged}
         project.put_arrays(f"embedding-{pool}", seed=merged.seeds, vector=merged.vectors, key=merged.key)
         session.embedding_changed.emit(pool)
@@ -178,6 +180,12 @@ def embed_step(session: Session, pool: str) -> Step:
         }
 
     return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt)
+
+
+def _of_this_version(known: Embedding | None, pool: str) -> Embedding | None:
+    """Vectors that new ones can stand beside; None where they have other entries than today's."""
+    width = len(descriptor_names(pool))
+    return known if known is not None and known.vectors.shape[1:] == (width,) else None
 
 
 def merge_embedding(known: Embedding | None, new: Embedding, seeds: Sequence[int]) -> Embedding:

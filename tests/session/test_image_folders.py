@@ -10,6 +10,7 @@ from PIL import Image
 from napari_seedlab.core import LabelState, ProjectError, SeedlabError
 from napari_seedlab.files import open_array
 from napari_seedlab.session import Session, making, sheets
+from napari_seedlab.session.results import Embedding
 
 N_GOOD, N_BAD = 5, 3
 
@@ -159,6 +160,16 @@ def test_the_embedding_tells_colours_apart(session, tmp_path):
     np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-5)
     assert np.abs(vectors[0, -6:] - vectors[1, -6:]).max() > 1
     np.testing.assert_allclose(vectors[0, :-6], vectors[1, :-6], atol=1e-3)
+
+
+def test_vectors_with_other_entries_are_computed_anew(session, folder):
+    session.import_folder(folder).wait()
+    assert session.embed("image").wait()["n_new"] == N_GOOD + N_BAD
+    known = session.embeddings["image"]
+    session.embeddings = {"image": Embedding(known.seeds, known.vectors[:, :-6], known.key)}
+    assert session.embed("image").wait()["n_new"] == N_GOOD + N_BAD
+    np.testing.assert_array_equal(session.embeddings["image"].vectors, known.vectors)
+    assert session.embed("image").wait()["n_new"] == 0
 
 
 def test_grey_and_deep_pictures_join_the_others(session, tmp_path):
