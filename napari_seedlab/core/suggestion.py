@@ -17,7 +17,7 @@ class Suggestion:
     score : float
         Larger is asked first, within its strategy.
     strategy : str
-        ``typiclust``, ``margin``, ``anomaly`` or ``random``.
+        ``typiclust``, ``margin``, ``anomaly``, ``disagreement``, ``novelty`` or ``random``.
     reason : str
         Why, in words that a seed analyst understands.
     inclusion_p : float
