@@ -280,7 +280,9 @@ def anomaly(
     ] = "",
     train_on_normal: Annotated[
         bool,
-        typer.Option("--train-on-normal", help="Learn from what the truth calls normal: to evaluate only."),
+        typer.Option(
+            "--train-on-normal", help="Half of the true normal seeds teach, the rest judge; to evaluate only."
+        ),
     ] = False,
     truth: Annotated[Path | None, typer.Option(help="CSV with seed,class that judges the scores.")] = None,
     truth_mask: Annotated[Path | None, typer.Option(help="Label file or .mat of the defects.")] = None,
@@ -298,7 +300,7 @@ def anomaly(
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
             known = reference_of(session, truth, normal_class)  # refused before the work
-            teachers = known.normal_seeds if train_on_normal else None
+            teachers = known.half_of_normal(random_state) if train_on_normal else None
             defects = judge.read_defects(session, truth_mask) if truth_mask else judge.known_defects(session)
             begun = time.perf_counter()
             values = session.find_odd(method=method, normal_class=known.normal_id, teachers=teachers).wait()
@@ -307,9 +309,9 @@ def anomaly(
             told |= dict.fromkeys(("auc", "auc_interval", "average_precision", "voxel_auc_inside"))
             told["seconds"] = round(time.perf_counter() - begun, 2)
             scores = values["scores"]
-            if known.class_of is not None:
-                told |= judge.judged(scores, known.class_of, known.normal, random_state)
-                told["normal_class"] = known.normal
+            if judges := known.judges(teachers):
+                told |= judge.judged(scores, judges, known.normal, random_state)
+                told |= {"normal_class": known.normal, "n_judged": len(judges)}
             if defects is not None and session.pool == "hsi":
                 told |= judge.pixel_figures(session, defects, random_state)
             elif defects is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_seedlab.cli import truth as judge
 from napari_seedlab.cli.frame import say
 from napari_seedlab.core import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from napari_seedlab.session import Session
@@ -37,9 +39,10 @@ class Reference:
     normal: str
     class_of: Mapping[int, str] | None
 
-    @property
-    def normal_seeds(self) -> list[int]:
-        """Seeds that the truth calls normal.
+    def half_of_normal(self, random_state: int) -> list[int]:
+        """Half of the seeds that the truth calls normal, drawn at random: they teach, the others judge.
+
+        A method is flattered by seeds that it learnt from.
 
         Raises
         ------
@@ -49,7 +52,15 @@ class Reference:
         if self.class_of is None:
             cause = "needs a truth with a normal class and others"
             raise InputError("--train-on-normal", cause, "Give --truth, or import with --truth-from-folders")
-        return sorted(seed for seed, name in self.class_of.items() if name == self.normal)
+        normal = sorted(seed for seed, name in self.class_of.items() if name == self.normal)
+        drawn = np.random.default_rng(random_state).permutation(normal)[: len(normal) // 2]
+        return sorted(drawn.tolist())
+
+    def judges(self, teachers: Collection[int] | None) -> dict[int, str] | None:
+        """True class of the seeds that did not teach; None where nothing judges."""
+        if self.class_of is None:
+            return None
+        return {seed: name for seed, name in self.class_of.items() if seed not in (teachers or ())}
 
 
 def reference_of(session: Session, table: Path | None, normal_class: str) -> Reference:

@@ -15,7 +15,7 @@ from napari_seedlab.core import InputError
 from napari_seedlab.session import making
 
 SMALL = {"size": 16, "n_steps": 4, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
-N_GOOD, N_BAD = 10, 3
+N_GOOD, N_BAD = 17, 3
 
 
 def write(place, n, spot, mask=False):
@@ -74,7 +74,18 @@ def test_the_hidden_truth_judges_scores_and_heat(project, monkeypatch, only_norm
         truth = reference.reference_of(session, None, "Sound").class_of
         card = session.models[-1]
     assert card.config.get("trained_on") == ("reference normal" if only_normal else None)
-    assert taught == [sorted(s for s, name in truth.items() if name == "Sound") if only_normal else None]
+    assert told["n_judged"] == N_GOOD + N_BAD - (N_GOOD // 2 if only_normal else 0)
+    if only_normal:
+        assert len(taught[0]) == N_GOOD // 2 and {truth[s] for s in taught[0]} == {"Sound"}
+    else:
+        assert taught == [None]
+
+
+def test_who_taught_does_not_judge():
+    known = reference.Reference(1, "a", {1: "a", 2: "a", 3: "b", 4: "a", 5: "a"})
+    half = known.half_of_normal(0)
+    assert len(half) == 2 and half == known.half_of_normal(0) and 3 not in half
+    assert known.judges(half).keys() == {1, 2, 3, 4, 5} - set(half) and len(known.judges(None)) == 5
 
 
 def test_a_normal_class_is_asked_for_before_the_work(project):
@@ -109,7 +120,7 @@ def test_one_class_alone_judges_nothing(tmp_path, capsys):
         found = reference.reference_of(session, None, "")
         assert found.class_of is None and "name one class only (Good)" in capsys.readouterr().err
         with pytest.raises(InputError, match="--train-on-normal: needs a truth"):
-            _ = found.normal_seeds
+            found.half_of_normal(0)
         assert judge.known_defects(session) is None
 
 
