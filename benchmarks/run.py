@@ -18,6 +18,7 @@ ALL = {
     "strokes": [],  # perf P1: stroke to slice
     "open": ["--viewer"],  # perf P15: first slice of a large file on the screen
     "start": [],  # perf P16: time and memory to the first painted dock
+    "odd": [],  # odd seeds among 1,000: how early they are shown, time and memory of scoring
     "lateness": [],  # perf P12: event loop during the whole story
 }
 
