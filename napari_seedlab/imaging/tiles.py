@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 MAX_EDGE = 1024  # pixels of a picture on a sheet
-MAX_SHEET = 2**26  # pixels of a sheet, so that it can be looked at as one picture
+MAX_SHEET = 2**25  # pixels of a sheet: its seeds are coloured anew within 50 ms
 GAP = 4  # pixels of background around each picture
 FRAME = 2  # pixels that tell the background, and that the seed is taken to leave free
 CORNER = 0.06  # of the edges: squares that even a seed that fills its picture leaves free
