@@ -208,3 +208,16 @@ def test_windows_that_do_not_nest_are_refused(sizes):
 def test_the_published_scenes_have_their_known_area(name, area):
     cube, is_odd = real_scene(name)
     assert roc_auc(global_rx(cube).scores, is_odd) == pytest.approx(area, abs=0.005)
+
+
+def test_many_bands_are_read_with_pauses_and_told(monkeypatch):
+    monkeypatch.setattr(blocks, "PART_BYTES", 3 * 256 * 256 * 8)
+    cube = Stored((6, 512, 300), (1, 256, 256))
+    with_pixels = [block.is_whole.size for block in blocks.all_blocks(cube) if block.is_whole.size]
+    assert sum(with_pixels) == 512 * 300
+    assert cube.n_reads[:, 0].tolist() == [2, 2]
+    found = global_rx(cube)
+    monkeypatch.setattr(blocks, "PART_BYTES", 2**30)
+    np.testing.assert_array_equal(global_rx(cube).scores, found.scores)
+    shares = list(rx.global_rx_steps(Stored((6, 512, 300), (1, 256, 256))))
+    assert shares == sorted(shares)
