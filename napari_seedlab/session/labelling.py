@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 N_ENOUGH = 20  # answers from which on the mixture is drawn, also where no typical seed was asked
 ASKABLE = (LabelState.NONE, LabelState.CONFLICT)  # states that a suggestion may still ask about
+ASKED_BY = ("margin", "novelty", "anomaly", "disagreement")  # what the user may wish for
 WORDS = {"unsure": LabelState.UNSURE, "not_whole": LabelState.NOT_WHOLE}
 
 
@@ -264,7 +265,8 @@ class Labelling:
         except (KeyError, TypeError):
             return
         wishes = (place or {}).get("wishes")
-        self.wishes = dict(wishes) if isinstance(wishes, dict) else {}
+        pairs = wishes.items() if isinstance(wishes, dict) else ()
+        self.wishes = {pool: wish for pool, wish in pairs if wish in ASKED_BY}
         self.queue = tuple(s for s in queue if s.seed in known)
         self.current_seed = seed if seed in known else None
 

@@ -5,9 +5,11 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_seedlab import files
 from napari_seedlab.session.anomaly import anomaly_step
+from tests.session.conftest import small_tray
 
 N_BANDS, SHAPE = 6, (60, 80)
 
@@ -105,7 +107,8 @@ def test_an_interrupted_job_about_something_else_waits(split_session, make_sessi
     folder = leave_behind(split_session, anomaly_step(split_session, "ct", settings))
     session = make_session(split_session.path)
     if not asked:
-        session.import_scan(tmp_path / "tray.tif", "image").wait(60)
+        tifffile.imwrite(tmp_path / "plane.tif", small_tray()[0][10])
+        session.import_scan(tmp_path / "plane.tif", "image").wait(60)
         session.split(2).wait(60)
         session.embed("image").wait(60)
         session.show_scan(2)

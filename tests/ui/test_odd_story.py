@@ -191,10 +191,24 @@ def labels_changed_what_is_shown(story, answered):
     story.until(lambda: len(story.inspect.history.texts) == 1, "the answer in the history")
 
 
+def choosing_the_first_shows_its_heat(story):
+    session, box = story.session, story.train.odd_row.method
+    second = open_array(session.anomaly.heat[1])[...]
+    for method in ("fcdd", "distance"):
+        box.setCurrentIndex(box.findData(method))
+        box.activated.emit(box.currentIndex())
+        assert session.anomaly.method == method
+        stored = open_array(session.anomaly.heat[1])[...]
+        drawn = lambda: np.array_equal(np.asarray(story.ui.layers.find("heat").data), stored)  # noqa: B023, E731
+        story.until(drawn, "the heat of the chosen method")
+        assert np.array_equal(stored, second) == (method == "distance")
+
+
 def a_second_opinion(story):
     session, row, dock = story.session, story.train.odd_row, story.inspect
     find_odd(story, "distance")
     story.until(lambda: "<table" in row.verdict.text(), "both verdicts")
+    choosing_the_first_shows_its_heat(story)
     story.ui.set_colour_by("disagreement")
     story.picture("6-two-methods", "train")
     box = story.train.ask_about.strategy
