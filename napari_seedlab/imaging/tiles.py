@@ -68,6 +68,21 @@ class Sheet:
         return index if 0 <= column < self.columns and 0 <= index < self.n else None
 
 
+def longest_edge(n: int) -> int:
+    """Pixels along the longer edge of each of `n` pictures, at most.
+
+    Raises
+    ------
+    InputError
+        There would be too few left to see a seed.
+    """
+    limit = min(MAX_EDGE, int((MAX_SHEET / n) ** 0.5) - 2 * GAP)
+    if limit < 8 * GAP:
+        cause = f"would hold {n:,} pictures, each on {max(limit, 0)} pixels"
+        raise InputError("sheet", cause, "Import smaller folders")
+    return limit
+
+
 def plan_sheet(sizes: Sequence[tuple[int, int]]) -> tuple[Sheet, list[int]]:
     """The sheet for pictures of these sizes, and by how much each is averaged down.
 
@@ -87,11 +102,7 @@ def plan_sheet(sizes: Sequence[tuple[int, int]]) -> tuple[Sheet, list[int]]:
     """
     if not sizes:
         raise InputError("sheet", "has no picture", "Choose a folder with pictures")
-    edges = np.asarray(sizes).max(axis=1)
-    limit = min(MAX_EDGE, int((MAX_SHEET / len(sizes)) ** 0.5) - 2 * GAP)
-    if limit < 8 * GAP:
-        cause = f"would hold {len(sizes):,} pictures, each on {limit} pixels"
-        raise InputError("sheet", cause, "Import smaller folders")
+    edges, limit = np.asarray(sizes).max(axis=1), longest_edge(len(sizes))
     common = max(1, -(-int(np.quantile(edges, COMMON, method="higher")) // limit))
     factors = [common * max(1, -(-int(edge) // (common * limit))) for edge in edges]
     height = max(-(-h // f) for (h, _), f in zip(sizes, factors, strict=True)) + 2 * GAP

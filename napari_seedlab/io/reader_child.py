@@ -1,7 +1,7 @@
 """The process that looks into foreign files: little memory, little time, nothing to lose.
 
 It reads one JSON request per line from its standard input, and answers with frames: four bytes of
-length, then JSON; planes follow their frame as raw bytes. It imports NumPy and tifffile, and ends
+length, then JSON; planes follow their frame as raw bytes. It imports NumPy, tifffile and Pillow, and ends
 when its input ends, when a request takes too long (an alarm that no codec can hold back), or when
 it runs out of the memory that it was given.
 """

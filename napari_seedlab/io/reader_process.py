@@ -277,7 +277,7 @@ def describe(
     Parameters
     ----------
     path : path-like
-        ``.tif``, ``.hdr`` (or its data file) or ``.npy``.
+        A file with one of the suffixes of :mod:`napari_seedlab.io.formats`.
     modality : Modality or str, optional
         Overrides the guess: cubes are ``hsi``, stacks ``ct``, single planes ``image``.
 

@@ -38,6 +38,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     params = JobRequest.from_json(read_json(folder / "request.json")).params
     yield Progress(0, 0, "looking for pictures")
     found = image_folder.list_pictures(Path(params["path"]))
+    tiles.longest_edge(len(found.paths))  # too many are refused before any is looked at
     class_of = image_folder.classes_of(found) if params.get("truth_from_folders") else None
     yield from image_folder.describe_pictures(found)
     notes = image_folder.notes_of(found)

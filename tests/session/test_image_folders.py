@@ -280,6 +280,32 @@ def test_what_cannot_be_a_sheet_is_refused_and_leaves_nothing(session, tmp_path,
     assert not list((session.path / "scans").iterdir()) and not list((session.path / "jobs").rglob("*.zarr*"))
 
 
+def test_too_many_pictures_are_refused_before_any_is_looked_at(session, folder, monkeypatch):
+    from napari_seedlab.imaging import tiles
+    from napari_seedlab.io import image_folder
+
+    monkeypatch.setattr(tiles, "MAX_SHEET", 5_000)
+    monkeypatch.setattr(image_folder, "describe", lambda *a: pytest.fail("a picture was looked at"))
+    with pytest.raises(SeedlabError, match="would hold 8 pictures, each on 17 pixels"):
+        session.import_folder(folder).wait()
+
+
+def test_a_cancelled_import_leaves_nothing(session, folder, monkeypatch):
+    from napari_seedlab.io import sheets as writing
+
+    def stop(self, first_region):
+        for step in whole(self, first_region):
+            for request in session.desk.active:
+                session.cancel(request.id)
+            yield step
+
+    whole = writing.SheetWriter.write
+    monkeypatch.setattr(writing.SheetWriter, "write", stop)
+    with pytest.raises(SeedlabError, match=r"cancel"):
+        session.import_folder(folder).wait()
+    assert not session.scans and not list((session.path / "jobs").rglob("*.zarr*"))
+
+
 def test_the_same_folder_again_only_brings_its_truth(session, folder):
     session.import_folder(folder).wait()
     told = session.import_folder(folder, truth_from_folders=True).wait()
