@@ -339,8 +339,8 @@ def scan_scaling(scan: ScanInput) -> Scaling:
 def plane_scaling(scan: ScanInput) -> Scaling:
     """Values of each channel in units of the scan: 1 = the median of its seeds, 0 outside them.
 
-    The unit is how far the median lies from what is around the seeds, at least three standard deviations
-    inside a seed: a background may be brighter or darker than the seeds, or as bright in some channel.
+    The unit is the median itself, as more light multiplies all channels; where it is not above 0, how far
+    it lies from what is around the seeds; at least three standard deviations inside a seed.
     """
     inner, outer, spreads = [], [], []
     for crop, mask, _ in seed_planes(
@@ -352,7 +352,7 @@ def plane_scaling(scan: ScanInput) -> Scaling:
             spreads.append(crop[:, mask].std(1))
     none = np.zeros((1, scan.n_channels))
     level, around, spread = (np.median(np.asarray(v or none), 0) for v in (inner, outer, spreads))
-    unit = np.maximum(np.abs(level - around), 3 * spread)
+    unit = np.maximum(np.where(level > 0, level, np.abs(level - around)), 3 * spread)
     unit = np.where(unit > 1e-6, unit, 1.0).astype(np.float32)[:, None, None]
     middle = level.astype(np.float32)[:, None, None]
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WHOLE = {3: 0.05, 2: 0.2}  # chance that the whole interior changes; its heat no longer shows where
 REFERENCE = 24.0  # cells per edge at which the sizes below are meant
+FINEST = 3.0  # times smaller than these sizes is the smallest defect of a plane, where finer ones are seen
+COLOURED = 0.25  # share of the seeds whose defects are more than lighter or darker
 HUE = 0.4  # standard deviation of what a colour's contrast differs by from that of brightness
 
 
@@ -42,6 +44,8 @@ def _local(rng: np.random.Generator, mask: Mask) -> npt.NDArray[np.float32]:
     centre = cells[rng.integers(len(cells))] if len(cells) else np.array(mask.shape) / 2
     axes = [np.arange(n, dtype=np.float32) - c for n, c in zip(mask.shape, centre, strict=True)]
     turn = _random_rotation(rng, mask.ndim).astype(np.float32) * (REFERENCE / mask.shape[0])
+    if mask.ndim == 2:
+        turn *= np.float32(np.exp(rng.uniform(0, np.log(FINEST))))
     grid = np.ix_(*axes)
     return np.stack([sum(weight * along for weight, along in zip(t, grid, strict=True)) for t in turn])
 
@@ -128,14 +132,14 @@ def paste(rng: np.random.Generator, crop: Float, mask: Mask, depth: Float) -> tu
     hue = _hue(rng, len(crop), mask.ndim)
     if rng.random() < WHOLE[mask.ndim]:
         return _whole(rng, crop, mask, depth, hue)
-    out, defect = crop.copy(), np.zeros(mask.shape, bool)
+    out, defect, is_volume = crop.copy(), np.zeros(mask.shape, bool), mask.ndim == 3
     for _ in range(rng.integers(1, 4)):
         region, is_thin = draw_shape(rng, mask, depth)
-        sign = -1.0 if is_thin or rng.random() < 0.5 else 1.0
+        sign = -1.0 if (is_thin and is_volume) or rng.random() < 0.5 else 1.0  # a gap is full of air
         soft = gaussian_filter(region.astype(np.float32), rng.uniform(0.3, 0.8))
-        out += np.float32(sign * rng.uniform(0.35, 0.8)) * hue * soft
+        out += np.float32(sign * rng.uniform(0.35 if is_volume else 0.2, 0.8)) * hue * soft
         defect |= region
-    if mask.ndim == 3:
+    if is_volume:
         out = np.maximum(out, 0)
     return np.where(mask, out, crop).astype(np.float32), defect
 
@@ -143,7 +147,7 @@ def paste(rng: np.random.Generator, crop: Float, mask: Mask, depth: Float) -> tu
 def _hue(rng: np.random.Generator, n_channels: int, n_dims: int) -> Float:
     """How much of a contrast each channel gets, (c, 1, …): mostly brightness, of mean square 1."""
     hue = np.ones(n_channels, np.float32)
-    if n_channels > 1:
+    if n_channels > 1 and rng.random() < COLOURED:
         hue += rng.normal(0, HUE, n_channels).astype(np.float32)
         hue /= np.sqrt(np.mean(hue**2))
     return hue.reshape(-1, *(1,) * n_dims)

@@ -14,6 +14,9 @@ from torch.nn import functional
 from napari_seedlab.models.layers import BATCH_NORM, CONV, INTERPOLATION, MAX_POOL
 
 
+WIDER = (2, 3)  # dilation of the later layers in planes, whose crops have more cells along an edge
+
+
 @dataclass(frozen=True)
 class FCDDConfig:
     """Sizes of the network."""
@@ -41,15 +44,16 @@ class FCDD(nn.Module):
         if n_stem:
             self.stem = conv(self.config.n_inputs, n_stem, 1)  # (n, n_stem, *cells)
         self.stride = 1 if self.config.is_fine else 2
+        near, far = WIDER if d == 2 and not self.config.is_fine else (1, 1)
         self.net = nn.Sequential(
             conv(c, w, 3, padding=1, bias=False),  # (n, w, *cells)
             norm(w),
             nn.LeakyReLU(0.01),
             nn.Identity() if self.config.is_fine else MAX_POOL[d](2),  # (n, w, *cells / 2)
-            conv(w, 2 * w, 3, padding=1, bias=False),  # (n, 2w, *cells / 2)
+            conv(w, 2 * w, 3, padding=near, dilation=near, bias=False),  # (n, 2w, *cells / 2)
             norm(2 * w),
             nn.LeakyReLU(0.01),
-            conv(2 * w, 2 * w, 3, padding=1, bias=False),
+            conv(2 * w, 2 * w, 3, padding=far, dilation=far, bias=False),
             norm(2 * w),
             nn.LeakyReLU(0.01),
             conv(2 * w, 1, 1),  # (n, 1, *cells / 2)

@@ -26,20 +26,20 @@ def grain(rng: np.random.Generator, kind: str = "", n_channels: int = 1, edge: i
     radius = np.sqrt(((body / axes) ** 2).sum(-1))
     mask = radius <= 1
     light = rng.normal(size=2)
-    shade = 1 + 0.25 * (grid @ light / np.linalg.norm(light)) / (edge / 2) - 0.2 * radius**2
+    shade = 1 + rng.uniform(0.1, 0.6) * (grid @ light / np.linalg.norm(light)) / (edge / 2) - 0.2 * radius**2
     texture = gaussian_filter(rng.normal(size=mask.shape), rng.uniform(1.0, 2.0))
     grey = shade * (1 + 0.06 * texture / texture.std())
     crease = (np.abs(body[..., 1] - rng.uniform(-0.1, 0.1) * axes[1]) < rng.uniform(0.8, 1.3)) & (
         radius < 0.8
     )
-    grey[crease] *= rng.uniform(0.55, 0.75)
+    grey[crease] *= rng.uniform(0.72, 0.88)
     germ = np.hypot(body[..., 0] - 0.7 * axes[0], body[..., 1]) < 0.28 * axes[1]
     grey[germ] *= rng.uniform(1.15, 1.35)
     gloss = np.hypot(*np.moveaxis(body - rng.uniform(-0.3, 0.3, 2) * axes, -1, 0)) < rng.uniform(1.0, 1.8)
-    grey[gloss] *= 1.3
+    grey[gloss] *= 1.2
     defect = _defect(rng, kind, body, axes, radius) & mask
     sign = rng.choice([-1.0, 1.0])
-    grey = np.where(defect, grey * (1 + sign * rng.uniform(0.3, 0.5)), grey)
+    grey = np.where(defect, grey * (1 + sign * rng.uniform(0.4, 0.65)), grey)
     tint = TINT[:n_channels] if n_channels > 1 else np.ones(1)
     around = BACKGROUND[:n_channels] if n_channels > 1 else np.full(1, 0.3)
     colours = np.where(mask, tint[:, None, None] * grey, around[:, None, None])
@@ -55,19 +55,23 @@ def _defect(rng, kind, body, axes, radius):
     u = (body - at) @ np.array([np.cos(along), np.sin(along)])
     v = (body - at) @ np.array([-np.sin(along), np.cos(along)])
     if kind == "spot":
-        return (u / rng.uniform(2.2, 4)) ** 2 + (v / rng.uniform(2.2, 4)) ** 2 <= 1
+        return (u / rng.uniform(2.4, 4.2)) ** 2 + (v / rng.uniform(2.4, 4.2)) ** 2 <= 1
     if kind == "crack":  # across or slanted, never the crease
-        return (np.abs(v - 1.5 * np.sin(u / 3)) < rng.uniform(0.8, 1.2)) & (np.abs(u) < rng.uniform(6, 10))
+        return (np.abs(v - 1.5 * np.sin(u / 3)) < rng.uniform(1.0, 1.5)) & (np.abs(u) < rng.uniform(6, 10))
     dots = gaussian_filter(rng.normal(size=radius.shape), 1.2)
-    return (dots > dots.std()) & (np.hypot(u, v) < rng.uniform(5, 8))
+    return (dots > 0.3 * dots.std()) & (np.hypot(u, v) < rng.uniform(5, 8))
 
 
 def grains(n: int, random_state: int, kinds: tuple[str, ...] = ("",), n_channels: int = 1):
-    """`n` grains that go through `kinds` in turn: crops (n, c, y, x), masks, defects, kinds."""
+    """`n` grains that go through `kinds` in turn: crops (n, c, y, x), masks, defects, kinds.
+
+    Each channel is in units of a usual grain.
+    """
     rng = np.random.default_rng(random_state)
     names = [kinds[i % len(kinds)] for i in range(n)]
     crops, masks, defects = zip(*(grain(rng, k, n_channels) for k in names), strict=True)
-    return np.stack(crops), np.stack(masks), np.stack(defects), np.array(names)
+    tint = TINT[:n_channels, None, None] if n_channels > 1 else 1
+    return (np.stack(crops) / tint).astype(np.float32), np.stack(masks), np.stack(defects), np.array(names)
 
 
 def sheet(crops, masks):

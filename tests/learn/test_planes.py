@@ -5,10 +5,13 @@ import planes
 import pytest
 from grains import one_thread  # noqa: F401
 from job_folders import finish, raw_source, table_of, write_job
+from sklearn.metrics import roc_auc_score
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError
 from napari_seedlab.learn import distance, fcdd, pasting, vae
+from napari_seedlab.learn.heat import scores
+from napari_seedlab.learn.pool import Pool
 
 METHODS = {"fcdd": fcdd, "vae": vae, "distance": distance}
 SMALL = {"size": 32, "n_steps": 6, "n_fits": 2, "batch": 8, "precision": "float32", "device": "cpu"}
@@ -92,3 +95,74 @@ def test_pasted_defects_stay_inside_a_plane_and_change_it(n_channels):
         np.testing.assert_array_equal(pasted[:, ~masks[0]], crops[0][:, ~masks[0]])
         n_changed += bool(np.abs(pasted - crops[0])[:, defect].any())
     assert n_changed >= 6
+
+
+def fitted(method, n_channels, state, n=120, **kind):
+    """Areas of scores of unseen grains by one fit, by the untrained net, and by the best plain statistic."""
+    train = planes.grains(n, 100 + state, n_channels=n_channels)
+    test = planes.grains(100, 200 + state, planes.TEST_KINDS, n_channels)
+    pool, unseen = Pool(*train[:2]), Pool(*test[:2])
+    unseen.spread = pool.spread
+    settings = SETTINGS[method](precision="float32", **kind)
+    learner = fcdd if method == "distance" else METHODS[method]
+    rows = np.arange(len(pool))
+    fit = learner.new_trainer(pool, rows, settings, state)
+    odd = test[3] != ""
+
+    def area(model):
+        heat = np.concatenate([h for _, h in learner.heat_maps(model, unseen)])
+        return roc_auc_score(odd, scores(heat, unseen.masks)), heat
+
+    untrained, _ = area(fit.model)
+    for _ in range(settings.n_steps):
+        fit.step()
+    model = fit.model
+    if method == "distance":
+        model = distance.remember(model, pool, rows, settings, state)
+    trained, heat = area(model)
+    cells = unseen.masks[odd]
+    return {
+        "area": trained,
+        "voxels": roc_auc_score(test[2][odd][cells], heat[odd][cells]),
+        "untrained": untrained,
+        "plain": max(roc_auc_score(odd, b) for b in plain_scores(*test[:2])),
+    }
+
+
+def plain_scores(crops, masks):
+    """Six plain statistics of the grey values inside each grain, and their opposites."""
+    functions = (
+        np.std,
+        np.mean,
+        np.max,
+        np.min,
+        lambda v: np.std(v) / np.mean(v),
+        lambda v: np.ptp(np.percentile(v, (1, 99))),
+    )
+    found = [[float(f(c.mean(0)[m])) for c, m in zip(crops, masks, strict=True)] for f in functions]
+    return [*found, *(np.negative(f) for f in found)]
+
+
+SETTINGS = {"fcdd": fcdd.FCDDSettings, "vae": vae.VAESettings, "distance": distance.DistanceSettings}
+
+
+def test_a_short_training_finds_defects_that_nothing_plain_finds():
+    found = fitted("fcdd", 1, 0, n_steps=220)
+    assert found["area"] >= 0.9
+    assert found["voxels"] >= 0.85
+    assert max(found["untrained"], found["plain"]) < 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.parametrize(
+    "method, least, least_cells", [("fcdd", 0.90, 0.90), ("vae", 0.95, 0.90), ("distance", 0.90, 0.80)]
+)
+def test_gates_on_planes(method, least, least_cells, n_channels):
+    found = [fitted(method, n_channels, state) for state in range(3)]
+    print(method, n_channels, {key: [round(float(f[key]), 3) for f in found] for key in found[0]})
+    assert np.median([f["area"] for f in found]) >= least
+    assert min(f["area"] for f in found) >= 0.85
+    assert np.median([f["voxels"] for f in found]) >= least_cells
+    assert min(f["area"] - max(f["untrained"], f["plain"]) for f in found) >= 0.10
