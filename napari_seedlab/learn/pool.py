@@ -106,9 +106,11 @@ def usual_spread(crops: npt.NDArray[np.floating], masks: Mask) -> Float:
 def network_input(crops: npt.NDArray[np.floating], masks: Mask, spread: npt.ArrayLike) -> torch.Tensor:
     """Values relative to each seed's :func:`level`, in units of `spread`, 0 outside: (n, c, *cells) float32.
 
-    The spread (c,) is one for all seeds: a defect must not shrink its own contrast.
+    The spread (c,) is one for all seeds: a defect must not shrink its own contrast. A channel without any
+    stays 0, or a made-up defect would be all that there is in it.
     """
-    unit = np.asarray(spread, np.float32)[:, None]
+    usual = np.asarray(spread, np.float32)[:, None]
+    unit = np.where(usual > LEAST_SPREAD, usual, np.float32(np.inf))
     out = np.zeros(crops.shape, np.float32)
     for i, (crop, mask) in enumerate(zip(crops, masks, strict=True)):
         inside = crop[:, mask].astype(np.float32)

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from napari_seedlab.models.layers import BATCH_NORM, CONV, INTERPOLATION, MAX_POOL
 
-
 WIDER = (2, 3)  # dilation of the later layers in planes, whose crops have more cells along an edge
 
 
