@@ -34,8 +34,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     -------
     JobResult
         Files ``regions.zarr`` (int32 raster of region ids from ``first_region``; (1, y, x) where the image
-        has bands) and ``regions-new.npz`` (RegionTable columns; seed = the old seed of the matching region, or 0). Values
-        ``n_seeds``, ``n_matched``, ``threshold``, ``seed_radius`` and ``recipe``.
+        has bands) and ``regions-new.npz`` (RegionTable columns; seed = the old seed of the matching region,
+        or 0). Values ``n_seeds``, ``n_matched``, ``threshold``, ``seed_radius`` and ``recipe``.
 
     Yields
     ------
