@@ -49,9 +49,9 @@ def scores(heat: npt.NDArray[np.floating], masks: Mask, top: float = 0.01) -> Fl
 
 
 def read_teachers(folder: Path) -> set[int] | None:
-    """Seeds from which alone a job may learn (``teachers.npz``: seed); None where nothing says so."""
-    path = folder / "teachers.npz"
-    return set(files.load_arrays(path)["seed"].tolist()) if path.is_file() else None
+    """Seeds from which alone a job may learn, as its request says; None where it does not say so."""
+    teachers = crops_io.read_request(folder).params.get("teachers")
+    return None if teachers is None else set(teachers)
 
 
 def normal_members(

@@ -85,8 +85,7 @@ def anomaly_step(
         write_painted(session, project, folder, pool)
         params["labels_up_to"] = max((int(f.get("sequence", 0)) for f in session.facts.values()), default=0)
         if teachers is not None:
-            files.save_arrays(folder / "teachers.npz", seed=np.asarray(teachers, np.int64))
-            params["trained_on"] = taught_by(teachers)
+            params |= {"trained_on": taught_by(teachers), "teachers": list(teachers)}
         return {**params, "scans": scans, "normal_class": normal_class or session.scheme.ids[0]}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

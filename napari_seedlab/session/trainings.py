@@ -48,9 +48,8 @@ class Trainings:
         step = anomaly.anomaly_step(session, session.pool, dict(settings), method, normal_class, teachers)
         self._refuse_double(anomaly.METHODS)
         normal = normal_class or session.scheme.ids[0]
-        return self._begin(
-            step, {"pool": session.pool, "normal_class": normal, "trained_on": anomaly.taught_by(teachers)}
-        )
+        only = None if teachers is None else list(teachers)
+        return self._begin(step, {"pool": session.pool, "normal_class": normal, "teachers": only})
 
     def _refuse_double(self, kinds: Iterable[str]) -> None:
         for kind in kinds:

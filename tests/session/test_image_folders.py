@@ -136,6 +136,8 @@ def test_no_job_is_given_the_truth(session, folder):
 
 
 def test_only_the_teachers_teach(session, folder):
+    from napari_seedlab.core import JobRequest
+    from napari_seedlab.files import write_json
     from napari_seedlab.learn.heat import read_teachers
     from napari_seedlab.session.anomaly import anomaly_step
 
@@ -145,6 +147,7 @@ def test_only_the_teachers_teach(session, folder):
     def prepare(project):
         place = project.job_folder("look")
         params = anomaly_step(session, "image", {}, teachers=good).prepare(project, place)
+        write_json(place / "request.json", JobRequest("look", "m:f", params).to_json())
         return params["trained_on"], read_teachers(place)
 
     assert session.desk.do(prepare).result() == ("reference normal", set(good))
