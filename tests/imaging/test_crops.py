@@ -244,3 +244,39 @@ def test_the_block_of_a_cube_is_the_mean_of_its_bands():
     regions[0, 5:15, 5:15] = 1
     grey, inside, low = crops.seed_block(cube, regions, 1, (0, 5, 5, 1, 15, 15), (1.0, 40.0, 40.0))
     assert grey.shape == inside.shape and low[0] == 0 and (grey == 30).all()
+
+
+def one_row(regions, box):
+    return RegionTable(
+        1, np.array([1], np.int32), np.array([1]), np.array([box]), np.zeros((1, 3)), np.ones(1)
+    )
+
+
+def test_a_plane_at_pixel_size_is_its_padded_pixels_with_all_channels():
+    plane = np.random.default_rng(0).integers(0, 255, (3, 30, 30)).astype(np.uint8)
+    regions = np.zeros((1, 30, 30), np.int32)
+    regions[0, 9:21, 10:22] = 1
+    [cut] = crops.seed_planes(
+        plane, regions, one_row(regions, (0, 9, 10, 1, 21, 22)), 16, 2, (500.0, 1.0, 1.0)
+    )
+    np.testing.assert_allclose(cut.crop, plane[:, 7:23, 8:24], rtol=1e-5)
+    np.testing.assert_array_equal(cut.mask, regions[0, 7:23, 8:24] == 1)
+    back = crops.uncrop(cut.crop[1], (0, 9, 10, 1, 21, 22), 2, (500.0, 1.0, 1.0))
+    np.testing.assert_allclose(back, plane[1:2, 9:21, 10:22], rtol=1e-5)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_voxels_without_a_value_are_in_no_mask_and_dim_no_neighbour(lost):
+    image = np.full((20, 20, 20), 7, np.float32)
+    regions = np.ones(image.shape, np.int32)
+    image[8:12, 8:12, 8:12] = lost
+    crop, mask, n_unknown = crops.seed_crop(image, regions, 1, (0, 0, 0, 20, 20, 20), 14, 2)
+    assert n_unknown == 64
+    assert not mask[6:8, 6:8, 6:8].any()
+    np.testing.assert_allclose(crop[mask], 7, rtol=1e-5)
+    plane, flat = image[:2], np.ones((1, 20, 20), np.int32)
+    plane[1, 3, 3] = lost
+    [cut] = crops.seed_planes(plane, flat, one_row(flat, (0, 0, 0, 1, 20, 20)), 24, 2)
+    assert cut.n_unknown == 1
+    assert not cut.mask[5, 5]
+    np.testing.assert_allclose(cut.crop[:, cut.mask], 7, rtol=1e-5)

@@ -3,6 +3,7 @@ import torch
 
 from napari_seedlab.models.fcdd import FCDD, FCDDConfig
 from napari_seedlab.models.seed_cnn import SeedCNN, SeedCNNConfig
+from napari_seedlab.models.vae import VAE, VAEConfig
 
 
 def n_parameters(model):
@@ -46,3 +47,22 @@ def test_the_classifier_overfits_one_batch():
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.05
+
+
+@pytest.mark.parametrize(
+    "config", [FCDDConfig(3, 4, 2), FCDDConfig(8, 4, 2, 16, True)], ids=["plane", "cube"]
+)
+def test_the_anomaly_net_of_planes_has_heat_of_each_pixel(config):
+    model, crops = FCDD(config).eval(), torch.randn(2, config.n_inputs, 16, 16)
+    edge = 16 if config.is_fine else 8
+    assert model(crops).shape == (2, edge, edge)
+    assert model.heat(crops).shape == (2, 16, 16)
+    assert (model.heat(crops) >= 0).all()
+    assert hasattr(model.stem, "weight") == bool(config.n_stem)
+
+
+@pytest.mark.parametrize("n_inputs, n_dims", [(1, 3), (3, 2)])
+def test_the_autoencoder_gives_back_what_it_gets_in_shape(n_inputs, n_dims):
+    model = VAE(VAEConfig(16, 2, 3, n_inputs, n_dims)).eval()
+    crops = torch.randn(2, n_inputs, *(16,) * n_dims)
+    assert model(crops).shape == crops.shape
