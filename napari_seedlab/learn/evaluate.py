@@ -73,13 +73,13 @@ def auc_interval(
     odd, usual = _tally(scores, is_odd)
     if n < 1:
         raise InputError("n", f"is {n} bootstrap samples, at least 1 is needed", "Use 1000")
-    if odd.sum() + usual.sum() > MAX_BOOTSTRAP:
-        area, error = _area(odd, usual), _delong_error(odd, usual)
-        return max(0.0, area - Z * error), min(1.0, area + Z * error)
     area, n_pairs = _area(odd, usual), int(min(odd.sum(), usual.sum()))
     if area in (0.0, 1.0):
         bound = (COVERED[0] / 100) ** (1 / n_pairs)
         return (bound, 1.0) if area else (0.0, 1.0 - bound)
+    if odd.sum() + usual.sum() > MAX_BOOTSTRAP:
+        error = _delong_error(odd, usual)
+        return max(0.0, area - Z * error), min(1.0, area + Z * error)
     rng = np.random.default_rng(random_state)
     areas = [_area(_resampled(odd, rng), _resampled(usual, rng)) for _ in range(n)]
     low, high = np.percentile(areas, COVERED)

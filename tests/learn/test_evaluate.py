@@ -56,7 +56,9 @@ def test_the_interval_covers_the_true_area(limit, monkeypatch):
     assert 0.12 < np.mean(widths) < 0.25
 
 
-def test_a_perfect_area_of_few_values_is_not_certain():
+@pytest.mark.parametrize("limit", [1, 20_000], ids=["DeLong", "bootstrap"])
+def test_a_perfect_area_of_few_values_is_not_certain(limit, monkeypatch):
+    monkeypatch.setattr("napari_seedlab.learn.evaluate.MAX_BOOTSTRAP", limit)
     scores, is_odd = np.arange(12.0), np.arange(12) >= 9
     low, high = auc_interval(scores, is_odd, 0)
     assert high == 1.0 and low**3 == pytest.approx(0.025)  # three pairs won by luck as rarely as that
