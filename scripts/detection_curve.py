@@ -165,8 +165,8 @@ def draw(told: dict[str, Any], path: Path) -> None:
     """The curves as a PNG: size in percent of the seed's volume, recall in percent."""
     from PIL import Image, ImageDraw, ImageFont
 
-    scale, width, height = 2, 760, 440
-    left, right, top, bottom = (scale * v for v in (64, 210, 40, 56))
+    scale, width, height = 2, 790, 440
+    left, right, top, bottom = (scale * v for v in (64, 240, 40, 56))
     picture = Image.new("RGB", (scale * width, scale * height), "white")
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(15 * scale)
     x0, x1, y0, y1 = left, scale * width - right, scale * height - bottom, top
@@ -193,14 +193,14 @@ def draw(told: dict[str, Any], path: Path) -> None:
     )
     pen.text((8 * scale, 8 * scale), "defects found at 5 % false alarms, %", "#222222", font, "lt")
     ends = []
-    for name, recalls in told["recall"].items():
+    for name, recalls in reversed(told["recall"].items()):
         points = [place(s, r) for s, r in zip(told["size_percent"], recalls, strict=True) if r is not None]
         pen.line(points, COLOURS[name], 3 * scale, "curve")
         for x, y in points:
             pen.ellipse([v + d * 4 * scale for d in (-1, 1) for v in (x, y)], COLOURS[name])
         found = told["smallest_percent"][name]
-        words = f"{name}: 80 % from {found:.1f} %" if found else f"{name}: 80 % nowhere"
-        ends.append([points[-1][1], words.replace("baseline", "grey value"), COLOURS[name], points[-1]])
+        words = f"{name}: 80 % from {found:.2g} %" if found else f"{name}: 80 % nowhere"
+        ends.append([points[-1][1], words.replace("baseline", "plain statistic"), COLOURS[name], points[-1]])
     spread_out(ends, 20 * scale, y0)
     for y, words, colour, point in ends:
         pen.line((point[0] + 6 * scale, point[1], x1 + 8 * scale, y), colour, scale)
