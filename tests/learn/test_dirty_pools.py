@@ -41,8 +41,8 @@ def test_odd_grains_in_a_small_pool_do_not_blind_a_short_training(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("share", "least"), [(0.0, 0.95), (0.05, 0.93), (0.15, 0.90)])
+@pytest.mark.parametrize(("share", "least"), [(0.0, 0.97), (0.05, 0.96), (0.15, 0.96)])
 def test_gates_of_dirty_pools(tmp_path, share, least):
     found = [areas_of(tmp_path / str(state), state, share) for state in range(2)]
     print(share, {name: [round(f[name], 3) for f in found] for name in found[0]})
-    assert np.mean([f["all"] for f in found]) >= least
+    assert min(f["all"] for f in found) >= least  # mean − 3 sd of five states
