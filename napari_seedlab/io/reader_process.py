@@ -101,9 +101,12 @@ class ReaderProcess:
         with self._lock:
             answer = self._guarded(name, lambda: self._ask("describe", path, modality))
         try:
-            return facts_from_json(answer["facts"]), ArraySource.from_json(answer["source"])
+            facts, source = facts_from_json(answer["facts"]), ArraySource.from_json(answer["source"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(name, "was answered by nonsense from the reader", "Try again") from error
+        if facts.modality is Modality.IMAGE and not facts.has_bands and facts.shape[0] > 1:
+            raise InputError(name, f"is a stack of {facts.shape[0]} planes, no image", "Open it as ct")
+        return facts, source
 
     def planes(
         self, path: str | os.PathLike[str], facts: ScanFacts, start: int, stop: int

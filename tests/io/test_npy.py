@@ -49,3 +49,10 @@ def test_no_text_is_evaluated(text):
 def test_a_call_in_the_shape_is_refused(tmp_path):
     with pytest.raises(InputError, match="broken"):
         describe(npy(tmp_path, "{'descr': '<u2', 'fortran_order': False, 'shape': (len('ab'), 2), }"))
+
+
+def test_a_stack_is_no_image(tmp_path):
+    path = tmp_path / "stack.npy"
+    np.save(path, np.zeros((11, 12, 13), np.uint8))
+    with pytest.raises(InputError, match=r"^stack\.npy: is a stack of 11 planes, no image"):
+        describe(path, "image")
