@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from grains import grains
+from grains import TEST_KINDS, grains, one_thread  # noqa: F401
 from job_folders import sheet, write_job
+from sklearn.metrics import roc_auc_score
 
 from napari_seedlab import files
 from napari_seedlab.learn import crops_io, fcdd, known
+from napari_seedlab.learn.heat import scores
 from napari_seedlab.learn.pool import Pool
 
 N, PAINTED, ANSWERED = 12, 5, 9  # grains; ids of the seed with paint, and of the one that is called odd
@@ -96,3 +98,34 @@ def test_the_hottest_cells_of_an_odd_seed_are_driven_up():
     fcdd.map_loss(heat, none, none, odd).backward()
     pulled = heat.grad[0] < 0
     assert pulled.sum() == 5 and pulled[0, :5].all()
+
+
+def areas_with(odd, train, extra, test, random_state):
+    """AUC over all kinds and of the dense one, by a fit that knows the first of the `extra` grains."""
+    pool = Pool(*(np.concatenate([train[k], extra[k]]) for k in (0, 1)))
+    pool.odd = {len(train[0]) + i: cells for i, cells in enumerate(odd)}
+    tested = Pool(*test[:2])
+    tested.spread = pool.spread
+    settings = fcdd.FCDDSettings(size=24, n_steps=300, precision="float32")
+    fit = fcdd.new_trainer(pool, np.arange(len(train[0])), settings, random_state)
+    for _ in range(settings.n_steps):
+        fit.step()
+    score = scores(np.concatenate([h for _, h in fcdd.heat_maps(fit.model, tested)]), test[1])
+    kinds = test[3]
+    of_dense = np.isin(kinds, ("", "dense"))
+    return roc_auc_score(kinds != "", score), roc_auc_score(kinds[of_dense] == "dense", score[of_dense])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_one_painted_defect_costs_nothing_and_five_answers_help_with_their_kind():
+    found = []
+    for state in range(3):
+        train, extra = grains(120, 100 + state), grains(5, 700 + state, ("dense",))
+        test = grains(100, 200 + state, TEST_KINDS)
+        nowhere = list(np.zeros_like(extra[2]))
+        found.append([areas_with(odd, train, extra, test, state) for odd in ((), extra[2][:1], nowhere)])
+    unknown, painted, answered = np.moveaxis(np.asarray(found), 1, 0)  # each (states, [all, dense])
+    print(np.round(np.asarray(found), 3).tolist())
+    assert (painted[:, 0] >= unknown[:, 0] - 0.02).all()
+    assert answered[:, 1].mean() >= unknown[:, 1].mean() + 0.005
