@@ -20,6 +20,7 @@ def areas_of(folder, state, share, n_judged=120, **settings):
 
     `share` of the pool is odd, the kinds in turn; the networks never see a label or a judged grain.
     """
+    folder.mkdir(exist_ok=True)
     n_odd = round(share * N_TRAINED)
     sound, odd = grains(N_TRAINED - n_odd, 100 + state), grains(max(n_odd, 1), 300 + state, DEFECTS)
     judged = grains(n_judged, 200 + state, JUDGED)
