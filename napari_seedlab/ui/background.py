@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,10 @@ class _Owned:
         """Hand the result back, if there is one, after the work has ended."""
         if not self.future.cancelled() and self.future.exception() is None:
             self.then(self.future.result())
+
+
+def _give_back(owned: _Owned, _: Future[Any]) -> None:
+    owned.give_back()
 
 
 class Background(QObject):
@@ -82,13 +86,21 @@ class Background(QObject):
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
-            self._unwanted += self._owned.values()
-            for owned in self._unwanted:
-                owned.future.add_done_callback(lambda _: self._give_back())
+            for owned in (*self._drained(), *self._owned.values()):
+                owned.future.add_done_callback(partial(_give_back, owned))
+            self._owned.clear()
 
     def _give_back(self) -> None:
-        while self._unwanted:
-            self._unwanted.popleft().give_back()
+        for owned in self._drained():
+            owned.give_back()
+
+    def _drained(self) -> Iterator[_Owned]:
+        """What nobody takes, each once, whichever thread asks."""
+        while True:
+            try:
+                yield self._unwanted.popleft()
+            except IndexError:
+                return
 
     def _hand_over(self, channel: str, number: int, then: Callable[[Any], None], future: Future[Any]) -> None:
         if self._pool is None or future.cancelled():

@@ -54,6 +54,17 @@ def test_what_fails_or_is_taken_is_not_given_back(background, qtbot):
     assert given == []
 
 
+def test_closing_gives_back_what_was_read_and_not_taken(background):
+    given, gate, is_read = [], threading.Event(), threading.Event()
+    background.submit("a", lambda: gate.wait(60) and "first", pytest.fail, given.append)
+    background.submit("b", lambda: "second", pytest.fail, given.append)
+    background.submit("c", is_read.set, pytest.fail)
+    gate.set()
+    assert is_read.wait(60)  # one thread: both were read by now, and no event was handled since
+    background.close()
+    assert sorted(given) == ["first", "second"]
+
+
 def test_closing_gives_back_what_is_under_way(background, qtbot):
     given, gate = [], threading.Event()
     background.submit("a", lambda: gate.wait(60), pytest.fail, given.append)
