@@ -115,10 +115,12 @@ def read_scan(session: Session, scan: int) -> OpenedScan:
 
 
 def _colour_picture(session: Session, scan: Scan) -> OpenedScan:
-    """Its colours at once, and their mean (1, y, x) for thresholds."""
+    """Its colours at once, and their mean (1, y, x) in the file's own levels, for thresholds."""
     bands = files.open_array(session.scan_source(scan.id))
-    colours = np.stack([_in_bytes(bands[i]) for i in range(3)], axis=-1)
-    mean = np.asarray(np.add.reduce(colours, axis=-1, dtype=np.uint16)[np.newaxis] // 3, np.uint8)
+    planes = [bands[i] for i in range(3)]
+    colours = np.stack([_in_bytes(plane) for plane in planes], axis=-1)
+    total = np.add.reduce(planes, axis=0, dtype=np.uint32)
+    mean = np.asarray(total[np.newaxis] // 3, planes[0].dtype)
     return OpenedScan(scan, mean, grey_limits(mean), colours, read_regions(session, scan.id))
 
 

@@ -51,7 +51,9 @@ def test_a_colour_picture_is_one_layer_in_its_colours(qapp, tmp_path):
 def test_deep_colours_are_shown_by_their_upper_byte(qapp, tmp_path):
     bands = np.full((3, 6, 8), 0x1234, np.uint16)
     facts = ScanFacts(**{**FACTS.__dict__, "dtype": "uint16"})
-    assert (reading.read_scan(OneScan(tmp_path, facts, bands), 1).composite == 0x12).all()
+    opened = reading.read_scan(OneScan(tmp_path, facts, bands), 1)
+    assert (opened.composite == 0x12).all()
+    assert (opened.image == 0x1234).all()  # thresholds are meant in the levels that the split sees
 
 
 @pytest.fixture
