@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,9 +60,14 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
         if scan is not None:
             session.message.emit("info", f"{facts.name} is scan {scan.id} already; nothing was added.")
             session.show_scan(scan.id)
+            facts = scan.facts
         else:
+            older = scans_of_file(project, facts)
             scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
             session.reload_scans(project)
+            if older:
+                line = f"{facts.name} is not what it was as scan {older[-1].id}; added as scan {scan.id}."
+                session.message.emit("info", line)
             for note in facts.notes:
                 session.message.emit("info", note)
         return {
@@ -75,13 +81,25 @@ def import_step(session: Session, path: str, modality: str | None, name: str | N
     return Step("import", "napari_seedlab.io.importing:run", prepare, adopt, lane="background")
 
 
+def scans_of_file(project: Project, facts: ScanFacts) -> list[Scan]:
+    """The scans that were made of a file or folder, taken for the same kind, by id."""
+    made_of = (facts.source_path, facts.modality)
+    return [s for s in project.scans() if (s.facts.source_path, s.facts.modality) == made_of]
+
+
 def same_scan(project: Project, facts: ScanFacts, source: files.ArraySource) -> Scan | None:
-    """The scan that this very file is already, by path, kind and content."""
-    for scan in project.scans():
-        is_same_file = (scan.facts.source_path, scan.facts.modality) == (facts.source_path, facts.modality)
-        if is_same_file and source.sha256 and project.stored_source(scan.id).sha256 == source.sha256:
+    """The scan that this very file is already: by path, kind, content, and how a header says to read it."""
+    for scan in scans_of_file(project, facts):
+        stored = project.stored_source(scan.id)
+        if source.sha256 and _as_read(facts, source) == _as_read(scan.facts, stored):
             return scan
     return None
+
+
+def _as_read(facts: ScanFacts, source: files.ArraySource) -> tuple[object, ...]:
+    """All that decides which voxels are read from where, and what they mean."""
+    where = replace(source, path="", size=0)  # a copy lies elsewhere once the project holds it
+    return where, facts.shape, facts.axes, facts.dtype, facts.voxel_size_um, facts.wavelengths_nm
 
 
 def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
