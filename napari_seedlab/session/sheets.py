@@ -66,16 +66,17 @@ def import_folder_step(session: Session, path: str, name: str | None, truth_from
 
         facts = facts_from_json(result.values["facts"])
         source = files.ArraySource.from_json(result.values["source"])
-        table = RegionTable.from_columns(files.load_arrays(folder / "regions-new.npz"))
         scan = same_scan(project, facts, source)
-        if scan is not None:
-            _keep_reference(project, folder, scan.id)  # the truth may be asked for now only
+        known = scan is not None and project.regions_source(scan.id) is not None
+        if scan is None:
+            scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
+        _keep_reference(project, folder, scan.id)  # the truth may be asked for now only
+        if known:
             session.reload_scans(project)
             session.message.emit("info", f"{facts.name} is scan {scan.id} already; nothing was added.")
             session.show_scan(scan.id)
-        else:
-            scan = project.add_scan(facts, source, session.annotator, folder / "scan.zarr")
-            _keep_reference(project, folder, scan.id)
+        else:  # new, or an import that stopped before it had regions
+            table = RegionTable.from_columns(files.load_arrays(folder / "regions-new.npz"))
             table = replace(table, scan=scan.id)
             project.add_split(scan.id, RECIPE, table, folder / "regions.zarr", session.annotator)
             session.reload_scans(project)
@@ -83,7 +84,8 @@ def import_folder_step(session: Session, path: str, name: str | None, truth_from
             session.after_split(scan.id)
             for note in facts.notes:
                 session.message.emit("info", note)
-        told = {"scan": scan.id, "shape": list(facts.shape), "axes": list(facts.axes), "n_seeds": len(table)}
+        n_seeds = len(project.regions(scan.id))
+        told = {"scan": scan.id, "shape": list(facts.shape), "axes": list(facts.axes), "n_seeds": n_seeds}
         return {**told, "n_skipped": result.values["n_skipped"]}
 
     return Step("import", "napari_seedlab.io.sheets:run", prepare, adopt, lane="background")

@@ -316,6 +316,18 @@ def test_the_same_folder_again_only_brings_its_truth(session, folder):
     assert len(sheets.reference_classes(session, "image")) == N_GOOD + N_BAD
 
 
+def test_an_import_that_stopped_before_its_regions_is_completed_by_the_next(session, folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_seedlab.store.Project.add_split", lambda *a: 1 / 0)
+        with pytest.raises(SeedlabError):
+            session.import_folder(folder, truth_from_folders=True).wait()
+    assert not session.seeds
+    told = session.import_folder(folder, truth_from_folders=True).wait()
+    assert told["scan"] == 1 and told["n_seeds"] == len(session.seeds) == N_GOOD + N_BAD
+    session.delete([1]).wait()
+    assert session.import_folder(folder).wait()["n_seeds"] == N_GOOD + N_BAD - 1
+
+
 def test_a_project_that_is_only_read_refuses(session, folder):
     session.close()
     with (
