@@ -14,7 +14,7 @@ from napari_seedlab.learn import crops_io
 from napari_seedlab.learn.training import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -55,12 +55,9 @@ def read_teachers(folder: Path) -> set[int] | None:
 
 
 def normal_members(
-    seeds: crops_io.SeedCrops,
-    labels: Mapping[int, int],
-    normal_class: int,
-    teachers: set[int] | None = None,
+    seeds: crops_io.SeedCrops, odd: Collection[int], teachers: set[int] | None = None
 ) -> Members:
-    """Rows that may be normal: not labelled as anything else, and with cells to learn from.
+    """Rows that may be normal: of no seed with a row in `odd`, and with cells to learn from.
 
     With `teachers` only rows of these seeds.
 
@@ -69,11 +66,11 @@ def normal_members(
     NotReady
         There are fewer than 8.
     """
-    may = [labels.get(s, normal_class) == normal_class for s in seeds.seeds.tolist()]
+    may = ~np.isin(seeds.seeds, seeds.seeds[sorted(odd)])
     if teachers is not None:
-        may = [ok and s in teachers for ok, s in zip(may, seeds.seeds.tolist(), strict=True)]
+        may &= np.isin(seeds.seeds, sorted(teachers))
     filled = seeds.masks.reshape(len(seeds), -1).sum(1) >= LEAST_CELLS
-    members = np.flatnonzero(np.asarray(may, np.bool_) & filled)
+    members = np.flatnonzero(may & filled)
     if len(members) < MIN_NORMAL:
         cause = f"{len(members)} seeds may be normal, {MIN_NORMAL} are needed"
         raise NotReady("anomaly map", cause, "Split or import more seeds")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_seedlab import files
+from napari_seedlab.core import Progress
 from napari_seedlab.imaging.crops import cells_of
 from napari_seedlab.learn.crops_io import MARGIN
+from napari_seedlab.learn.training import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -30,7 +32,7 @@ def known_odd(
     seeds: SeedCrops,
     labels: Mapping[int, int],
     normal_class: int,
-) -> dict[int, Mask]:
+) -> Generator[Progress, None, dict[int, Mask]]:
     """Rows of seeds that are known to be odd, and the cells (*cells) of each where somebody painted why.
 
     A seed is odd when it was answered as another class than `normal_class`, or when a defect was painted
@@ -46,23 +48,42 @@ def known_odd(
         path = folder / f"painted-{scan.scan}.npz"
         if path.is_file():
             voxels = files.load_arrays(path)["voxel"]
-            for i, cells in _painted(scan, seeds, voxels).items():
+            regions = yield from _regions_at(scan, voxels)
+            for i, cells in _painted(scan, seeds, voxels, regions).items():
                 if i in odd or int(seeds.seeds[i]) not in labels:
                     odd[i] = cells
     return odd
 
 
-def _painted(scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32]) -> dict[int, Mask]:
+def _regions_at(
+    scan: ScanInput, voxels: npt.NDArray[np.int32]
+) -> Generator[Progress, None, npt.NDArray[np.int32]]:
+    """Region (m,) of each of some voxels (m, 3); each chunk of the raster that holds any is read once."""
+    found, pace = np.zeros(len(voxels), np.int32), Pace()
+    _, chunk = np.unique(voxels // scan.regions.chunks, axis=0, return_inverse=True)
+    order = np.argsort(chunk.ravel(), kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(chunk.ravel()[order])) + 1)
+    for number, part in enumerate(parts if len(voxels) else []):
+        low, high = voxels[part].min(0), voxels[part].max(0) + 1
+        block = scan.regions[tuple(slice(a, b) for a, b in zip(low.tolist(), high.tolist(), strict=True))]
+        found[part] = block[tuple((voxels[part] - low).T)]
+        if pace.is_due():
+            yield Progress(number, len(parts), "Looking up painted defects")
+    return found
+
+
+def _painted(
+    scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32], regions: npt.NDArray[np.int32]
+) -> dict[int, Mask]:
     """Rows of a scan's seeds with painted voxels (m, 3) inside, and the cells that hold them."""
-    found = {}
-    for i in np.flatnonzero(seeds.scans == scan.scan).tolist():
-        box = seeds.boxes[i]
-        near = voxels[((voxels >= box[:3]) & (voxels < box[3:])).all(1)]
-        if not len(near):
-            continue
-        cells = cells_of(near, box, seeds.masks.shape[1:], MARGIN, scan.voxel_size_um) & seeds.masks[i]
-        if cells.any():
-            found[i] = cells
+    found, order = {}, np.argsort(regions, kind="stable")
+    mine = np.flatnonzero(seeds.scans == scan.scan)
+    first, last = (np.searchsorted(regions[order], seeds.regions[mine], side) for side in ("left", "right"))
+    for k in np.flatnonzero(last > first).tolist():
+        i, own = int(mine[k]), voxels[order[first[k] : last[k]]]
+        cells = cells_of(own, seeds.boxes[i], seeds.masks.shape[1:], MARGIN, scan.voxel_size_um)
+        if (cells & seeds.masks[i]).any():
+            found[i] = cells & seeds.masks[i]
     return found
 
 

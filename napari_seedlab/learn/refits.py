@@ -139,9 +139,11 @@ def fit_and_publish(
     scaling = crops_io.plane_scaling if is_flat else crops_io.scan_scaling
     seeds = yield from crops_io.cut_channels(scans, settings.size, scaling)
     labels = crops_io.read_labels(folder)
-    members = normal_members(seeds, labels, settings.normal_class, read_teachers(folder))
+    odd = yield from known_odd(folder, scans, seeds, labels, settings.normal_class)
+    teachers = read_teachers(folder)
+    members = normal_members(seeds, odd, teachers)
     pool = Pool(seeds.crops, seeds.masks)
-    pool.odd = known_odd(folder, scans, seeds, labels, settings.normal_class)
+    pool.odd = odd if teachers is None else {}
     pool.require_contrast()
     found, told = yield from fit_all(folder, pool, members, method, settings, request.random_state)
     told["notes"] = list(seeds.notes)

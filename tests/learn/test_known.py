@@ -1,15 +1,20 @@
 """Seeds that people know to be odd, and painted defects, on their way into a batch and its loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from grains import TEST_KINDS, grains, one_thread  # noqa: F401
-from job_folders import sheet, write_job
+from job_folders import finish, sheet, write_job
 from sklearn.metrics import roc_auc_score
+from test_cubes import job as cube_job
+from test_cubes import tray
 
 from napari_seedlab import files
-from napari_seedlab.learn import crops_io, fcdd, known
-from napari_seedlab.learn.heat import scores
+from napari_seedlab.core import NotReady
+from napari_seedlab.learn import crops_io, distance, fcdd, known, refits, scenes, vae
+from napari_seedlab.learn.heat import normal_members, scores
 from napari_seedlab.learn.pool import Pool
 
 N, PAINTED, ANSWERED = 12, 5, 9  # grains; ids of the seed with paint, and of the one that is called odd
@@ -25,22 +30,13 @@ def job(tmp_path):
     voxels[:, 2] += (PAINTED - 1) * masks.shape[-1]
     files.save_arrays(folder / "painted-1.npz", voxel=voxels.astype(np.int32))
     scans = crops_io.read_scans(folder, crops_io.read_request(folder).params)
-    *_, seeds = drained(crops_io.cut_channels(scans, 28, crops_io.scan_scaling))
+    _, seeds = finish(crops_io.cut_channels(scans, 28, crops_io.scan_scaling))
     return folder, scans, seeds, voxels
-
-
-def drained(steps):
-    while True:
-        try:
-            yield next(steps)
-        except StopIteration as end:
-            yield end.value
-            return
 
 
 def odd_rows(job, labels):
     folder, scans, seeds, _ = job
-    found = known.known_odd(folder, scans, seeds, labels, 1)
+    _, found = finish(known.known_odd(folder, scans, seeds, labels, 1))
     return {int(seeds.seeds[row]): cells for row, cells in found.items()}
 
 
@@ -69,6 +65,83 @@ def test_painted_cells_show_what_was_painted(job):
     moved = voxels.mean(0) - np.argwhere(_region(job, PAINTED)).mean(0)
     edge = (box[3:] - box[:3]).max() / (28 - 2 * crops_io.MARGIN)
     np.testing.assert_allclose(centre * edge, moved, atol=1.0)
+
+
+class Counted:
+    """A region raster in chunks that remembers where it was read."""
+
+    def __init__(self, raster, chunks):
+        self._raster, self.chunks, self.reads = raster, chunks, []
+
+    def __getitem__(self, index):
+        self.reads.append(tuple(s.start // n for s, n in zip(index, self.chunks, strict=True)))
+        assert all(s.stop - s.start <= n for s, n in zip(index, self.chunks, strict=True))
+        return self._raster[index]
+
+
+def test_painted_voxels_belong_to_their_region_and_each_chunk_is_read_once(job):
+    _, (scan,), seeds, voxels = job
+    raster = np.asarray(scan.regions[:])
+    regions = Counted(raster, (8, 8, 8))
+    reports, found = finish(known._regions_at(replace(scan, regions=regions), voxels))
+    np.testing.assert_array_equal(found, raster[tuple(voxels.T)])
+    assert sorted(regions.reads) == [tuple(chunk) for chunk in np.unique(voxels // 8, axis=0).tolist()]
+    assert reports
+    stray = voxels[:1] * 0 + seeds.boxes[PAINTED - 1][:3]  # a corner of the box, outside the seed
+    assert raster[tuple(stray[0])] == 0
+    assert not known._painted(scan, seeds, stray, finish(known._regions_at(scan, stray))[1])
+    none = np.zeros((0, 3), np.int32)
+    assert not known._painted(scan, seeds, none, finish(known._regions_at(scan, none))[1])
+
+
+class Caught(Exception):
+    """What a training would have been given."""
+
+
+def taught(monkeypatch, place, run, folder, **params):
+    """Ids of the seeds that a method would learn as normal, and of those as odd."""
+
+    def catch(folder, pool, members, *rest):
+        raise Caught(pool, members)
+
+    monkeypatch.setattr(place, "fit_all", catch)
+    request = files.read_json(folder / "request.json")
+    request["params"] |= params
+    files.write_json(folder / "request.json", request)
+    with pytest.raises(Caught) as caught:
+        finish(run(folder))
+    pool, members = caught.value.args
+    return {*(members + 1).tolist()}, {row + 1 for row in pool.odd}
+
+
+@pytest.mark.parametrize("method", [fcdd, vae, distance])
+def test_a_painted_seed_teaches_no_method_that_its_defect_is_normal(job, monkeypatch, method):
+    normal, odd = taught(monkeypatch, refits, method.run, job[0])
+    assert normal == {*range(1, N + 1)} - {PAINTED, ANSWERED}
+    assert odd == {PAINTED, ANSWERED}
+
+
+def test_a_painted_seed_of_a_cube_is_not_normal(tmp_path, monkeypatch):
+    cube, regions = tray(odd=(4, 11))
+    folder = cube_job(tmp_path / "job", cube, regions, "fcdd")
+    files.save_arrays(folder / "painted-1.npz", voxel=np.argwhere(regions == 4)[:30].astype(np.int32))
+    normal, odd = taught(monkeypatch, scenes, fcdd.run, folder)
+    assert normal == {*range(1, 17)} - {4}
+    assert odd == {4}
+
+
+def test_where_chosen_seeds_teach_no_odd_one_does(job, monkeypatch):
+    chosen = [1, 2, 3, 4, PAINTED, 6, 7, 8, 10]
+    normal, odd = taught(monkeypatch, refits, fcdd.run, job[0], teachers=chosen)
+    assert normal == {*chosen} - {PAINTED}
+    assert odd == set()
+
+
+def test_other_views_of_an_odd_seed_teach_nothing_and_eight_seeds_are_needed(job):
+    seeds = replace(job[2], seeds=np.array([1, *range(1, N)]))  # two rows of seed 1
+    assert normal_members(seeds, {0}).tolist() == list(range(2, N))
+    with pytest.raises(NotReady, match="7 seeds may be normal, 8"):
+        normal_members(job[2], range(5))
 
 
 def _region(job, seed):
@@ -101,13 +174,18 @@ def test_the_hottest_cells_of_an_odd_seed_are_driven_up():
 
 
 def areas_with(odd, train, extra, test, random_state):
-    """AUC over all kinds and of the dense one, by a fit that knows the first of the `extra` grains."""
+    """AUC over all kinds and of the dense one, by a fit on all grains that knows the first `extra` ones.
+
+    What it does not know is part of what may be normal, as in a job.
+    """
     pool = Pool(*(np.concatenate([train[k], extra[k]]) for k in (0, 1)))
     pool.odd = {len(train[0]) + i: cells for i, cells in enumerate(odd)}
     tested = Pool(*test[:2])
     tested.spread = pool.spread
     settings = fcdd.FCDDSettings(size=24, n_steps=300, precision="float32")
-    fit = fcdd.new_trainer(pool, np.arange(len(train[0])), settings, random_state)
+    ids = np.arange(len(pool))
+    seeds = crops_io.SeedCrops(ids, ids * 0, np.zeros((len(pool), 6)), ids, pool.crops, pool.masks)
+    fit = fcdd.new_trainer(pool, normal_members(seeds, pool.odd), settings, random_state)
     for _ in range(settings.n_steps):
         fit.step()
     score = scores(np.concatenate([h for _, h in fcdd.heat_maps(fit.model, tested)]), test[1])
