@@ -301,7 +301,7 @@ def anomaly(
             look_at(session, scan)
             known = reference_of(session, truth, normal_class)  # refused before the work
             teachers = known.half_of_normal(random_state) if train_on_normal else None
-            defects = judge.read_defects(session, truth_mask) if truth_mask else judge.known_defects(session)
+            defects = judge.defects_of(session, truth_mask)
             begun = time.perf_counter()
             values = session.find_odd(method=method, normal_class=known.normal_id, teachers=teachers).wait()
             told: dict[str, Any] = {"method": values["method"], "model": values["model"]}
@@ -311,7 +311,7 @@ def anomaly(
             scores = values["scores"]
             if judges := known.judges(teachers):
                 told |= judge.judged(scores, judges, known.normal, random_state)
-                told |= {"normal_class": known.normal, "n_judged": len(judges)}
+                told |= {"normal_class": known.normal, "n_judged": len(judges.keys() & scores)}
             if defects is not None and session.pool == "hsi":
                 told |= judge.pixel_figures(session, defects, random_state)
             elif defects is not None:

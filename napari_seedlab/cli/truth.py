@@ -22,16 +22,17 @@ def classes_of(session: Session, truth: Path) -> dict[int, str]:
     """Class name of each seed in a truth table.
 
     A truth with places (z, y, x) is matched by the region that lies there in the current scan, one without
-    by seed id. Rows without a seed are counted in one line and left out.
+    by seed id. Rows without a seed on scans of the shown kind are counted in one line and left out.
     """
     from napari_seedlab import io
     from napari_seedlab.session.places import seed_at
 
     class_of: dict[int, str] = {}
+    scored = set(session.seeds_of(session.pool))
     rows, n_left_out = io.read_truth_csv(truth), 0
     for seed, name, place in rows:
         known = seed if place is None else seed_at(session, place)
-        if known in session.seeds:
+        if known in scored:
             class_of[known] = name
         else:
             n_left_out += 1
@@ -53,12 +54,18 @@ def refuse_one_class(class_of: Mapping[int, str], normal: str, subject: str) -> 
 def judged(
     scores: Mapping[int, float], class_of: Mapping[int, str], normal: str, random_state: int
 ) -> dict[str, Any]:
-    """AUC with its 95 % interval and average precision of scores, odd being all but the class `normal`."""
+    """AUC with its 95 % interval and average precision of scores, odd being all but the class `normal`.
+
+    None, with one line, where the seeds that have a score and a class are all odd or all normal.
+    """
     from napari_seedlab.learn.evaluate import auc_interval, average_precision, roc_auc
 
     seeds = [s for s in scores if s in class_of]
     values = np.asarray([scores[s] for s in seeds], np.float64)
     is_odd = np.asarray([class_of[s] != normal for s in seeds], bool)
+    if is_odd.all() or not is_odd.any():
+        say(f"The truth calls {is_odd.sum()} of {len(seeds)} scored seeds odd: nothing judges the scores.")
+        return dict.fromkeys(("auc", "auc_interval", "average_precision"))
     low, high = auc_interval(values, is_odd, random_state)
     return {
         "auc": roc_auc(values, is_odd),
@@ -116,24 +123,52 @@ def known_defects(session: Session) -> npt.NDArray[np.bool_] | None:
     return None if session.current_scan is None else reference_mask(session, session.current_scan)
 
 
-def voxel_auc(session: Session, is_odd: npt.NDArray[np.bool_]) -> float:
-    """AUC of the heatmap inside the seeds of the current scan that have a marked voxel.
+def defects_of(session: Session, mask: Path | None) -> npt.NDArray[np.bool_] | None:
+    """The voxels that a mask file marks, else those of the reference masks; None where nothing judges.
 
     Raises
     ------
     InputError
-        There is no heatmap, or no seed has a marked and an unmarked voxel.
+        The file cannot judge: see :func:`read_defects`, or it marks no seed, or its seeds whole.
+    """
+    is_odd = read_defects(session, mask) if mask else known_defects(session)
+    if is_odd is None or session.pool == "hsi":  # there all pixels are judged
+        return is_odd
+    judged = is_odd[_marked_seeds(session, is_odd)]
+    if judged.any() and not judged.all():
+        return is_odd
+    cause = "marks its seeds whole" if judged.size else "marks nothing inside a seed of the current scan"
+    if mask:
+        raise InputError(mask.name, f"{cause}: it cannot judge", "Give a mask of the defects in seeds")
+    say(f"The reference mask {cause}: nothing judges the heatmap.")
+    return None
+
+
+def _marked_seeds(session: Session, is_odd: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Voxels of the seeds of the current scan in which a voxel is marked."""
+    from napari_seedlab.files import open_array
+
+    source = session.regions_source(session.current_scan or 0)
+    if source is None:
+        return np.zeros_like(is_odd)
+    raster = open_array(source)[...]
+    return np.isin(raster, np.unique(raster[is_odd & (raster > 0)])) & (raster > 0)
+
+
+def voxel_auc(session: Session, is_odd: npt.NDArray[np.bool_]) -> float | None:
+    """AUC of the heatmap inside the seeds of the current scan that have a marked voxel.
+
+    `is_odd` is a mask of :func:`defects_of`. None, with one line, where the scan has no heatmap.
     """
     from napari_seedlab.files import open_array
     from napari_seedlab.learn.evaluate import roc_auc
 
     scan = session.current_scan or 0
-    found, regions = session.anomaly, session.regions_source(scan)
-    heat = None if found is None else found.heat.get(scan)
-    if heat is None or regions is None:
-        raise InputError(f"scan {scan}", "has no heatmap to judge", "Choose another with --scan")
-    raster = open_array(regions)[...]
-    shown = np.isin(raster, np.unique(raster[is_odd & (raster > 0)])) & (raster > 0)
+    heat = None if session.anomaly is None else session.anomaly.heat.get(scan)
+    if heat is None:
+        say(f"Scan {scan} has no heatmap to judge.")
+        return None
+    shown = _marked_seeds(session, is_odd)
     return roc_auc(open_array(heat)[...][shown], is_odd[shown])
 
 

@@ -81,6 +81,42 @@ def test_the_hidden_truth_judges_scores_and_heat(project, monkeypatch, only_norm
         assert taught == [None]
 
 
+@pytest.mark.parametrize("place", [None, (slice(0, 3), slice(0, 3))], ids=["black", "beside the seed"])
+def test_masks_without_a_mark_in_a_seed_judge_no_heat(tmp_path, monkeypatch, place):
+    from napari_seedlab.session.trainings import Trainings
+
+    whole = Trainings.find_odd
+    small = lambda self, settings, *rest: whole(self, {**SMALL, **settings}, *rest)  # noqa: E731
+    monkeypatch.setattr(Trainings, "find_odd", small)
+    write(tmp_path / "g" / "Good", N_GOOD, False)
+    write(tmp_path / "g" / "Bad", N_BAD, True)
+    marks = np.zeros((40, 40), np.uint8)
+    if place:
+        marks[place] = 255
+    Image.fromarray(marks).save(tmp_path / "g" / "Bad" / "0_mask.png")
+    making.new_project(tmp_path / "p")
+    with opened(tmp_path / "p") as session:
+        session.import_folder(tmp_path / "g", truth_from_folders=True).wait()
+        shape = session.scans[1].facts.region_shape
+    done = run("anomaly", tmp_path / "p", "--method", "distance", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["voxel_auc_inside"] is None and told["auc"] is not None
+    assert done.stderr.count("The reference mask marks nothing inside a seed of the current scan") == 1
+    mask = np.zeros(shape, np.uint8)
+    mask[:, 0, 0] = 1
+    np.save(tmp_path / "m.npy", mask)
+    monkeypatch.setattr(Trainings, "find_odd", lambda *a: pytest.fail("the work was begun"))
+    done = run("anomaly", tmp_path / "p", "--truth-mask", tmp_path / "m.npy")
+    assert done.exit_code == 1 and "m.npy: marks nothing inside a seed" in done.stderr
+
+
+def test_a_truth_about_seeds_without_a_score_judges_nothing(capsys):
+    told = judge.judged({1: 0.5, 2: 0.7}, {1: "normal", 2: "normal", 3: "dead"}, "normal", 0)
+    assert set(told.values()) == {None}
+    assert "0 of 2 scored seeds odd" in capsys.readouterr().err
+
+
 def test_who_taught_does_not_judge():
     known = reference.Reference(1, "a", {1: "a", 2: "a", 3: "b", 4: "a", 5: "a"})
     half = known.half_of_normal(0)
