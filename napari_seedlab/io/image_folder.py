@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (*PICTURES, *MODULES["napari_seedlab.io.tiff"])
 MASK = "_mask"  # end of the name of a reference mask, beside the picture of that name
+MOST_LABELS = 16  # different values of a mask that are labels; more are shades of grey
 SHOWN = 5  # skipped files that are named
 DTYPES = ("uint8", "uint16")
 Array = np.ndarray[Any, Any]
@@ -142,18 +143,25 @@ def read_picture(found: Found, path: str) -> Array:
 
 
 def read_mask(found: Found, path: str, shape: tuple[int, int]) -> Array:
-    """Reference mask (y, x) bool of a picture of this shape; all above half of its range is marked.
+    """Reference mask (y, x) bool of a picture of this shape.
+
+    Of at most 16 different values, those of a mask or of labels, all above 0 are marked; of more, as in
+    a grey mask or a JPEG, all above half of what the type can hold.
 
     Raises
     ------
     InputError
-        It cannot be read, or has another size than its picture.
+        It cannot be read, is not of 8 or 16 bits, or has another size than its picture.
     """
     values = read_picture(found, path).max(axis=0)
+    if values.dtype.name not in DTYPES:
+        cause = f"has pixels of type {values.dtype.name}, 8 or 16 bits without sign are needed"
+        raise InputError(shown_name(path), cause, "Save it as such")
     if values.shape != shape:
         cause = f"is {values.shape[1]} × {values.shape[0]} pixels, its picture {shape[1]} × {shape[0]}"
         raise InputError(shown_name(path), cause, "Give a mask of the same size")
-    return np.asarray(2 * values.astype(np.int64) > values.max(initial=0), np.bool_)
+    is_grey = len(np.unique(values)) > MOST_LABELS
+    return np.asarray(values > (np.iinfo(values.dtype).max // 2 if is_grey else 0), np.bool_)
 
 
 def classes_of(found: Found) -> dict[str, str]:

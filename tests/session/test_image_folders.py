@@ -232,6 +232,22 @@ def test_large_pictures_are_averaged_down_and_said(session, tmp_path):
     assert sheets.reference_mask(session, 1).sum() == 550 * 150
 
 
+@pytest.mark.parametrize(
+    ("values", "n_marked"),
+    [([0, 1, 2], 2), ([0, 255], 1), ([0], 0), (list(range(0, 200, 4)), 18), (list(range(0, 100, 2)), 0)],
+    ids=["labels", "black and white", "black", "grey", "dark grey"],
+)
+def test_all_labels_of_a_mask_are_marked_and_the_bright_half_of_a_grey_one(tmp_path, values, n_marked):
+    from napari_seedlab.io import image_folder
+
+    marks = np.zeros((10, 20), np.uint8)
+    marks.flat[: len(values)] = values
+    save(tmp_path / "a.png", np.zeros((10, 20), np.uint8))
+    save(tmp_path / "a_mask.png", marks)
+    found = image_folder.list_pictures(tmp_path)
+    assert image_folder.read_mask(found, "a_mask.png", (10, 20)).sum() == n_marked
+
+
 def test_one_picture_is_enough_and_a_wrong_mask_is_left_out(session, tmp_path):
     save(tmp_path / "one" / "a.png", picture(0)[0])
     save(tmp_path / "one" / "a_mask.png", np.zeros((9, 9), np.uint8))
