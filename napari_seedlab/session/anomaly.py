@@ -59,6 +59,24 @@ def taught_by(teachers: Sequence[int] | None) -> str | None:
     return None if teachers is None else "reference normal"
 
 
+def what_is_asked(
+    session: Session, pool: str, normal_class: int, teachers: Sequence[int] | None, looked_at: int | None
+) -> dict[str, Any]:
+    """What a job is about: an interrupted one is taken up where all of this is the same.
+
+    `looked_at` is the shown scan, if it is of the pool: a cube that is not split is looked at alone.
+    """
+    split = [s.id for s in session.scans_of(pool) if session.regions(s.id) is not None]
+    is_split = pool != Modality.HSI or looked_at is None or looked_at in split
+    about: dict[str, Any] = {
+        "pool": pool,
+        "normal_class": normal_class or session.scheme.ids[0],
+        "scan_ids": split if is_split else [looked_at],
+        "is_split": is_split,
+    }
+    return about if teachers is None else {**about, "teachers": list(teachers)}
+
+
 def anomaly_step(
     session: Session,
     pool: str,
@@ -77,16 +95,17 @@ def anomaly_step(
     looked_at = next((s.id for s in session.scans_of(pool) if s.id == session.current_scan), None)
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        params: dict[str, Any] = {"settings": settings, "pool": pool, "detector": method}
-        if pool == Modality.HSI and looked_at is not None and project.regions_source(looked_at) is None:
-            return {**params, "scans": [_whole_scan(looked_at, project, folder)]}
+        asked = what_is_asked(session, pool, normal_class, teachers, looked_at)
+        params: dict[str, Any] = {"settings": settings, "detector": method, **asked}
+        if not params["is_split"]:
+            return {**params, "scans": [_whole_scan(params["scan_ids"][0], project, folder)]}
         scans = scan_params(session, project, folder, pool)
         write_labels(session, folder, pool)
         write_painted(session, project, folder, pool)
         params["labels_up_to"] = max((int(f.get("sequence", 0)) for f in session.facts.values()), default=0)
         if teachers is not None:
-            params |= {"trained_on": taught_by(teachers), "teachers": list(teachers)}
-        return {**params, "scans": scans, "normal_class": normal_class or session.scheme.ids[0]}
+            params["trained_on"] = taught_by(teachers)
+        return {**params, "scans": scans}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]

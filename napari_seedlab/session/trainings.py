@@ -47,9 +47,8 @@ class Trainings:
         session = self._session
         step = anomaly.anomaly_step(session, session.pool, dict(settings), method, normal_class, teachers)
         self._refuse_double(anomaly.METHODS)
-        normal = normal_class or session.scheme.ids[0]
-        only = None if teachers is None else list(teachers)
-        return self._begin(step, {"pool": session.pool, "normal_class": normal, "teachers": only})
+        asked = anomaly.what_is_asked(session, session.pool, normal_class, teachers, session.current_scan)
+        return self._begin(step, {"teachers": None, **asked})
 
     def _refuse_double(self, kinds: Iterable[str]) -> None:
         for kind in kinds:

@@ -123,6 +123,29 @@ def test_an_interrupted_job_about_something_else_waits(split_session, make_sessi
     assert later.job_id == folder.name
 
 
+SCENE = {"n_steps": 2, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
+
+
+@pytest.mark.parametrize("interrupted", [1, 2], ids=["unsplit", "split"])
+def test_an_interrupted_job_is_taken_up_for_the_cube_that_it_is_about(
+    cubes, make_session, tmp_path, interrupted
+):
+    cubes.import_scan(tmp_path / "seeds.npy", "hsi").wait(60)
+    cubes.split(2).wait(60)
+    cubes.embed().wait(60)
+    cubes.show_scan(interrupted)
+    folder = leave_behind(cubes, anomaly_step(cubes, "hsi", SCENE, "fcdd"))
+    again = make_session(cubes.path)
+    again.show_scan(3 - interrupted)
+    other = again.find_odd(SCENE, "fcdd")
+    other.wait(60)
+    assert other.job_id != folder.name
+    again.show_scan(interrupted)
+    task = again.find_odd(SCENE, "fcdd")
+    task.wait(60)
+    assert task.job_id == folder.name
+
+
 def test_an_interrupted_job_whose_folder_is_gone_is_begun_anew(split_session, make_session):
     settings = {"size": 12, "n_steps": 2, "n_fits": 1, "batch": 4, "width": 4, "device": "cpu"}
     folder = leave_behind(split_session, anomaly_step(split_session, "ct", settings))
