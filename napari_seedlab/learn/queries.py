@@ -67,14 +67,16 @@ class Pool:
     method_names: tuple[str, ...] = ()
 
     @property
-    def has_two_opinions(self) -> bool:
-        """Whether any seed has a rank by at least two methods."""
-        return self.ranks is not None and bool((np.isfinite(self.ranks).sum(1) >= 2).any())
-
-    @property
     def candidates(self) -> Rows:
         """Rows that may be asked."""
         return np.flatnonzero(self.askable)
+
+    @property
+    def n_ranked_twice(self) -> int:
+        """How many of the candidates have a rank by at least two methods."""
+        if self.ranks is None:
+            return 0
+        return int((np.isfinite(self.ranks[self.askable]).sum(1) >= 2).sum())
 
     def without(self, rows: Sequence[int] | Rows) -> Pool:
         """The pool with `rows` no longer askable."""
@@ -244,13 +246,15 @@ def disagreement(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     Raises
     ------
     NotReady
-        No seed has ranks by two methods.
+        There are candidates, and none has ranks by two methods.
     """
-    if pool.ranks is None or not pool.has_two_opinions:
-        n_methods = 0 if pool.ranks is None else int(np.isfinite(pool.ranks).any(0).sum())
+    rows = pool.candidates
+    if not len(rows):
+        return []
+    if pool.ranks is None or not pool.n_ranked_twice:
+        n_methods = 0 if pool.ranks is None else int(np.isfinite(pool.ranks[rows]).sum(1).max())
         scored = f"{n_methods} method{'' if n_methods == 1 else 's'} scored the seeds, two are needed"
         raise NotReady("disagreement", scored, "Find odd ones by another method first")
-    rows = pool.candidates
     known = np.isfinite(pool.ranks[rows])
     high = np.where(known, pool.ranks[rows], -np.inf).max(1)
     low = np.where(known, pool.ranks[rows], np.inf).min(1)
@@ -321,9 +325,10 @@ def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     picks = list(blind)
     for strategy, share in ((anomaly, ODD_SHARE), (novelty, NOVEL_SHARE)):
         wanted = min(_rounded(share * n, rng), n - len(picks))
-        if strategy is anomaly and pool.has_two_opinions:
-            picks += disagreement(_without(pool, picks), wanted // 2, rng)
-            wanted -= wanted // 2
+        left = _without(pool, picks)
+        if strategy is anomaly and (n_apart := min(wanted // 2, left.n_ranked_twice)):
+            picks += disagreement(left, n_apart, rng)
+            wanted -= n_apart
         picks += strategy(_without(pool, picks), wanted, rng)
     return margin(_without(pool, picks), n - len(picks), rng) + picks[len(blind) :] + blind
 

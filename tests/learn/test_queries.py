@@ -173,6 +173,19 @@ def test_disagreement_needs_two_methods(ranks):
         suggest(make_pool(ranks=ranks), 3, "disagreement")
 
 
+def test_seeds_that_may_be_asked_decide_whether_methods_can_disagree():
+    pool = make_pool(**two_opinions())
+    pool.ranks[pool.askable, 1] = np.nan
+    assert np.isfinite(pool.ranks[~pool.askable]).all(1).any()
+    with pytest.raises(NotReady, match="1 method scored the seeds"):
+        suggest(pool, 3, "disagreement")
+    assert not any(s.strategy == "disagreement" for s in suggest(pool, 20))
+    pool.ranks[pool.candidates[3], 1] = 0.5  # one seed for a share of two
+    asked = [s.seed for s in suggest(pool, 20) if s.strategy == "disagreement"]
+    assert asked in ([], [pool.seeds[pool.candidates[3]]])  # unless it was drawn at random
+    assert suggest(pool.without(pool.candidates), 3, "disagreement") == []
+
+
 def test_half_of_the_odd_share_asks_where_methods_disagree_and_nothing_else_moves():
     one, two = suggest(make_pool(), 20, "default"), suggest(make_pool(**two_opinions()), 20, "default")
     counts = {}
