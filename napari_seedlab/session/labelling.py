@@ -68,6 +68,13 @@ class Labelling:
         typical = any(session.label_origin(s)[2] == "typiclust" for s in answered)
         return "default" if typical or len(answered) >= N_ENOUGH else "typiclust"
 
+    def can_ask_by_disagreement(self, pool: str) -> bool:
+        """Whether two methods scored a seed that may still be asked about."""
+        apart, known = self._session.opinions.disagreement(pool), self._session.embeddings.get(pool)
+        if apart is None or known is None:
+            return False
+        return any(s in known.row and not self._answered(s) for s in apart.seeds.tolist())
+
     def ask_by(self, strategy: str) -> Task:
         """Ask by a strategy from now on, at once; ``default`` lets the session choose again.
 

@@ -352,7 +352,7 @@ class Session:
     def draw(self, n: int = steps.BATCH, strategy: str | None = None, pool: str | None = None) -> Task:
         """Draw the next batch of suggestions (and refit the head on the way)."""
         pool = pool or self.pool
-        return self.desk.start(steps.round_step(self, pool, n, strategy or self.labelling.strategy(pool)))
+        return self.desk.start(steps.round_step(self, pool, n, strategy))
 
     def refit(self, pool: str | None = None) -> Task | None:
         """Refit the live head of a pool after an answer, where there is something to fit."""
@@ -429,7 +429,7 @@ class Session:
             why = self.blocked_because.rstrip(".")
             raise NotReady("training", f"{why[:1].lower()}{why[1:]}", "")
         if model == "head":
-            return self.draw(n=0)
+            return self.draw(n=0, strategy="default")
         return self._trainings.train(settings or {})
 
     def find_odd(

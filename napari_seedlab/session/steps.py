@@ -282,12 +282,22 @@ def write_labels(session: Session, folder: Path, pool: str) -> int:
     return len(rows)
 
 
-def round_step(session: Session, pool: str, n: int, strategy: str) -> Step:
-    """One labelling round: fit the live head on all answers, draw `n` new suggestions."""
+def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Step:
+    """One labelling round: fit the live head on all answers, draw `n` new suggestions.
+
+    Without a strategy in `asked_by` they are drawn as the user wished; where that cannot be, by the mixture.
+    """
+    wished = asked_by or session.labelling.strategy(pool)
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        if strategy == "disagreement":
+        strategy = wished
+        if wished == "disagreement" and asked_by:
             session.opinions.refuse_one_opinion(pool)
+        elif wished == "disagreement" and not session.labelling.can_ask_by_disagreement(pool):
+            strategy = "default"
+            session.message.emit(
+                "info", "Two methods scored no seed that is left; the usual mixture is asked."
+            )
         _write_embedding(session, folder, pool)
         n_labels = write_labels(session, folder, pool)
         anomaly = session.anomalies.get(pool)
