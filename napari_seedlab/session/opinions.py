@@ -30,7 +30,7 @@ PLACE = "opinions"  # what the project remembers under this name: per pool its m
 
 
 class Opinions:
-    """What each method says, by pool; all values are replaced, never edited.
+    """What each method says, by pool; all values are replaced, never edited, under the session's lock.
 
     Attributes
     ----------
@@ -68,8 +68,6 @@ class Opinions:
     def take(self, project: Project, pool: str, found: AnomalyScores) -> None:
         """Keep and show what a job found; pixels alone leave what the method said of seeds."""
         before = self._found.get(pool, {}).get(found.method)
-        kept = found if before is None or len(found.seeds) else before
-        heat = {**(before.heat if before is not None else {}), **found.heat}
         if len(found.seeds) or before is None:
             project.put_arrays(
                 f"anomaly-{pool}-{found.method}",
@@ -78,15 +76,19 @@ class Opinions:
                 scale=np.asarray(found.scale),
                 model=np.asarray(found.model_id),
             )
+        heat = {**(before.heat if before is not None else {}), **found.heat}
+        kept = found if before is None or len(found.seeds) else before
         self._put_first(pool, replace(kept, heat=heat))
+        self._recount(pool)
         self._remember(project)
 
     def show(self, method: str, pool: str) -> bool:
         """Show the scores of a method; False where it has none."""
-        found = self._found.get(pool, {}).get(method)
-        if found is None or not (len(found.seeds) or found.heat):
-            return False
-        self._put_first(pool, found)
+        with self._session.lock:  # no newer scores come in between
+            found = self._found.get(pool, {}).get(method)
+            if found is None or not (len(found.seeds) or found.heat):
+                return False
+            self._put_first(pool, found)
         if not self._session.read_only:
             self._session.desk.do(self._remember)
         self._session.anomaly_changed.emit()
@@ -102,7 +104,7 @@ class Opinions:
         """
         pool = str(card.config.get("pool"))
         found = self._found.get(pool, {}).get(card.kind)
-        if found is None or found.model_id != card.id:
+        if found is None or _number(found.model_id) > _number(card.id):  # an older one: it found pixels alone
             cause = "has no scores any more" if found is None else f"gave way to {found.model_id}"
             raise InputError(card.id, cause, "Press Find odd ones")
         self.show(card.kind, pool)
@@ -118,7 +120,9 @@ class Opinions:
                     found[method] = replace(scores, heat=self._heat(project, pool, scores))
                     break
         order = [m for m in (project.get_state(PLACE) or {}).get(pool, ()) if m in found]
-        self._found[pool] = {m: found[m] for m in (*order, *found)}
+        with self._session.lock:
+            self._found = {**self._found, pool: {m: found[m] for m in (*order, *found)}}
+            self._reshow(pool)
         self._recount(pool)
 
     def _heat(self, project: Project, pool: str, scores: AnomalyScores) -> dict[int, ArraySource]:
@@ -133,11 +137,19 @@ class Opinions:
         return heat
 
     def _put_first(self, pool: str, found: AnomalyScores) -> None:
-        self._found[pool] = {found.method: found, **_without(self._found.get(pool, {}), found.method)}
-        self._recount(pool)
+        with self._session.lock:
+            others = _without(self._found.get(pool, {}), found.method)
+            self._found = {**self._found, pool: {found.method: found, **others}}
+            self._reshow(pool)
 
     def _recount(self, pool: str) -> None:
-        self._apart = {**self._apart, pool: disagreement_of(self.of(pool))}
+        """Rank all seeds anew, which takes long where they are many; on the desk's thread."""
+        apart = disagreement_of(self.of(pool))
+        with self._session.lock:
+            self._apart = {**self._apart, pool: apart}
+
+    def _reshow(self, pool: str) -> None:
+        """Show the first method that has scores of seeds, and the heat of those that were run on pixels."""
         found = list(self._found[pool].values())
         if not found:
             return
@@ -153,6 +165,12 @@ class Opinions:
 
     def _remember(self, project: Project) -> None:
         project.set_state(PLACE, {pool: list(found) for pool, found in self._found.items()})
+
+
+def _number(model_id: str) -> int:
+    """How many models of its kind came before, and one."""
+    number = model_id.rpartition("-")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _without(found: Mapping[str, AnomalyScores], method: str) -> dict[str, AnomalyScores]:

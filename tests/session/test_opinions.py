@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from napari_seedlab.core import GRAIN_SCHEME, InputError, NotReady
+from napari_seedlab.core import GRAIN_SCHEME, InputError, ModelCard, NotReady, SeedlabError
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.opinions import METHOD_NAMES
 from napari_seedlab.session.results import AnomalyScores, disagreement_of
@@ -89,6 +89,51 @@ def test_a_model_whose_scores_were_replaced_says_by_which(split_session):
         split_session.activate(first).wait(60)
 
 
+def test_a_choice_of_method_ranks_nothing_anew_and_keeps_scores_that_come_at_the_same_time(
+    two_methods, monkeypatch
+):
+    apart = two_methods.opinions.disagreement("ct")
+    counted = "napari_seedlab.session.opinions.disagreement_of"
+    with monkeypatch.context() as patch:
+        patch.setattr(counted, lambda found: pytest.fail("ranked on the window's thread"))
+        assert two_methods.opinions.show("fcdd", "ct")
+    assert two_methods.anomaly.method == "fcdd" and two_methods.opinions.disagreement("ct") is apart
+    shown = two_methods.opinions.shown
+    two_methods.opinions.show("vae", "ct")
+    assert shown["ct"].method == "fcdd"  # replaced, not edited
+
+
+def test_a_method_is_not_chosen_while_its_scores_are_replaced(two_methods):
+    is_asked, done = threading.Event(), threading.Event()
+
+    def choose():
+        is_asked.set()
+        two_methods.opinions.show("fcdd", "ct")
+        done.set()
+
+    with two_methods.lock:  # as while a job's scores are taken over
+        threading.Thread(target=choose).start()
+        is_asked.wait(60)
+        assert not done.wait(0.2)
+        assert two_methods.anomaly.method == "vae"
+    assert done.wait(60) and two_methods.anomaly.method == "fcdd"
+
+
+def test_a_model_that_found_pixels_alone_is_shown_and_not_called_older(two_methods):
+    none = np.zeros(0)
+    two_methods.regions = lambda scan: None  # a cube that is not split
+    pixels = AnomalyScores(none.astype("i8"), none.astype("f4"), (0, 1), "fcdd-2", {7: "heat of fcdd-2"})
+    two_methods.desk.do(lambda project: two_methods.opinions.take(project, "ct", pixels)).result()
+    two_methods.opinions.show("vae", "ct")
+    cards = [ModelCard(f"fcdd-{n}", "fcdd", "", (), "", config={"pool": "ct"}) for n in (1, 2)]
+    for card in cards:
+        assert two_methods.opinions.show_model(card) == {"model": card.id}
+    assert two_methods.anomaly.heat == {7: "heat of fcdd-2"}
+    scored(two_methods, "fcdd", np.arange(len(two_methods.seeds)), number=3)
+    with pytest.raises(InputError, match="fcdd-2: gave way to fcdd-3"):
+        two_methods.opinions.show_model(cards[1])
+
+
 def test_disagreement_is_the_range_of_the_ranks():
     seeds = np.arange(4)
     first = AnomalyScores(seeds, np.asarray([1, 2, 3, 4], "f4"), (0, 1), "fcdd-1")
@@ -129,6 +174,25 @@ def test_the_wish_of_the_user_orders_the_queue_and_is_there_again(split_session,
     assert again.labelling.strategy("ct") == "anomaly"
     again.labelling.ask_by("default").wait(60)
     assert again.labelling.strategy("ct") == "typiclust"
+
+
+def test_a_wish_for_disagreement_that_cannot_be_met_draws_the_mixture_and_fits_the_head(split_session):
+    session, seeds = split_session, split_session.seeds_of("ct")
+    said = []
+    session.message.connect(lambda level, text: said.append((level, text)))
+    for method in ("fcdd", "vae"):
+        some = np.asarray(seeds[:4])
+        found = AnomalyScores(some, np.arange(4, dtype="f4"), (0.0, 1.0), f"{method}-1")
+        session.desk.do(lambda project, f=found: session.opinions.take(project, "ct", f)).result()
+    drawn = session.labelling.ask_by("disagreement").wait(60)["suggestions"]
+    assert {s.seed for s in drawn[:4]} == set(seeds[:4]) and not said
+    label_by_truth(session, seeds[:6])
+    assert session.train("head").wait(60)["n_labels"] == 6 and not said
+    drawn = session.draw(3).wait(60)["suggestions"]
+    assert len(drawn) == 3 and not any(s.strategy == "disagreement" for s in drawn)
+    assert said == [("info", "Two methods scored no seed that is left; the usual mixture is asked.")]
+    with pytest.raises(SeedlabError, match="disagreement: 0 methods scored the seeds, two are needed"):
+        session.draw(3, "disagreement").wait(60)
 
 
 def test_a_second_press_is_refused_while_the_desk_is_still_busy(split_session):
