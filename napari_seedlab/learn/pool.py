@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from napari_seedlab.core import InputError
 from napari_seedlab.learn import pasting
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     Float = npt.NDArray[np.float32]
@@ -20,6 +22,23 @@ if TYPE_CHECKING:
 LEAST_SPREAD = 1e-3  # of the unit of a scan: below it a channel counts as constant
 CORE = 0.3  # share of a seed's cells, the deepest ones, whose median is its level in a volume
 REACH = 0.4  # of the edge of a crop: the box around a cell whose share of seed tells how deep it lies
+
+
+class Crops(Protocol):
+    """Crops (n, c, *cells) of floats: an array, or what cuts them when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths (n, c, *cells)."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """One after the other."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """A crop, or those of an array of rows."""
 
 
 class Pool:
@@ -44,7 +63,7 @@ class Pool:
     n_stem = 0  # channels to which a network brings those of the crops first; 0 = it does not
     is_fine = False  # whether the heat needs the full resolution of the crops
 
-    def __init__(self, crops: npt.NDArray[np.floating], masks: Mask) -> None:
+    def __init__(self, crops: Crops, masks: Mask) -> None:
         self.crops, self.masks = crops, masks
         self.spread = usual_spread(crops, masks)
         self.normal = masks
@@ -96,7 +115,7 @@ class Pool:
             raise InputError("the seeds", f"are {len(self)} times the same", "Check the scan and its split")
 
 
-def usual_spread(crops: npt.NDArray[np.floating], masks: Mask) -> Float:
+def usual_spread(crops: Crops, masks: Mask) -> Float:
     """Median over seeds of the standard deviation of each channel inside, at least 0.001: (c,)."""
     inside = [c[:, m].astype(np.float32).std(1) for c, m in zip(crops, masks, strict=True) if m.any()]
     usual = np.median(inside, 0) if inside else np.ones(crops.shape[1])

@@ -24,6 +24,7 @@ from napari_seedlab.learn.spectra import (
     seed_region,
     usual_pixels,
 )
+from napari_seedlab.learn.tiles import PARTS, Tiles, project_steps
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
 SMOOTHING = 0.5  # sigma in pixels, of the map of a scene; an odd thing is rarely one pixel
 LEAST_EDGE = 8  # pixels of a scene along each axis
-LEAST_HEAT = np.float32(1e-6)  # of a pixel with a value
-PARTS = 1000  # that progress is told in
+MAX_PIXELS = 4096**2  # of all scenes together; each takes about 130 bytes of memory
 
 
 @dataclass(frozen=True)
@@ -132,80 +132,36 @@ def _seed_pixels(scan: crops_io.ScanInput, seeds: crops_io.SeedCrops, heat: npt.
     return out
 
 
-@dataclass(frozen=True)
-class _Tiles:
-    """Where the tiles of several scenes lie: number of the scene, first row, first column."""
-
-    edge: int
-    places: list[tuple[int, int, int]]
-
-
 def _fit_scenes(
     folder: Path, request: JobRequest, method: Method, settings: CubeSettings
 ) -> Generator[Progress, None, JobResult]:
     entries = request.params["scans"]
     cubes = [files.open_array(files.ArraySource.from_json(entry["image"])) for entry in entries]
+    _check_sizes(entries, cubes)
+    background = yield from _background([(cube, None) for cube in cubes])
+    components = Components.of(background, settings.n_components)
+    scenes, known = yield from project_steps(cubes, components)
+    tiles = Tiles(scenes, known, settings.size)
+    pool = SpectraPool(tiles, tiles.masks, components.brightness, scene_region)
+    pool.normal = usual_pixels(tiles, tiles.masks)
+    members = np.flatnonzero(tiles.masks.any((1, 2)))
+    found, told = yield from fit_all(folder, pool, members, method, settings, request.random_state)
+    told["notes"] = list(background.notes)
+    maps = [smoothed(m, m > 0, SMOOTHING) for m in tiles.stitched(found.heat)]
+    return _publish_scenes(folder, entries, maps, told, f"{method.kind}.safetensors")
+
+
+def _check_sizes(entries: Sequence[Mapping[str, Any]], cubes: Sequence[files.LazyArray]) -> None:
+    """Refuse scenes that are too small to learn from, or too large for memory."""
     for entry, cube in zip(entries, cubes, strict=True):
         if min(cube.shape[1:]) < LEAST_EDGE:
             cause = f"has {cube.shape[1]} × {cube.shape[2]} pixels, {LEAST_EDGE} × {LEAST_EDGE} are needed"
             raise NotReady(f"scan {entry['scan']}", cause, "Choose a larger cube")
-    background = yield from _background([(cube, None) for cube in cubes])
-    components = Components.of(background, settings.n_components)
-    tiles = _tiles_of(cubes, settings.size)
-    crops, masks = yield from _cut_tiles(cubes, tiles, components)
-    pool = SpectraPool(crops, masks, components.brightness, scene_region)
-    pool.normal = usual_pixels(crops, masks)
-    members = np.flatnonzero(masks.any((1, 2)))
-    found, told = yield from fit_all(folder, pool, members, method, settings, request.random_state)
-    told["notes"] = list(background.notes)
-    maps = [smoothed(m, m > 0, SMOOTHING) for m in _stitched(cubes, tiles, found.heat, masks)]
-    return _publish_scenes(folder, entries, maps, told, f"{method.kind}.safetensors")
-
-
-def _tiles_of(cubes: Sequence[files.LazyArray], size: int) -> _Tiles:
-    """Square tiles that overlap by half."""
-    edge = min(size, *(n for cube in cubes for n in cube.shape[1:]))
-    places = [
-        (number, y, x)
-        for number, cube in enumerate(cubes)
-        for y in _starts(cube.shape[1], edge)
-        for x in _starts(cube.shape[2], edge)
-    ]
-    return _Tiles(edge, places)
-
-
-def _starts(length: int, edge: int) -> list[int]:
-    return sorted({*range(0, length - edge, max(1, edge // 2)), length - edge})
-
-
-def _cut_tiles(
-    cubes: Sequence[files.LazyArray], tiles: _Tiles, components: Components
-) -> Generator[Progress, None, tuple[npt.NDArray[np.float16], Mask]]:
-    """Components (n, k, edge, edge) of the tiles, and their pixels with all values (n, edge, edge)."""
-    n, edge = len(tiles.places), tiles.edge
-    crops = np.zeros((n, len(components.basis), edge, edge), np.float16)
-    masks = np.zeros((n, edge, edge), np.bool_)
-    pace = training.Pace()
-    for i, (number, y, x) in enumerate(tiles.places):
-        pixels = np.asarray(cubes[number][:, y : y + edge, x : x + edge], np.float32)
-        masks[i] = np.isfinite(pixels).all(0)
-        crops[i] = np.clip(components(np.where(masks[i], pixels, np.float32(0))) * masks[i], -6e4, 6e4)
-        if pace.is_due():
-            yield Progress(i, n, "Cutting tiles")
-    return crops, masks
-
-
-def _stitched(
-    cubes: Sequence[files.LazyArray], tiles: _Tiles, heat: npt.NDArray[np.float16], masks: Mask
-) -> list[npt.NDArray[np.float64]]:
-    """Maps (y, x) of all scenes from the heat of their tiles, whose middles count most."""
-    ramp = np.minimum(np.arange(tiles.edge), np.arange(tiles.edge)[::-1]).astype(np.float32) + 1
-    weight = np.outer(ramp, ramp)
-    sums = [np.zeros((2, *cube.shape[1:])) for cube in cubes]
-    for (number, y, x), values, mask in zip(tiles.places, heat, masks, strict=True):
-        here = sums[number][:, y : y + tiles.edge, x : x + tiles.edge]
-        here += np.stack([np.maximum(values, LEAST_HEAT) * weight, weight]) * mask
-    return [np.asarray(total / np.maximum(share, 1e-9)) for total, share in sums]
+    n_pixels = sum(cube.shape[1] * cube.shape[2] for cube in cubes)
+    if n_pixels > MAX_PIXELS:
+        cause = f"{n_pixels:,} pixels are more than the {MAX_PIXELS:,} that a network of scenes takes"
+        names = " and ".join(f"scan {entry['scan']}" for entry in entries)
+        raise InputError(names, cause, "Use spectra or rx")
 
 
 def _publish_scenes(

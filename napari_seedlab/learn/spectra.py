@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_seedlab.learn.pool import Crops
+
     Doubles = npt.NDArray[np.float64]
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
@@ -59,7 +61,7 @@ class Components:
         """The leading `n`, or as many as there are."""
         return cls(background.bands, background.mean[background.bands], background.components(n))
 
-    def __call__(self, pixels: Float) -> Float:
+    def __call__(self, pixels: npt.NDArray[np.floating]) -> Float:
         """Components (k, y, x) float32 of spectra (band, y, x)."""
         apart = pixels[self.bands].astype(np.float64) - self.mean[:, None, None]
         return np.tensordot(self.basis, apart, 1).astype(np.float32)
@@ -101,9 +103,7 @@ class SpectraPool(Pool):
     n_stem = N_STEM
     is_fine = True
 
-    def __init__(
-        self, crops: npt.NDArray[np.floating], masks: Mask, brightness: Float, region: Region
-    ) -> None:
+    def __init__(self, crops: Crops, masks: Mask, brightness: Float, region: Region) -> None:
         super().__init__(crops, masks)
         self._brightness, self._region, self._others = brightness, region, _sampled(crops, masks)
 
@@ -133,7 +133,7 @@ class SpectraPool(Pool):
         return torch.from_numpy(np.concatenate([seen, np.abs(seen)], 1))
 
 
-def usual_pixels(crops: npt.NDArray[np.floating], masks: Mask) -> Mask:
+def usual_pixels(crops: Crops, masks: Mask) -> Mask:
     """Pixels (n, y, x) of `masks` less the twentieth that is farthest from all others of them.
 
     Mahalanobis distances, mean and covariance refitted without it, as in
@@ -150,7 +150,7 @@ def usual_pixels(crops: npt.NDArray[np.floating], masks: Mask) -> Mask:
     return usual
 
 
-def _usual_distribution(crops: npt.NDArray[np.floating], usual: Mask) -> tuple[Doubles, Doubles]:
+def _usual_distribution(crops: Crops, usual: Mask) -> tuple[Doubles, Doubles]:
     """Mean (k,) and inverse covariance (k, k) of components at some pixels; they are near 0 and whitened."""
     k, n = crops.shape[1], max(2, int(usual.sum()))
     total, products = np.zeros(k), np.zeros((k, k))
@@ -178,7 +178,7 @@ def odd_spectra(rng: np.random.Generator, spectra: Float, others: Float, brightn
     return np.asarray(light * spectra + (light - 1) * brightness[:, None, None], np.float32)
 
 
-def _sampled(crops: npt.NDArray[np.floating], masks: Mask) -> Float:
+def _sampled(crops: Crops, masks: Mask) -> Float:
     """Components (k, n) of at most 4096 pixels, spread evenly over all crops."""
     each = max(1, N_OTHERS // max(1, len(crops)))
     parts = []

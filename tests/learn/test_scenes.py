@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from grains import one_thread  # noqa: F401
 from job_folders import finish
+from scenes import Stored, made_scene
 from test_cubes import job, tray
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.learn import fcdd
+from napari_seedlab.learn import scenes as learn_scenes
 from napari_seedlab.learn.rx import background_of
 from napari_seedlab.learn.spectra import Components, merged, odd_spectra, scene_region
+from napari_seedlab.learn.tiles import Tiles, project_steps
 
 SMALL = {"n_steps": 8, "n_fits": 2, "batch": 4, "precision": "float32", "device": "cpu"}
 
@@ -97,6 +100,45 @@ def test_a_scene_is_scored_pixel_by_pixel_twice_alike(tmp_path):
     assert {"1 of 13 bands are constant and were left out"} <= set(result.values["notes"])
     assert any("NaN" in note for note in result.values["notes"])
     assert (first / "pixels-1.npz").read_bytes() == (second / "pixels-1.npz").read_bytes()
+
+
+def test_tiles_are_cut_from_one_copy_of_the_components():
+    cubes = [made_scene(5, (20, 33), 0), made_scene(5, (12, 40), 1)]
+    cubes[1][2, 3, 4] = np.nan
+    components = Components.of(background_of(cubes[0]), 4)
+    _, (kept, known) = finish(project_steps(cubes, components))
+    tiles = Tiles(kept, known, 16)
+    assert tiles.shape == (len(tiles), 4, 12, 12) and len(tiles) == 3 * 5 + 1 * 6
+    assert all(any(np.shares_memory(tile, scene) for scene in kept) for tile in tiles)
+    expected = np.clip(components(cubes[1][:, :, 6:18]), -6e4, 6e4).astype(np.float16)
+    np.testing.assert_array_equal(tiles[16], expected)
+    assert not tiles.masks[15, 3, 4] and not tiles[15][:, 3, 4].any() and tiles.masks[15].sum() == 143
+    np.testing.assert_array_equal(tiles[np.array([16, 2])], np.stack([tiles[16], tiles[2]]))
+
+
+def test_maps_are_put_together_from_tiles_as_they_were_cut():
+    cube = made_scene(3, (20, 33))
+    _, (kept, known) = finish(project_steps([cube], Components.of(background_of(cube), 1)))
+    tiles = Tiles([scene * 0 + np.arange(33, dtype=np.float16) for scene in kept], known, 8)
+    (seen,) = tiles.stitched(np.stack([tile[0] for tile in tiles]))
+    np.testing.assert_allclose(seen, np.broadcast_to(np.maximum(np.arange(33), 1e-6), (20, 33)), rtol=1e-6)
+
+
+def test_each_chunk_of_a_scene_is_read_once_for_all_its_tiles():
+    cube = Stored((6, 70, 90), (6, 16, 16))
+    components = Components.of(background_of(cube), 4)
+    cube.n_reads[:] = 0
+    reports, _ = finish(project_steps([cube], components))
+    assert (cube.n_reads == 1).all()
+    assert reports
+
+
+def test_scenes_that_do_not_fit_into_memory_are_one_line(tmp_path, monkeypatch):
+    cube, regions = tray()
+    monkeypatch.setattr(learn_scenes, "MAX_PIXELS", 3599)
+    with pytest.raises(InputError, match="scan 1: 3,600 pixels are more than the 3,599") as refused:
+        finish(fcdd.run(fcdd_job(tmp_path / "job", cube, regions, is_split=False)))
+    assert "spectra or rx" in str(refused.value)
 
 
 def test_cubes_that_cannot_be_learnt_from_are_one_line(tmp_path):
