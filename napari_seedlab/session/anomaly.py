@@ -54,9 +54,11 @@ def method_for(pool: str, wish: str = "") -> str:
     return wish or fitting[0]
 
 
-def taught_by(teachers: Sequence[int] | None) -> str | None:
-    """How a model card names the seeds that taught; None for all that may be normal."""
-    return None if teachers is None else "reference normal"
+def taught_by(method: str, teachers: Sequence[int] | None) -> str | None:
+    """Which seeds taught, in words; None where nothing is trained."""
+    if method in DETECTORS:
+        return None
+    return "all but known odd seeds" if teachers is None else "reference normal"
 
 
 def what_is_asked(
@@ -101,11 +103,9 @@ def anomaly_step(
             return {**params, "scans": [_whole_scan(params["scan_ids"][0], project, folder)]}
         scans = scan_params(session, project, folder, pool)
         write_labels(session, folder, pool)
-        write_painted(session, project, folder, pool)
+        params["painted"] = write_painted(session, project, folder, pool)
         params["labels_up_to"] = max((int(f.get("sequence", 0)) for f in session.facts.values()), default=0)
-        if teachers is not None:
-            params["trained_on"] = taught_by(teachers)
-        return {**params, "scans": scans}
+        return {**params, "scans": scans, "trained_on": taught_by(method, teachers)}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]
@@ -126,14 +126,15 @@ def anomaly_step(
         for note in result.values.get("notes", ()):
             session.message.emit("info", note)
         scores = dict(zip(found.seeds.tolist(), found.score.tolist(), strict=True))
-        return {"method": method, "model": model_id, "scores": scores}
+        trained_on = request.params.get("trained_on")
+        return {"method": method, "model": model_id, "trained_on": trained_on, "scores": scores}
 
     return Step(method, METHODS[method], prepare, adopt, lane="background", resumable=True)
 
 
 def _config(request: JobRequest) -> dict[str, Any]:
     """What the scores were learnt with, for the model card."""
-    asked = ("pool", "normal_class", "labels_up_to", "trained_on")
+    asked = ("pool", "normal_class", "labels_up_to", "painted", "trained_on")
     known = {key: request.params[key] for key in asked if key in request.params}
     return {**known, **request.params["settings"]}
 

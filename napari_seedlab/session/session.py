@@ -27,7 +27,7 @@ from napari_seedlab.core import (
     Settings,
     Suggestion,
 )
-from napari_seedlab.session import anomaly, caches, making, repair, sheets, steps
+from napari_seedlab.session import anomaly, caches, making, painted, repair, sheets, steps
 from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.kept import Kept
@@ -156,6 +156,7 @@ class Session:
         return cls(Project.open(Path(path), read_only=read_only), runner or _inline(), settings)
 
     def _load(self, project: Project) -> None:
+        self.notes = (*project.notes, *project.changed_sources(), *painted.add_defect_class(project))
         self.scheme, self.tissues = project.scheme("grain"), project.scheme("tissue")
         self.reload_scans(project)
         for scan in self.scans:
@@ -167,7 +168,6 @@ class Session:
         self.labelling.restore(project.get_state("place"))
         place = project.get_state("scan")
         self.current_scan = place if place in self.scans else next(iter(self.scans), None)
-        self.notes = (*project.notes, *project.changed_sources())
         if not self.read_only:
             self._leftovers.look(project)
 

@@ -33,7 +33,7 @@ class Verdict:
     is_random : bool
         Whether all of them were drawn at random; else they are whatever was asked and clicked.
     n_taught : int
-        Of them, those whose label was known when the scores were learnt.
+        Of them, those whose label or painted defect was known when the scores were learnt.
     auc, average_precision : float or None
         None with fewer than two normal or two odd seeds.
     interval : tuple of float or None
@@ -91,7 +91,11 @@ def _verdict(session: Session, found: AnomalyScores, normal_class: int, random_s
     only_random = bool(is_random.sum() >= MANY_DRAWN and _enough(is_odd[is_random]))
     use = is_random if only_random else np.ones(len(judged), bool)
     up_to = int(learnt.get("labels_up_to", 0)) if found.method in TAUGHT else 0
-    taught = np.asarray([0 < sequence <= up_to for sequence, _, _ in origins], bool)
+    painted = set(learnt.get("painted", ())) if found.method in TAUGHT else set()
+    sequences = [sequence for sequence, _, _ in origins]
+    taught = np.asarray(
+        [0 < n <= up_to or x.seed in painted for n, x in zip(sequences, judged, strict=True)], bool
+    )
     n_odd, n = int(is_odd[use].sum()), int(use.sum())
     counts = Verdict(found.method, n - n_odd, n_odd, only_random, int(taught[use].sum()))
     if not _enough(is_odd[use]):
