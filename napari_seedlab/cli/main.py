@@ -304,8 +304,7 @@ def anomaly(
             defects = judge.defects_of(session, truth_mask)
             begun = time.perf_counter()
             values = session.find_odd(method=method, normal_class=known.normal_id, teachers=teachers).wait()
-            told: dict[str, Any] = {"method": values["method"], "model": values["model"]}
-            told["trained_on"] = "reference normal" if train_on_normal else "all but known odd seeds"
+            told: dict[str, Any] = {key: values[key] for key in ("method", "model", "trained_on")}
             told |= dict.fromkeys(("auc", "auc_interval", "average_precision", "voxel_auc_inside"))
             told["seconds"] = round(time.perf_counter() - begun, 2)
             scores = values["scores"]

@@ -159,6 +159,7 @@ def test_a_cube_is_judged_by_the_mask_beside_it(cube, method):
     assert told["auc"] > 0.99
     assert told["auc_interval"][0] > 0.6  # nine odd pixels are few
     assert told["scores"] == {} and told["auc_on_labels"] is None
+    assert told["trained_on"] is None  # spectra are compared, nothing is trained
 
 
 @pytest.mark.parametrize(("value", "words"), [(0, "marks nothing"), (3, "marks everything")])
