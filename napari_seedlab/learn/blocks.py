@@ -123,16 +123,6 @@ def _tile(cube: Sliceable) -> tuple[int, int]:
     return max(1, min(height, n_rows, fitting)), width
 
 
-def finished(steps: Generator[Any, None, T]) -> T:
-    """What `steps` return at their end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-
 def within(steps: Generator[float, None, T], start: float, stop: float) -> Generator[float, None, T]:
     """The same steps as a part of more: their share of 0 to 1 lies between `start` and `stop`."""
     while True:

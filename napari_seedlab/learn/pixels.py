@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_seedlab.core import InputError
-from napari_seedlab.learn.blocks import finished, within
+from napari_seedlab.learn.blocks import within
 from napari_seedlab.learn.rx import (
     ScoreMap,
     Window,
@@ -31,7 +31,7 @@ SHARE_OF_LOCAL = 0.6  # of the time, that of the comparison with neighbours
 
 @dataclass(frozen=True)
 class PixelSettings:
-    """Settings of :func:`odd_pixels`.
+    """Settings of :func:`odd_pixel_steps`.
 
     They were chosen on three public airborne scenes that no test reads, where halving or doubling
     any of them moves the mean area under the curve by at most 0.011. One choice was open there, and
@@ -47,7 +47,9 @@ class PixelSettings:
     smoothing: float = 0.5  # sigma in pixels; an odd thing is rarely one pixel
 
 
-def odd_pixels(cube: Sliceable, mask: Mask | None = None, settings: PixelSettings | None = None) -> ScoreMap:
+def odd_pixel_steps(
+    cube: Sliceable, mask: Mask | None = None, settings: PixelSettings | None = None
+) -> Generator[float, None, ScoreMap]:
     """How odd the spectrum of each pixel is among the usual pixels around it.
 
     1. Usual pixels: global Reed-Xiaoli distances, the background refitted without the oddest 5 %
@@ -80,13 +82,6 @@ def odd_pixels(cube: Sliceable, mask: Mask | None = None, settings: PixelSetting
     InputError
         The cube is not 3-D, the mask is on another grid, or all pixels are the same.
     """
-    return finished(odd_pixel_steps(cube, mask, settings))
-
-
-def odd_pixel_steps(
-    cube: Sliceable, mask: Mask | None = None, settings: PixelSettings | None = None
-) -> Generator[float, None, ScoreMap]:
-    """Steps of :func:`odd_pixels`, each with the share that is done."""
     s = settings or PixelSettings()
     _check(s)
     before, local = 1 - SHARE_OF_LOCAL, Window(s.window, pseudo_pixels=s.pseudo_pixels)

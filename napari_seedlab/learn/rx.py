@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import InputError
-from napari_seedlab.learn.blocks import all_blocks, blocks, finished, strips, within
+from napari_seedlab.learn.blocks import all_blocks, blocks, strips, within
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -119,7 +119,7 @@ class Background:
         return np.asarray(basis[:, leading].T / np.sqrt(variances[leading])[:, None])
 
 
-def global_rx(cube: Sliceable, mask: Mask | None = None) -> ScoreMap:
+def global_rx_steps(cube: Sliceable, mask: Mask | None = None) -> Generator[float, None, ScoreMap]:
     """Squared Mahalanobis distance of each pixel to the mean of all pixels.
 
     Parameters
@@ -139,19 +139,14 @@ def global_rx(cube: Sliceable, mask: Mask | None = None) -> ScoreMap:
     InputError
         The cube is not 3-D, the mask is on another grid, or all pixels are the same.
     """
-    return finished(global_rx_steps(cube, mask))
-
-
-def global_rx_steps(cube: Sliceable, mask: Mask | None = None) -> Generator[float, None, ScoreMap]:
-    """Steps of :func:`global_rx`."""
     background = yield from within(background_steps(cube, mask), 0, 0.5)
     scores = yield from within(distance_steps(cube, background), 0.5, 1)
     return ScoreMap(scores.astype(np.float32), background.notes)
 
 
-def local_rx(
+def local_rx_steps(
     cube: Sliceable, inner: int, outer: int, n_components: int, mask: Mask | None = None
-) -> ScoreMap:
+) -> Generator[float, None, ScoreMap]:
     """Squared Mahalanobis distance of each pixel to its neighbours, on leading principal components.
 
     The neighbours lie in a square window around the pixel, but not in the smaller one that guards it;
@@ -177,15 +172,8 @@ def local_rx(
     Raises
     ------
     InputError
-        As :func:`global_rx`; or the windows are not odd and nested.
+        As :func:`global_rx_steps`; or the windows are not odd and nested.
     """
-    return finished(local_rx_steps(cube, inner, outer, n_components, mask))
-
-
-def local_rx_steps(
-    cube: Sliceable, inner: int, outer: int, n_components: int, mask: Mask | None = None
-) -> Generator[float, None, ScoreMap]:
-    """Steps of :func:`local_rx`."""
     is_nested = outer % 2 == 1 and (inner == 0 or (inner % 2 == 1 and 0 < inner < outer))
     if not is_nested or outer < 3 or n_components < 1:
         cause = f"inner {inner}, outer {outer} and {n_components} components do not fit"
@@ -198,19 +186,14 @@ def local_rx_steps(
     return ScoreMap(scores.astype(np.float32), background.notes)
 
 
-def background_of(cube: Sliceable, mask: Mask | None = None) -> Background:
+def background_steps(cube: Sliceable, mask: Mask | None = None) -> Generator[float, None, Background]:
     """Mean and covariance of the pixels in `mask`, in one pass; blocks are merged after Chan et al. 1983.
 
     Raises
     ------
     InputError
-        As :func:`global_rx`.
+        As :func:`global_rx_steps`.
     """
-    return finished(background_steps(cube, mask))
-
-
-def background_steps(cube: Sliceable, mask: Mask | None = None) -> Generator[float, None, Background]:
-    """Steps of :func:`background_of`."""
     wanted = _checked(cube, mask)
     n_bands = cube.shape[0]
     n, n_left_out = 0, 0

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from job_folders import finish
 from scipy.io import loadmat
+
+from napari_seedlab.learn import pixels, rx
 
 ANOMALY = Path(__file__).parents[3] / "shared" / "data" / "hyperspectral" / "anomaly"
 REAL = ("abu-airport-2", "abu-airport-4", "cat-island")
@@ -25,6 +28,26 @@ def made_scene(n_bands=6, shape=(12, 15), seed=0):
     mixed = rng.normal(size=(n_bands, n_bands)) @ rng.normal(size=(n_bands, shape[0] * shape[1]))
     cube = mixed * rng.uniform(1, 50, (n_bands, 1)) + rng.uniform(0, 1000, (n_bands, 1))
     return cube.reshape(n_bands, *shape)
+
+
+def global_rx(*given):
+    """The map of this detector."""
+    return finish(rx.global_rx_steps(*given))[1]
+
+
+def local_rx(*given):
+    """The map of this detector."""
+    return finish(rx.local_rx_steps(*given))[1]
+
+
+def odd_pixels(*given):
+    """The map of this detector."""
+    return finish(pixels.odd_pixel_steps(*given))[1]
+
+
+def background_of(*given):
+    """Mean and covariance."""
+    return finish(rx.background_steps(*given))[1]
 
 
 class Stored:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from job_folders import finish, raw_source, table_of
+from scenes import global_rx
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError, JobCancelled, JobRequest, NotReady
 from napari_seedlab.jobs.execute import execute
 from napari_seedlab.learn import blocks, cubes
 from napari_seedlab.learn.heat import LEAST_TOP
-from napari_seedlab.learn.rx import global_rx
 
 EDGE, N_BANDS = 60, 12
 

@@ -3,14 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scenes import REAL, made_scene, needs_scenes, real_scene
+from scenes import REAL, global_rx, local_rx, made_scene, needs_scenes, odd_pixels, real_scene
 
 from napari_seedlab.core import InputError
 from napari_seedlab.imaging.phantom import make_tray, make_twin, tray_dials
 from napari_seedlab.learn import blocks
 from napari_seedlab.learn.evaluate import roc_auc
-from napari_seedlab.learn.pixels import PixelSettings, odd_pixels
-from napari_seedlab.learn.rx import global_rx, local_rx
+from napari_seedlab.learn.pixels import PixelSettings
 
 
 def planted(edge, n_bands=8, shape=(60, 60)):

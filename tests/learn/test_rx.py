@@ -2,13 +2,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scenes import REAL, Stored, made_scene, needs_scenes, real_scene
+from scenes import REAL, Stored, background_of, global_rx, local_rx, made_scene, needs_scenes, real_scene
 
 from napari_seedlab.core import InputError
 from napari_seedlab.files import ArraySource, open_array
 from napari_seedlab.learn import blocks, rx
 from napari_seedlab.learn.evaluate import roc_auc
-from napari_seedlab.learn.rx import background_of, global_rx, local_rx
 
 
 def plain_rx(cube, mask):

@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from grains import one_thread  # noqa: F401
 from job_folders import finish
-from scenes import Stored, made_scene
+from scenes import Stored, background_of, made_scene
 from test_cubes import job, tray
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.learn import fcdd
 from napari_seedlab.learn import scenes as learn_scenes
-from napari_seedlab.learn.rx import background_of
 from napari_seedlab.learn.spectra import Components, merged, odd_spectra, scene_region
 from napari_seedlab.learn.tiles import Tiles, project_steps
 
