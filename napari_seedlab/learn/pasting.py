@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
 
-WHOLE = {3: 0.05, 2: 0.2}  # chance that the whole interior changes; its heat no longer shows where
+WHOLE = 0.2  # chance that the whole interior changes; its heat no longer shows where
 REFERENCE = 24.0  # cells per edge at which the sizes below are meant
 FINEST = 3.0  # times smaller than these sizes is the smallest defect of a plane, where finer ones are seen
 COLOURED = 0.25  # share of the seeds whose defects are more than lighter or darker
@@ -130,7 +130,7 @@ def paste(rng: np.random.Generator, crop: Float, mask: Mask, depth: Float) -> tu
         Cells that were changed, inside the seed.
     """
     hue = _hue(rng, len(crop), mask.ndim)
-    if rng.random() < WHOLE[mask.ndim]:
+    if rng.random() < WHOLE:
         return _whole(rng, crop, mask, depth, hue)
     out, defect, is_volume = crop.copy(), np.zeros(mask.shape, bool), mask.ndim == 3
     for _ in range(rng.integers(1, 4)):
