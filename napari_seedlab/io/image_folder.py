@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from napari_seedlab.io.gate import shown_name
 from napari_seedlab.io.reader_process import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from napari_seedlab.core import ScanFacts
 
@@ -177,6 +178,17 @@ def classes_of(found: Found) -> dict[str, str]:
         cause = f"has its {len(named):,} pictures in no folder that names their class"
         raise InputError(shown_name(found.folder), cause, "Put them into one folder for each class")
     return named
+
+
+def in_order(paths: list[str], hides_class: bool, known: Sequence[str] = ()) -> list[str]:
+    """The pictures in the order of their tiles, and so of their seeds.
+
+    By path; where the folders are a hidden truth by the sha256 of the path, which tells nothing of the
+    class. The order of a sheet of the same pictures that is `known` already is kept.
+    """
+    if sorted(known) == sorted(paths):
+        return list(known)
+    return sorted(paths, key=lambda path: hashlib.sha256(os.fsencode(path)).digest() if hides_class else path)
 
 
 def notes_of(found: Found) -> list[str]:

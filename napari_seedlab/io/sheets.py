@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_seedlab.core import InputError, JobRequest, JobResult, Modality, Progress, RegionTable, ScanFacts
-from napari_seedlab.files import ArraySource, create_zarr, publish_tree, read_json, save_arrays, tree_hash
+from napari_seedlab.files import (
+    ArraySource,
+    create_zarr,
+    load_arrays,
+    publish_tree,
+    read_json,
+    save_arrays,
+    tree_hash,
+)
 from napari_seedlab.imaging import tiles
 from napari_seedlab.io import image_folder
 from napari_seedlab.io.facts import facts_to_json
@@ -25,11 +33,13 @@ if TYPE_CHECKING:
 
 CHUNK = 512  # columns of a chunk, about; whole tiles
 PARTIAL = ".part"
+KNOWN = "known-sheet.npz"
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job ``napari_seedlab.io.sheets:run``: params path, name, first_region, truth_from_folders.
 
+    Optional input ``known-sheet.npz``: ``picture`` on each tile of a sheet that the folder is already.
     Writes ``scan.zarr`` (c, y, x), ``regions.zarr`` (1, y, x) int32, ``regions-new.npz`` and ``sheet.npz``
     (the picture on each tile, rows and columns of a tile, tiles in a row); with the truth from
     folders ``reference.npz`` (class name of each tile), with reference masks ``reference-mask.zarr``
@@ -42,7 +52,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     class_of = image_folder.classes_of(found) if params.get("truth_from_folders") else None
     yield from image_folder.describe_pictures(found)
     notes = image_folder.notes_of(found)
-    paths = [path for path in found.paths if path in found.facts]
+    known = load_arrays(folder / KNOWN)["picture"].tolist() if (folder / KNOWN).exists() else ()
+    usable = [path for path in found.paths if path in found.facts]
+    paths = image_folder.in_order(usable, class_of is not None, known)
     if class_of is not None:
         names = [class_of[path] for path in paths]
         save_arrays(folder / "reference.npz", class_name=np.asarray(names, np.str_))
@@ -60,7 +72,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     )
     facts = writer.facts(str(params.get("name") or ""), (*notes, *writer.notes))
     values = {"facts": facts_to_json(facts), "source": writer.source(facts).to_json()}
-    names = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".zarr", ".npz")]
+    names = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".zarr", ".npz") and p.name != KNOWN]
     return JobResult({**values, "n_skipped": len(found.skipped)}, tuple(names))
 
 

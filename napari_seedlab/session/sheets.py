@@ -59,6 +59,10 @@ def import_folder_step(session: Session, path: str, name: str | None, truth_from
         if project.read_only:
             raise ProjectError(session.name, "is open read-only here", "Close the other window")
         first = project.next_region_id()
+        for scan in project.scans():
+            known = project.get_arrays(f"sheet-{scan.id}")
+            if scan.facts.source_path == path and known is not None:  # of several, the newest
+                files.save_arrays(folder / "known-sheet.npz", picture=known["picture"])
         return {"path": path, "name": name, "first_region": first, "truth_from_folders": truth_from_folders}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
