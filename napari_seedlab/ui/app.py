@@ -13,7 +13,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
 from napari_seedlab.core import SeedlabError, one_line
-from napari_seedlab.ui import reading
+from napari_seedlab.ui import projects, reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
 from napari_seedlab.ui.canvas import CanvasClicks, write_on_canvas
@@ -140,6 +140,7 @@ class SeedlabUi(QObject):
         self.strokes.release()
         self.layers.clear()
         self._colours = None
+        self._mapped: set[str] = set()
         if session is not None:
             gc.freeze()
             self.background.submit("warm", reading.warm_layers, self._keep_loaded)
@@ -261,6 +262,7 @@ class SeedlabUi(QObject):
         self._tell("project", "show_scans")
         self._slice_moved()
         self._current_moved(session.current_seed)
+        projects.map_what_was_split(session, opened.scan.id, self._mapped)
 
     def _regions_came(self, scan: int) -> None:
         session, shown = self.session, self.layers.shown

@@ -57,7 +57,7 @@ class InspectDock(DockFrame):
         self.nearest = NearestSection(ui.slot(self._look_at), ui.theme, self.body)
         self.history = HistorySection(ui.theme, self.body)
         self.sections: tuple[Section, ...] = (
-            self.prediction, self.shape, self.odd, self.spectrum_section, self.nearest, self.history,
+            self.odd, self.prediction, self.shape, self.spectrum_section, self.nearest, self.history,
         )  # fmt: skip
         for section in self.sections:
             self.rows.addWidget(section)

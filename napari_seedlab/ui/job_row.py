@@ -108,15 +108,19 @@ class JobRow(QStackedWidget):
             return False
         if status.state.is_final:
             if self.status is None or self.status.id == status.id:
-                self.status = None
-                self._pace.stop()
-                self.setCurrentWidget(self._idle)
+                self.forget()
             return True
         if self.status is None or (self.status.id, self.status.state) != (status.id, status.state):
             self._pace.stop()
         self.status = status
         self._pace.ask()
         return True
+
+    def forget(self) -> None:
+        """Show nothing of the jobs so far."""
+        self.status = None
+        self._pace.stop()
+        self.setCurrentWidget(self._idle)
 
     def _draw(self) -> None:
         status = self.status

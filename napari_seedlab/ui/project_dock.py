@@ -221,6 +221,7 @@ class ProjectDock(DockFrame):
         self.name.setToolTip("" if session is None else str(session.path))
         if session is not None:
             remember(session.path)
+        self.job.forget()
         self.show_scans()
 
     def show_scans(self) -> None:

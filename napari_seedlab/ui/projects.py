@@ -35,6 +35,15 @@ def open_project(ui: SeedlabUi, path: str | Path) -> None:
     _submit(ui, partial(_open, Path(path)), partial(_show, ui))
 
 
+def map_what_was_split(session: Session, scan: int, pools: set[str]) -> None:
+    """Have the map made of seeds that were split elsewhere, as by the command, once for each of the pools."""
+    table = session.regions(scan)
+    is_new = session.pool not in pools and session.layout is None
+    if is_new and not session.read_only and table is not None and len(table):
+        pools.add(session.pool)
+        session.after_split(scan)
+
+
 def _submit(ui: SeedlabUi, work: Callable[[], Session], show: Callable[[Session], None]) -> None:
     """Show the session that `work` opens; one that another took the place of is closed, its lock freed."""
     ui.background.submit("project", work, show, lambda session: session.close())

@@ -99,6 +99,7 @@ class TrainDock(DockFrame):
         """Show another project."""
         self._losses.clear()
         self.plot.show_lines(())
+        self.job.forget()
         self.show_models()
         self.refresh()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
@@ -102,6 +103,8 @@ class FakeSession:
         self.notes = ()
         self.scheme, self.tissues = GRAIN_SCHEME, TISSUE_SCHEME
         self.calls: list[tuple] = []
+        self.mapped: list[int] = []
+        self.lock = threading.RLock()
         volume, regions = tray()
         self.scans, self._tables, self._sources, self._region_sources = {}, {}, {}, {}
         self.sheets = {}
@@ -341,6 +344,9 @@ class FakeSession:
     def select(self, seeds, origin):
         self.selection = frozenset(int(s) for s in seeds)
         self.selection_changed.emit(self.selection, origin)
+
+    def after_split(self, scan):
+        self.mapped.append(scan)
 
     def find_odd(self, settings=None, method="", normal_class=0):
         self.calls.append(("find_odd", method))

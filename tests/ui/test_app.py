@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from napari_seedlab.session.session import Session
+from napari_seedlab.ui import reading
 from tests.ui.fake_session import FakeSession
 
 WAIT_MS = 60_000
 
 
 def test_the_fake_has_nothing_that_the_real_session_lacks(session):
-    own = {"calls", "job"}
+    own = {"calls", "job", "mapped"}
     public = {n for n in dir(FakeSession) if not n.startswith("_")} - own
     missing = [n for n in public if not hasattr(Session, n)]
     assert not missing
@@ -134,6 +135,28 @@ def test_importing_the_window_loads_nothing_that_belongs_into_a_worker():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "", done.stderr
+
+
+def test_seeds_that_were_split_elsewhere_are_mapped_once(ui, tmp_path, qtbot):
+    session = FakeSession(tmp_path)
+    ui.bind(session)
+    qtbot.waitUntil(lambda: session.mapped == [1], timeout=WAIT_MS)
+    opened = ui.layers.shown
+    ui._scan_opened(reading.read_scan(session, opened.scan.id))
+    assert session.mapped == [1]
+    unsplit = FakeSession(tmp_path, split=False)
+    ui.bind(unsplit)
+    qtbot.waitUntil(lambda: ui.layers.shown is not opened, timeout=WAIT_MS)
+    assert unsplit.mapped == []
+
+
+@pytest.mark.parametrize(("dock", "kind"), [("project", "split"), ("train", "fcdd")])
+def test_a_job_of_another_project_is_not_shown(ui, session, tmp_path, dock, kind, qtbot):
+    row = ui.docks[dock].job
+    ui.session.job(f"{kind}-1", 1, 10)
+    qtbot.waitUntil(lambda: row.currentWidget() is not row._idle, timeout=WAIT_MS)
+    ui.bind(FakeSession(tmp_path))
+    assert row.status is None and row.currentWidget() is row._idle
 
 
 def test_a_project_that_another_one_replaced_is_freed(ui, session, qtbot, tmp_path):
