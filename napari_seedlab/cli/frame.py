@@ -55,6 +55,8 @@ def say(line: str) -> None:
 def _plain(values: dict[str, Any]) -> str:
     lines = []
     for key, value in values.items():
+        if value is None or value == {}:
+            continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [f"{key}:"] + ["  " + "  ".join(f"{k}={v}" for k, v in row.items()) for row in value]
         elif isinstance(value, dict):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_seedlab.cli.frame import say
-from napari_seedlab.core import InputError
+from napari_seedlab.core import InputError, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_seedlab.session import Session
+
+MANY = 5  # names in one line
 
 
 def classes_of(session: Session, truth: Path) -> dict[int, str]:
@@ -36,8 +38,15 @@ def classes_of(session: Session, truth: Path) -> dict[int, str]:
             class_of[known] = name
         else:
             n_left_out += 1
+    if not scored:
+        raise NotReady(
+            f"the {session.pool} scans", "have no seeds that a truth could judge", "Split one first"
+        )
     if not class_of:
         raise InputError(truth.name, "names no seed of the project", "Give the truth of this scan")
+    strange = sorted(set(class_of.values()) - {c.name for c in session.scheme})
+    if strange:
+        say(f"{truth.name}: no class of the project, so odd: {', '.join(strange[:MANY])}.")
     if n_left_out:
         say(f"{truth.name}: {n_left_out} of {len(rows)} rows name no seed; they are left out.")
     return class_of

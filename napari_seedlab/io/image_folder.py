@@ -116,7 +116,8 @@ def describe_pictures(found: Found) -> Generator[Progress, None, None]:
             found.facts[path] = facts
         yield Progress(i + 1, 2 * len(found.paths), "looking at the pictures")
     if not found.facts:
-        cause = f"has {len(found.paths):,} pictures, none can be used ({found.skipped[0].rstrip('.')})"
+        pictures = "picture" if len(found.paths) == 1 else "pictures"
+        cause = f"has {len(found.paths):,} {pictures}, none can be used ({found.skipped[0].rstrip('.')})"
         raise InputError(shown_name(found.folder), cause, "")
 
 

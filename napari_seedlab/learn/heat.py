@@ -72,7 +72,8 @@ def normal_members(
     filled = seeds.masks.reshape(len(seeds), -1).sum(1) >= LEAST_CELLS
     members = np.flatnonzero(may & filled)
     if len(members) < MIN_NORMAL:
-        cause = f"{len(members)} seeds may be normal, {MIN_NORMAL} are needed"
+        counted = "seed" if len(members) == 1 else "seeds"
+        cause = f"{len(members)} {counted} may be normal, {MIN_NORMAL} are needed"
         raise NotReady("anomaly map", cause, "Split or import more seeds")
     return members
 

@@ -273,7 +273,7 @@ def _disagreement_pick(pool: Pool, row: int, spread: float) -> Pick:
     names = [*pool.method_names, *(f"method {i + 1}" for i in range(len(pool.method_names), len(ranks)))]
     reason = f"among the {percent[odd]} % oddest by {names[odd]}"
     if percent[odd] < percent[usual]:
-        reason += f", not by {names[usual]} ({percent[usual]} %)"
+        reason += f", only among the {percent[usual]} % by {names[usual]}"
     return Pick(row, spread, "disagreement", reason)
 
 

@@ -104,6 +104,9 @@ def _as_read(facts: ScanFacts, source: files.ArraySource) -> tuple[object, ...]:
 
 def split_step(session: Session, scan: int, recipe: dict[str, Any]) -> Step:
     """Split the touching seeds of a scan; known seeds keep their identity by overlap."""
+    if scan in session.sheets:
+        cause = "is a sheet of pictures, each of one seed, and split already"
+        raise InputError(session.scans[scan].facts.name, cause, "Repair seeds by hand where one is wrong")
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         old = project.regions_source(scan)

@@ -118,7 +118,7 @@ def leave(opened: Opened, settle: Callable[[], None] | None, sequence: int) -> N
 
 
 def _require_project(folder: Folder) -> None:
-    remedy = "Choose a folder that ends in .seedlab"
+    remedy = "Choose the folder of a project"
     if not folder.root.is_dir():
         cause = "is a file, not a project folder" if folder.root.exists() else "is not there"
         raise ProjectError(folder.name, cause, remedy)

@@ -113,6 +113,22 @@ def test_a_truth_that_cannot_judge_is_refused_before_any_work(tray, tmp_path, na
     assert "t.csv: names" in done.output
 
 
+def test_a_class_that_the_project_does_not_have_is_named(tray, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("seed,class\n1,normal\n2,nomral\n")
+    with opened(tray / "p") as session:
+        assert judge.classes_of(session, table) == {1: "normal", 2: "nomral"}
+    assert "t.csv: no class of the project, so odd: nomral." in capsys.readouterr().err
+
+
+def test_a_truth_before_the_split_says_to_split(tray, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("seed,class\n1,normal\n")
+    making.new_project(tmp_path / "empty")
+    with opened(tmp_path / "empty") as session, pytest.raises(NotReady, match="Split one first"):
+        judge.classes_of(session, table)
+
+
 def test_two_rows_about_one_seed_are_not_counted_as_rows_without(tray, tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("seed,class\n1,dead\n1,dead\n")
@@ -215,4 +231,4 @@ def test_labels_judge_beside_the_truth_and_two_methods_can_disagree(tray):
     done = run("suggest", tray / "p", "-n", 2, "--strategy", "disagreement", "--json")
     assert done.exit_code == 0, done.output
     first = json.loads(done.stdout.strip().splitlines()[-1])["suggestions"][0]
-    assert "oddest by" in first["reason"] and ", not by " in first["reason"]
+    assert "oddest by" in first["reason"] and ", only among the " in first["reason"]

@@ -162,7 +162,7 @@ def test_disagreement_asks_where_the_methods_are_furthest_apart_and_says_who_is(
     ranks[here[5]] = 1.0, np.nan, np.nan
     asked = suggest(pool, len(here), "disagreement")
     assert [s.seed - 1000 for s in asked[:2]] == [here[7], here[2]]
-    assert asked[0].reason == "among the 3 % oddest by the autoencoder, not by pasted defects (61 %)"
+    assert asked[0].reason == "among the 3 % oddest by the autoencoder, only among the 61 % by pasted defects"
     assert asked[2].reason == "among the 51 % oddest by pasted defects"
     assert asked[-1].seed - 1000 == here[5] and asked[-1].reason.startswith("scored by one method alone")
 

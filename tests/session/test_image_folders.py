@@ -300,7 +300,7 @@ def a_file(place):
     [
         (flat, True, "has its 1 pictures in no folder that names their class"),
         (nothing, False, r"has no picture \(1 other files\)"),
-        (broken, False, "has 1 pictures, none can be used"),
+        (broken, False, "has 1 picture, none can be used"),
         (a_file, False, "is a file, not a folder"),
         (lambda place: None, False, "is not there"),
     ],
@@ -366,3 +366,11 @@ def test_a_project_that_is_only_read_refuses(session, folder):
         pytest.raises(ProjectError, match="is open read-only"),
     ):
         reading.import_folder(folder).wait()
+
+
+def test_a_sheet_is_not_split_again(session, folder):
+    session.import_folder(folder).wait(60)
+    table = session.regions(1)
+    with pytest.raises(InputError, match="is a sheet of pictures, each of one seed"):
+        session.split(1)
+    assert session.regions(1) is table

@@ -158,7 +158,8 @@ def test_the_queue_by_disagreement_says_why_and_is_refused_with_one_method(split
     scored(split_session, "vae", score)
     split_session.labelling.ask_by("disagreement").wait(60)
     assert split_session.current_seed == split_session.opinions.of("ct")[0].seeds[4]
-    assert "oddest by the autoencoder, not by pasted defects" in split_session.current.reason
+    reason = split_session.current.reason
+    assert "oddest by the autoencoder, only among the" in reason and reason.endswith("by pasted defects")
 
 
 def test_the_wish_of_the_user_orders_the_queue_and_is_there_again(split_session, make_session):
