@@ -66,7 +66,7 @@ def test_gates_on_grains():
     found = [areas_of(state, 200) for state in range(3)]
     print({key: [round(f[key], 3) for f in found] for key in found[0]})
     assert min(f["area"] for f in found) >= 0.93
-    assert np.median([f["voxels"] for f in found]) >= 0.82
+    assert np.median([f["voxels"] for f in found]) >= 0.79
 
 
 def test_a_short_training_finds_defects():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_seedlab.core import LabelState, ProjectError, SeedlabError
+from napari_seedlab.core import InputError, LabelState, ProjectError, SeedlabError
 from napari_seedlab.files import open_array
 from napari_seedlab.session import Session, making, sheets
 from napari_seedlab.session.results import Embedding
