@@ -170,7 +170,7 @@ def test_a_training_that_goes_on_is_watched_and_adopted_by_the_next_session(desk
     assert os.getsid(process.pid) == process.pid
     until(lambda: are_gone(before), 10)
     assert again.desk.active, "it ended too early for the test to mean anything"
-    until(lambda: len(again.said) == 2, 60)
+    until(lambda: len(again.said) == 2, 180)
     assert again.models[0].kind == "net" and levels(again) == ["success", "success"]
     assert not again.desk.active and not folder_of(again, job_id).exists()
 

@@ -355,6 +355,7 @@ class FakeSession:
         score = np.random.default_rng(2 + len(method) % 4).random(len(seeds)).astype(np.float32)
         found = AnomalyScores(seeds, score, (0.0, 3.0), f"{method}-1", {1: self._heat})
         self.opinions._put_first("ct", found)
+        self.opinions._recount("ct")
         self.anomaly_changed.emit()
 
     def train(self, model="net", settings=None):
