@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_seedlab.core import LabelState
+from napari_seedlab.session.anomaly import LEARNT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 LEAST = 2  # normal seeds, and odd ones, from which on scores are judged
 MANY_DRAWN = 30  # answers about seeds drawn at random, from which on these alone judge
-TAUGHT = ("fcdd", "vae", "distance")  # methods that labels keep odd seeds out of
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def _verdict(session: Session, found: AnomalyScores, normal_class: int, random_s
     is_random = np.asarray([strategy == "random" for _, _, strategy in origins], bool)
     only_random = bool(is_random.sum() >= MANY_DRAWN and _enough(is_odd[is_random]))
     use = is_random if only_random else np.ones(len(judged), bool)
-    up_to = int(learnt.get("labels_up_to", 0)) if found.method in TAUGHT else 0
-    painted = set(learnt.get("painted", ())) if found.method in TAUGHT else set()
+    up_to = int(learnt.get("labels_up_to", 0)) if found.method in LEARNT else 0
+    painted = set(learnt.get("painted", ())) if found.method in LEARNT else set()
     sequences = [sequence for sequence, _, _ in origins]
     taught = np.asarray(
         [0 < n <= up_to or x.seed in painted for n, x in zip(sequences, judged, strict=True)], bool

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from grains import grains
+from grains import grains, one_thread  # noqa: F401
 from job_folders import finish, sheet, table_of, write_job
 
 from napari_seedlab import files
@@ -19,14 +19,6 @@ SMALL = {
     "precision": "float32",
     "device": "cpu",
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
