@@ -8,11 +8,11 @@ from napari_seedlab.session.anomaly import METHODS_OF
 from napari_seedlab.session.results import Embedding, Layout, Predictions
 
 if TYPE_CHECKING:
-    from napari_seedlab.session.session import Session
+    from napari_seedlab.session.state import SessionState
     from napari_seedlab.store import Project
 
 
-def load_pool(session: Session, project: Project, pool: str) -> None:
+def load_pool(session: SessionState, project: Project, pool: str) -> None:
     """Read vectors, map, predictions and scores of a pool, those that are there."""
     if (a := project.get_arrays(f"embedding-{pool}")) is not None:
         session.embeddings[pool] = Embedding(a["seed"], a["vector"], a["key"])
@@ -24,7 +24,7 @@ def load_pool(session: Session, project: Project, pool: str) -> None:
     load_net(session, project, pool)
 
 
-def load_net(session: Session, project: Project, pool: str) -> None:
+def load_net(session: SessionState, project: Project, pool: str) -> None:
     """Read the predictions of the active network of a pool, where there is one."""
     session.nets.pop(pool, None)
     for card in session.models:
