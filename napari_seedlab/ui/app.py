@@ -13,22 +13,22 @@ from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
 from napari_seedlab.core import SeedlabError, one_line
-from napari_seedlab.ui import projects, reading
+from napari_seedlab.ui import reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
 from napari_seedlab.ui.canvas import CanvasClicks, write_on_canvas
 from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_telling
 from napari_seedlab.ui.labelling_mode import LabellingMode
 from napari_seedlab.ui.layers import SeedlabLayers
+from napari_seedlab.ui.listening import Listener
 from napari_seedlab.ui.strokes import StrokeTool
 from napari_seedlab.ui.theme import theme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import napari
 
-    from napari_seedlab.core import JobStatus
     from napari_seedlab.session.session import Session
 
 logger = logging.getLogger(__name__)
@@ -60,16 +60,14 @@ class SeedlabUi(QObject):
         self.colour_by = MODES[0]
         self._mode_was_chosen = False
         self.docks: dict[str, QWidget] = {}
-        self._connections: list[tuple[Any, Callable[..., None]]] = []
         self._closed = self._had_project = False
         self.card_seed: int | None = None  # the seed that the user sees on the card
-        self._flight_to: int | None = None
-        self._in_view: int | None = None
         self._message: tuple[str, str] = ("", "info")
         self.background = Background(self.report)
         self.layers = SeedlabLayers(viewer)
         self.camera = Camera(viewer)
         self.strokes = StrokeTool(self)
+        self.listener = Listener(self)
         self._colours: SeedColours | None = None
         self._redraw = QTimer(self)
         self._redraw.setSingleShot(True)
@@ -133,18 +131,18 @@ class SeedlabUi(QObject):
         What napari and Qt have loaded by now stays for good: it is kept out of full garbage collections,
         which hold every thread for 0.2 s otherwise. A project that was shown before is let go of first.
         """
-        self._disconnect()
+        self.listener.disconnect()
         before, self.session = self.session, session
         if before is not None and before is not session:
             before.close(finish_in_background=True)
         self.strokes.release()
         self.layers.clear()
         self._colours = None
-        self._mapped: set[str] = set()
+        self.listener.mapped = set()
         if session is not None:
             gc.freeze()
             self.background.submit("warm", reading.warm_layers, self._keep_loaded)
-            self._connect(session)
+            self.listener.connect(session)
             self.mode.set_classes({c.key: c.id for c in session.scheme})
             for note in session.notes:
                 self.say(note, "warning")
@@ -155,8 +153,8 @@ class SeedlabUi(QObject):
         self.session_bound.emit()
         if session is not None:
             session.follow_up = True
-            self._scan_switched(session.current_scan)
-            self._current_moved(session.current_seed)
+            self.listener.scan_switched(session.current_scan)
+            self.listener.current_moved(session.current_seed)
 
     def _keep_loaded(self, _: None) -> None:
         if self._had_project:  # nothing that was frozen with it would ever be freed
@@ -164,36 +162,6 @@ class SeedlabUi(QObject):
             gc.collect()
         self._had_project = True
         gc.freeze()
-
-    def _connect(self, session: Session) -> None:
-        pairs: tuple[tuple[Any, Callable[..., object]], ...] = (
-            (session.scans_changed, self._scans_came),
-            (session.current_scan_changed, self._scan_switched),
-            (session.regions_changed, self._regions_came),
-            (session.labels_changed, self._labels_changed),
-            (session.predictions_changed, self._recolour_soon),
-            (session.anomaly_changed, self._anomaly_came),
-            (session.layout_changed, self._layout_came),
-            (session.current_changed, self._current_moved),
-            (session.selection_changed, self._selected),
-            (session.pending_changed, self._tell_card),
-            (session.queue_changed, self._tell_card),
-            (session.saved, self._tell_card),
-            (session.models_changed, partial(self._tell, "train", "show_models")),
-            (session.strokes_changed, self._strokes_changed),
-            (session.slice_predicted, self._slice_predicted),
-            (session.job_changed, self._job_changed),
-            (session.message, lambda level, text: self.say(text, level)),
-        )
-        for signal, handler in pairs:
-            slot = self.slot(handler)
-            signal.connect(slot, thread="main", check_nargs=False)
-            self._connections.append((signal, slot))
-
-    def _disconnect(self) -> None:
-        for signal, slot in self._connections:
-            signal.disconnect(slot, missing_ok=True)
-        self._connections.clear()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Notice that the window was closed, unless somebody kept it open."""
@@ -212,7 +180,7 @@ class SeedlabUi(QObject):
             return
         self._closed = True
         _OPEN.pop(id(self.viewer), None)
-        self._disconnect()
+        self.listener.disconnect()
         self.background.close()
         for part in (self._redraw.stop, self.camera.close, self.mode.close, self.strokes.release):
             try:
@@ -229,115 +197,15 @@ class SeedlabUi(QObject):
         self.docks[name] = dock
         dock.destroyed.connect(partial(_dock_gone, self.docks, name, id(dock)))
 
-    def _tell(self, name: str, method: str, *args: object) -> None:
+    def tell(self, name: str, method: str, *args: object) -> None:
         """Call a method of a dock, where that dock is open."""
         dock = self.docks.get(name)
         if dock is not None:
             getattr(dock, method)(*args)
 
-    # -- signals of the session ---------------------------------------------------------------
-    def _scans_came(self) -> None:
-        self._tell("project", "show_scans")
-        session = self.session
-        if session is not None and session.current_scan is not None and self.layers.shown is None:
-            self._scan_switched(session.current_scan)
-        self._tell_blocked()
-
-    def _scan_switched(self, scan: int | None) -> None:
-        session = self.session
-        self._tell("project", "show_scans")
-        if session is None or scan is None:
-            return
-        self.strokes.release()
-        self.background.submit("scan", partial(reading.read_scan, session, scan), self._scan_opened)
-
-    def _scan_opened(self, opened: reading.OpenedScan) -> None:
-        session = self.session
-        if session is None or getattr(self.viewer.window, "_qt_window", None) is None:
-            return
-        self.camera.close()  # a flight through the scan before
-        self.layers.show(opened, session.regions(opened.scan.id))
-        self._anomaly_came()
-        self._layout_came()
-        self._tell("project", "show_scans")
-        self._slice_moved()
-        self._current_moved(session.current_seed)
-        projects.map_what_was_split(session, opened.scan.id, self._mapped)
-
-    def _regions_came(self, scan: int) -> None:
-        session, shown = self.session, self.layers.shown
-        self._recolour_soon()
-        self._tell("project", "show_scans")
-        self._tell_blocked()
-        if session is None or shown is None or shown.scan.id != scan:
-            return
-        read = partial(reading.read_regions, session, scan)
-        self.background.submit("regions", read, partial(self._regions_opened, scan))
-
-    def _regions_opened(self, scan: int, regions: Any) -> None:
-        session, shown = self.session, self.layers.shown
-        if session is not None and shown is not None and shown.scan.id == scan:
-            self._tell("project", "stop_preview")
-            self.layers.show_regions(regions, session.regions(scan))
-
-    def _labels_changed(self, _seeds: Iterable[int]) -> None:
-        self._recolour_soon()
-        self._tell_card()
-        self._tell_blocked()
-
-    def _anomaly_came(self) -> None:
-        session, shown = self.session, self.layers.shown
-        self._recolour_soon()
-        self._tell("train", "refresh")
-        if session is None or shown is None:
-            return
-        found = session.anomaly
-        source = None if found is None else found.heat.get(shown.scan.id)
-        if found is None or source is None:
-            self.layers.show_heat(None, (0, 1))
-            return
-        draw = partial(self.layers.show_heat, scale=found.scale)
-        self.background.submit("heat", partial(reading.in_memory, source), draw)
-
-    def _layout_came(self) -> None:
-        self._tell("map", "show_layout")
-        self._recolour_soon()
-
-    def _current_moved(self, seed: int | None) -> None:
-        session = self.session
-        if session is None or seed != session.current_seed:
-            return
-        self.card_seed = seed
-        self._mark()
-        self._tell("labelling", "show_seed", seed)
-        self._tell("inspect", "show_seed", seed)
-        wanted = self.mode.is_on or seed == self._flight_to
-        if seed is not None and wanted and seed != self._in_view:
-            self.jump()
-        self._flight_to = self._in_view = None
-
-    def _selected(self, _seeds: frozenset[int], _origin: str) -> None:
-        self._mark()
-        self._tell_card()
-        self._tell("project", "show_selection")
-
-    def _strokes_changed(self, scan: int, *_: object) -> None:
-        if scan < 0:  # something was taken back: a stroke of our own is on the layer already
-            self.strokes.load()
-
-    def _slice_predicted(self, scan: int, axis: int, index: int, classes: Any) -> None:
-        session, shown = self.session, self.layers.shown
-        if session is not None and shown is not None and shown.scan.id == scan:
-            self.layers.show_tissue(axis, index, classes, session.tissues)
-            if self._message[1] == "info":
-                self.say("")
-
-    def _job_changed(self, status: JobStatus) -> None:
-        self._tell("train", "show_job", status)
-        self._tell("project", "show_job", status)
-
     # -- drawing ------------------------------------------------------------------------------
-    def _recolour_soon(self) -> None:
+    def recolour_soon(self) -> None:
+        """Draw colours anew, once for all changes of this moment."""
         if not self._redraw.isActive() and not self._closed:
             self._redraw.start()
 
@@ -352,23 +220,26 @@ class SeedlabUi(QObject):
         labels = colours if self.colour_by == "label" else colour_seeds(session, "label")
         outlines = colour_seeds(session, "prediction") if self.colour_by == "label" else colours
         self.layers.recolour(outlines, labels)
-        self._tell("map", "recolour", colours)
-        self._tell_card()
-        self._tell("inspect", "refresh")
+        self.tell("map", "recolour", colours)
+        self.tell_card()
+        self.tell("inspect", "refresh")
 
-    def _mark(self) -> None:
+    def mark(self) -> None:
+        """Ring the current and the selected seeds."""
         session = self.session
         if session is not None:
             self.layers.focus(session.current_seed, session.selection)
-            self._tell("map", "mark", session.current_seed, session.selection)
+            self.tell("map", "mark", session.current_seed, session.selection)
 
-    def _tell_card(self, *_: object) -> None:
-        self._tell("labelling", "refresh")
-        self._tell("train", "judge")
+    def tell_card(self, *_: object) -> None:
+        """Let what stands about one seed be drawn anew."""
+        self.tell("labelling", "refresh")
+        self.tell("train", "judge")
 
-    def _tell_blocked(self) -> None:
-        self._tell("train", "refresh")
-        self._tell("project", "refresh")
+    def tell_blocked(self) -> None:
+        """Let the docks say what blocks them."""
+        self.tell("train", "refresh")
+        self.tell("project", "refresh")
 
     def set_colour_by(self, mode: str) -> None:
         """Colour outlines and map by another fact."""
@@ -383,8 +254,8 @@ class SeedlabUi(QObject):
             return
         session.select(() if seed is None else (seed,), origin)
         if seed is not None:
-            self._flight_to = seed if origin == "map" else None
-            self._in_view = seed if origin == "canvas" else None  # the camera stays where it is
+            self.listener.flight_to = seed if origin == "map" else None
+            self.listener.in_view = seed if origin == "canvas" else None  # the camera stays where it is
             session.look_at(seed)
 
     def select(self, seeds: frozenset[int], origin: str) -> None:
@@ -475,7 +346,7 @@ class SeedlabUi(QObject):
         scan, row = place
         table = session.regions(scan)
         if shown is None or shown.scan.id != scan:
-            self._flight_to = seed
+            self.listener.flight_to = seed
             session.show_scan(scan)
         elif table is not None:
             self.camera.fly_to(shown.scan, table, row)
@@ -559,9 +430,10 @@ class SeedlabUi(QObject):
         self.labelling_switched.emit(on)
 
     def _dims_changed(self, _event: object = None) -> None:
-        self.slot(self._slice_moved)()
+        self.slot(self.slice_moved)()
 
-    def _slice_moved(self) -> None:
+    def slice_moved(self) -> None:
+        """Follow the slider."""
         if self._closed:
             return
         self._write_on_canvas()

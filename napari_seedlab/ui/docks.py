@@ -39,8 +39,8 @@ def make_dock(ui: SeedlabUi, name: str) -> QWidget:
     dock.setObjectName(f"seedlab-{name}")
     ui.add_dock(name, dock)
     if name == "map":
-        ui._layout_came()
-    ui._recolour_soon()
+        ui.listener.layout_came()
+    ui.recolour_soon()
     return dock
 
 

@@ -137,7 +137,7 @@ class MapDock(QWidget):
 
     def _show_newest(self) -> None:
         self._hint.setVisible(False)
-        self._ui._recolour_soon()
+        self._ui.recolour_soon()
 
     # -- from the user ------------------------------------------------------------------------
     def _mode_chosen(self, index: int) -> None:

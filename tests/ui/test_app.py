@@ -142,7 +142,7 @@ def test_seeds_that_were_split_elsewhere_are_mapped_once(ui, tmp_path, qtbot):
     ui.bind(session)
     qtbot.waitUntil(lambda: session.mapped == [1], timeout=WAIT_MS)
     opened = ui.layers.shown
-    ui._scan_opened(reading.read_scan(session, opened.scan.id))
+    ui.listener.scan_opened(reading.read_scan(session, opened.scan.id))
     assert session.mapped == [1]
     unsplit = FakeSession(tmp_path, split=False)
     ui.bind(unsplit)
