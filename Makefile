@@ -24,8 +24,10 @@ demo: setup
 	if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then $(BIN)/seedlab demo; \
 	else $(SCREEN) $(BIN)/seedlab demo --autoplay --screenshots demo-pictures --json; fi
 
+# Without a window two processes share the cores; windows need the keyboard for themselves.
 test: setup
-	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow"
+	QT_API=pyqt5 OMP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --ignore tests/ui
+	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow" tests/ui
 	QT_API=pyqt6 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow" -o qt_api=pyqt6 tests/ui
 
 test-slow: setup
