@@ -206,7 +206,7 @@ def suggest(
     project: ProjectArg,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
     strategy: Annotated[
-        str | None, typer.Option(help="default, typiclust, margin, anomaly, disagreement, novelty or random.")
+        str | None, typer.Option(help="default, random, margin_kmeans, k_center, anomaly, typiclust, …")
     ] = None,
     scan: PoolOption = None,
     random_state: RandomState = 0,

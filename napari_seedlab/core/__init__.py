@@ -34,7 +34,7 @@ from napari_seedlab.core.scan import Modality, Scan, ScanFacts
 from napari_seedlab.core.scheme import GRAIN_SCHEME, TISSUE_SCHEME, ClassScheme, SeedClass
 from napari_seedlab.core.seed import RegionTable, Seed
 from napari_seedlab.core.settings import Settings
-from napari_seedlab.core.suggestion import Suggestion
+from napari_seedlab.core.suggestion import Evidence, Suggestion
 
 __all__ = [
     "GRAIN_SCHEME",
@@ -43,6 +43,7 @@ __all__ = [
     "ClassScheme",
     "Event",
     "EventKind",
+    "Evidence",
     "InputError",
     "JobCancelled",
     "JobError",

@@ -9,8 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import InputError, JobRequest, JobResult, Progress, Suggestion
-from napari_seedlab.learn.head import Head, HeadReport, fit_calibrated, pool_scaler, save_head, scaled
-from napari_seedlab.learn.queries import Pool, suggest
+from napari_seedlab.learn.head import (
+    Head,
+    HeadReport,
+    columns_of,
+    fit_calibrated,
+    pool_scaler,
+    save_head,
+    scaled,
+)
+from napari_seedlab.learn.queries import AGAIN, Pool, suggest
+from napari_seedlab.learn.transfer import held
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -28,11 +37,14 @@ class Answers:
     inclusion_p : (m,) float64
         Chance with which the suggestion was drawn; 1 for a chosen seed, NaN or 0 where nobody
         suggested it.
+    strategy : (m,) str, optional
+        What asked; empty where nobody did.
     """
 
     seed: npt.NDArray[np.int64]
     class_id: npt.NDArray[np.int32]
     inclusion_p: npt.NDArray[np.float64]
+    strategy: npt.NDArray[np.str_] | None = None
 
     @classmethod
     def none(cls) -> Answers:
@@ -95,6 +107,8 @@ def labelling_round(
     skip: npt.NDArray[np.int64] | None = None,
     anomaly: npt.NDArray[np.floating] | None = None,
     ranks: npt.NDArray[np.floating] | None = None,
+    places: npt.NDArray[np.floating] | None = None,
+    prior: Head | None = None,
 ) -> RoundResult:
     """Fit the head on the answers, predict every seed and choose the next suggestions.
 
@@ -117,6 +131,11 @@ def labelling_round(
         Anomaly scores, larger is odder; NaN where unknown.
     ranks : (n, m) float, optional
         Ranks by the m methods of ``settings.method_names``, in (0, 1]; NaN where unknown.
+    places : (n, 4) float, optional
+        Scan and centre (z, y, x) of each seed; NaN where unknown.
+    prior : Head, optional
+        Of an earlier project, for this pool (see :func:`~napari_seedlab.learn.transfer.mapped`): it predicts
+        before the first answer, and is held on to as far as the answers agree with it.
     """
     scaler = pool_scaler(vectors)
     rows, said = _match(seeds, answers)
@@ -127,19 +146,25 @@ def labelling_round(
     head, report, p = None, None, None
     if len(rows):
         known = vectors[rows], answers.class_id[said], answers.inclusion_p[said]
-        head, report = fit_calibrated(*known, settings.class_ids, scaler, settings.random_state)
+        start = held(known[0], known[1], settings.class_ids, scaler, prior, settings.random_state)
+        head, report = fit_calibrated(*known, settings.class_ids, scaler, settings.random_state, *start)
         p = head.probabilities(vectors)
+    elif prior is not None:
+        head, p = prior, prior.probabilities(vectors)
     pool = Pool(
         seeds,
-        scaled(vectors, *scaler),
+        scaled(vectors, *scaler).astype(np.float32),
         askable,
         answered,
         p,
-        _known_scores(anomaly),
+        anomaly,
         _names(settings),
         settings.model_id if head else "",
         ranks,
         settings.method_names,
+        class_ids=settings.class_ids,
+        places=places,
+        **_answers_by_row(len(seeds), rows, said, answers, settings.class_ids),
     )
     state = settings.random_state + 7919 * settings.draw
     asked = suggest(pool, settings.n, settings.strategy, state, settings.nearest_first)
@@ -150,12 +175,16 @@ def _names(settings: RoundSettings) -> tuple[str, ...]:
     return settings.class_names or tuple(f"class {c}" for c in settings.class_ids)
 
 
-def _known_scores(scores: npt.NDArray[np.floating] | None) -> npt.NDArray[np.floating] | None:
-    """The scores with the least one where there is none; None where all are missing."""
-    if scores is None or not np.isfinite(scores).any():
-        return None
-    known = np.isfinite(scores)
-    return np.where(known, scores, scores[known].min())
+def _answers_by_row(
+    n: int, rows: Any, said: Any, answers: Answers, class_ids: Sequence[int]
+) -> dict[str, Any]:
+    """Columns (n,) of what was answered: class column, chance of the draw, whether asked twice."""
+    column, chance, twice = np.full(n, -1, np.int64), np.full(n, np.nan), np.zeros(n, bool)
+    column[rows] = columns_of(answers.class_id[said], class_ids)
+    chance[rows] = answers.inclusion_p[said]
+    if answers.strategy is not None:
+        twice[rows] = np.isin(answers.strategy[said], list(AGAIN))
+    return {"said": column, "inclusion_p": chance, "confirmed": twice}
 
 
 def _match(seeds: npt.NDArray[np.int64], answers: Answers) -> tuple[Any, Any]:
@@ -190,8 +219,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: one round from ``embedding.npz`` and ``labels.npz`` in `folder`.
 
     Optional inputs: ``anomaly.npz`` (seed, score), ``ranks.npz`` (seed, rank by each of several methods),
-    ``skip.npz`` (seed). Parameters: `class_ids`, `class_names`, `n`, `strategy`, `model_id`,
-    `nearest_first`, `method_names`, `round` (batches drawn before); `random_state` of the request.
+    ``skip.npz`` (seed), ``places.npz`` (seed, place: scan, z, y, x). Parameters: `class_ids`, `class_names`,
+    `n`, `strategy`, `model_id`, `nearest_first`, `method_names`, `round` (batches drawn before);
+    `random_state` of the request.
     Writes ``suggestions.json`` and, once something is labelled, ``head.safetensors`` and
     ``probabilities.npz`` (seed, p).
     """
@@ -210,6 +240,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         _optional(folder / "skip.npz", "seed"),
         _known_of(folder / "anomaly.npz", "score", seeds),
         _known_of(folder / "ranks.npz", "rank", seeds),
+        _known_of(folder / "places.npz", "place", seeds),
     )
     files = ["suggestions.json"]
     write_json(folder / "suggestions.json", [asdict(s) for s in result.suggestions])
@@ -247,7 +278,8 @@ def _read_answers(folder: Path) -> Answers:
     columns = load_arrays(folder / "labels.npz")
     seed = np.asarray(columns["seed"], np.int64)
     p = np.asarray(columns.get("inclusion_p", np.full(len(seed), np.nan)), np.float64)
-    return Answers(seed, np.asarray(columns["class_id"], np.int32), p)
+    strategy = np.asarray(columns["strategy"], np.str_) if "strategy" in columns else None
+    return Answers(seed, np.asarray(columns["class_id"], np.int32), p, strategy)
 
 
 def _optional(path: Path, name: str) -> npt.NDArray[Any] | None:

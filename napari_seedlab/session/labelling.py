@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 N_ENOUGH = 20  # answers from which on the mixture is drawn, also where no typical seed was asked
 ASKABLE = (LabelState.NONE, LabelState.CONFLICT)  # states that a suggestion may still ask about
-ASKED_BY = ("margin", "novelty", "anomaly", "disagreement")  # what the user may wish for
+ASKED_BY = ("margin_kmeans", "k_center", "anomaly", "disagreement")  # what the user may wish for
+OLD_WISHES = {"margin": "margin_kmeans", "novelty": "k_center"}  # their names in earlier versions
 WORDS = {"unsure": LabelState.UNSURE, "not_whole": LabelState.NOT_WHOLE}
 
 
@@ -273,7 +274,8 @@ class Labelling:
             return
         wishes = (place or {}).get("wishes")
         pairs = wishes.items() if isinstance(wishes, dict) else ()
-        self.wishes = {pool: wish for pool, wish in pairs if wish in ASKED_BY}
+        told = {pool: OLD_WISHES.get(wish, wish) for pool, wish in pairs if isinstance(wish, str)}
+        self.wishes = {pool: wish for pool, wish in told.items() if wish in ASKED_BY}
         self.queue = tuple(s for s in queue if s.seed in known)
         self.current_seed = seed if seed in known else None
 

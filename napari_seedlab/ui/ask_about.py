@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 CHOICES = {  # strategies of :mod:`napari_seedlab.learn.queries`
     "default": ("A bit of each", "Typical seeds first; then unsure, odd, unlike and random ones"),
-    "margin": ("Most uncertain first", "Seeds that the model finds hard to tell"),
-    "novelty": ("Most different first", "Seeds that are unlike any labelled one"),
+    "margin_kmeans": ("Most uncertain first", "Seeds that the model finds hard to tell"),
+    "k_center": ("Most different first", "Seeds that are unlike any labelled one"),
     "anomaly": ("Most anomalous first", "The oddest seeds by the shown scores"),
     "disagreement": ("Methods disagree first", "Seeds that one method finds odd and another does not"),
 }

@@ -28,12 +28,22 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
 
 STRATEGY_WORDS = {
-    "typiclust": "Typical seed",
+    "default": "Suggested",
+    "random": "Drawn at random",
+    "least_confidence": "Least sure",
     "margin": "Hard to tell",
+    "entropy": "Least sure over all classes",
+    "bald": "Models disagree",
+    "k_center": "Unlike any labelled seed",
+    "badge": "Would teach most",
+    "typiclust": "Typical seed",
+    "margin_kmeans": "Hard to tell",
     "anomaly": "Odd seed",
     "disagreement": "Methods disagree",
-    "random": "Drawn at random",
-    "default": "Suggested",
+    "neighbours": "Labelled neighbours disagree",
+    "label_errors": "Is the label right?",
+    "check": "Honest check",
+    "novelty": "Unlike any labelled seed",
 }
 BRUSH_PX = 6
 BUTTON_FRAME_PX = 12  # beside the text of a button

@@ -89,7 +89,7 @@ def test_the_main_path(folder):
         (("split", "p", "--recipe", "wrong.json"), "threshold is 'high'"),
         (("split", "p", "--threshold", "nan"), "is no grey value"),
         (("embed", "p", "--scan", "7"), "--scan 7"),
-        (("suggest", "p", "--strategy", "luck"), "novelty"),
+        (("suggest", "p", "--strategy", "luck"), "margin_kmeans"),
     ],
     ids=lambda v: " ".join(map(str, v[:2])) if isinstance(v, tuple) else None,
 )

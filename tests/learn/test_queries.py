@@ -1,10 +1,15 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_seedlab.core import InputError, NotReady
-from napari_seedlab.learn.queries import STRATEGIES, Pool, neighbour_distance, novelty, suggest
+from napari_seedlab.learn.queries import AGAIN, STRATEGIES, Pool, suggest
+from napari_seedlab.learn.strategies.chance import allocation
+from napari_seedlab.learn.strategies.diverse import k_center
+from napari_seedlab.learn.strategies.pool import neighbour_distance
+from napari_seedlab.learn.strategies.unsure import badge, entropy_of
 
 NAMES = ("normal", "abnormal", "dead")
 
@@ -24,6 +29,9 @@ def make_pool(n=120, d=8, answered=15, with_model=True, **changes):
         "probabilities": p if with_model else None,
         "class_names": NAMES,
         "model_id": "head-3",
+        "said": np.where(known, rng.integers(0, 3, n), -1),
+        "class_ids": (1, 2, 3),
+        "inclusion_p": np.where(known, 0.25, np.nan),
     }
     return Pool(**{**facts, **changes})
 
@@ -44,39 +52,72 @@ def opinions(strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 class TestContract:
-    """What each strategy owes."""
+    """What each strategy owes; `label_errors` asks about labelled seeds, fewer where less is wrong."""
 
     @pytest.mark.parametrize("with_model", [True, False])
     @pytest.mark.parametrize("n", [0, 1, 7, 10, 40])
     def test_gives_that_many_askable_seeds_once(self, strategy, n, with_model, opinions):
         pool = make_pool(with_model=with_model, **opinions())
         seeds = [s.seed for s in suggest(pool, n, strategy)]
-        assert len(seeds) == len(set(seeds)) == n
-        assert set(seeds) <= set(pool.seeds[pool.askable].tolist())
+        assert len(seeds) == len(set(seeds))
+        if strategy in AGAIN:
+            assert len(seeds) == min(n, len(suggest(pool, 99, strategy)))
+            assert set(seeds) <= set(pool.seeds[pool.answered].tolist())
+        else:
+            assert len(seeds) == n
+            assert set(seeds) <= set(pool.seeds[pool.askable].tolist())
 
-    def test_is_deterministic(self, strategy, opinions):
-        assert suggest(make_pool(**opinions()), 10, strategy, 5) == suggest(
-            make_pool(**opinions()), 10, strategy, 5
-        )
+    def test_is_deterministic_and_follows_its_random_state(self, strategy, opinions):
+        one, two = (suggest(make_pool(**opinions()), 10, strategy, 5) for _ in range(2))
+        assert one == two
+        if strategy in ("random", "check", "default", "badge"):
+            assert [s.seed for s in one] != [
+                s.seed for s in suggest(make_pool(**opinions()), 10, strategy, 6)
+            ]
 
     def test_gives_what_is_left(self, strategy, opinions):
-        pool = make_pool(**opinions())
-        assert len(suggest(pool, 10_000, strategy)) == pool.askable.sum()
-        nothing = make_pool(askable=np.zeros(120, bool), **opinions())
-        assert suggest(nothing, 10, strategy) == []
+        if strategy not in AGAIN:
+            assert len(suggest(make_pool(**opinions()), 10_000, strategy)) == make_pool().askable.sum()
+            assert suggest(make_pool(askable=np.zeros(120, bool), **opinions()), 10, strategy) == []
 
     def test_says_why_and_with_what_chance(self, strategy, opinions):
-        for s in suggest(make_pool(**opinions()), 20, strategy):
+        asked = suggest(make_pool(**opinions()), 20, strategy)
+        assert asked
+        for s in asked:
             assert s.reason and s.strategy in STRATEGIES and s.uuid and s.model_id == "head-3"
-            assert (s.inclusion_p < 1.0) == (s.strategy == "random")
-            assert 0.0 < s.inclusion_p <= 1.0
+            by_chance = s.strategy in ("random", "check", "label_errors")  # the last keeps its first draw
+            assert (s.inclusion_p < 1.0) == by_chance
+            assert 0.0 < s.inclusion_p <= 1.0 and np.isfinite(s.score)
 
-    def test_equal_seeds_are_no_trouble(self, strategy, opinions):
-        assert len(suggest(make_pool(vectors=np.zeros((120, 8)), **opinions()), 10, strategy)) == 10
+    def test_shows_the_two_labelled_seeds_most_like_it(self, strategy, opinions):
+        pool = make_pool(**opinions())
+        s = suggest(pool, 10, strategy)[-1]
+        row = int(np.flatnonzero(pool.seeds == s.seed)[0])
+        others = np.setdiff1d(np.flatnonzero(pool.answered), [row])
+        far = np.sqrt(np.square(pool.vectors[others] - pool.vectors[row]).mean(1))
+        near = others[np.argsort(far)[:2]]
+        assert [e.seed for e in s.evidence] == pool.seeds[near].tolist()
+        assert [e.class_id for e in s.evidence] == (pool.said[near] + 1).tolist()
+        assert [e.distance for e in s.evidence] == pytest.approx(np.sort(far)[:2], rel=1e-4)
 
-    def test_a_handful_of_seeds_is_enough(self, strategy, opinions):
-        pool = Pool(np.arange(3), np.eye(3), np.ones(3, bool), np.zeros(3, bool), **opinions(3))
-        assert len(suggest(pool, 2, strategy)) == 2
+    @pytest.mark.parametrize("classes", [1, 3])
+    def test_a_hopeless_pool_is_no_trouble(self, strategy, classes, opinions):
+        facts = {"anomaly": np.full(120, np.nan), "vectors": np.zeros((120, 8)), **opinions()}
+        if classes == 1:
+            said = np.where(make_pool().answered, 0, -1)
+            facts |= {"said": said, "class_ids": (4,), "probabilities": np.ones((120, 1))}
+        asked = suggest(make_pool(**facts), 10, strategy)
+        assert len(asked) == 10 or strategy in AGAIN
+        scores = np.where(np.arange(120) % 2, np.nan, 1.0)
+        assert len(suggest(make_pool(**{**facts, "anomaly": scores}), 10, strategy)) in (10, len(asked))
+
+    @pytest.mark.parametrize("labelled", [0, 1])
+    def test_two_seeds_are_enough(self, strategy, labelled, opinions):
+        known = np.arange(2) < labelled
+        p = np.full((2, 3), 1 / 3) if labelled else None
+        said = np.where(known, 0, -1)
+        pool = Pool(np.arange(2), np.eye(2), ~known, known, p, said=said, class_ids=(1, 2, 3), **opinions(2))
+        assert len(suggest(pool, 2, strategy)) == (0 if strategy in AGAIN else 2 - labelled)
 
 
 def test_unknown_strategy_is_refused():
@@ -109,7 +150,7 @@ def test_batch_of_default_is_mixed():
     counts = {}
     for s in suggest(make_pool(), 20, "default"):
         counts[s.strategy] = counts.get(s.strategy, 0) + 1
-    assert counts == {"margin": 10, "anomaly": 4, "novelty": 4, "random": 2}
+    assert counts == {"margin_kmeans": 10, "anomaly": 4, "k_center": 4, "random": 2}
 
 
 def test_first_batch_takes_one_typical_seed_of_each_group():
@@ -140,7 +181,7 @@ def test_margin_spreads_over_the_groups():
     group = np.arange(120) % 4
     vectors = 30 * np.eye(8)[group] + rng.normal(size=(120, 8))
     p = np.tile([0.5, 0.5, 0.0], (120, 1))
-    asked = suggest(make_pool(vectors=vectors, probabilities=p), 4, "margin")
+    asked = suggest(make_pool(vectors=vectors, probabilities=p), 4, "margin_kmeans")
     assert {int(group[s.seed - 1000]) for s in asked} == {0, 1, 2, 3}
 
 
@@ -191,7 +232,7 @@ def test_half_of_the_odd_share_asks_where_methods_disagree_and_nothing_else_move
     counts = {}
     for s in two:
         counts[s.strategy] = counts.get(s.strategy, 0) + 1
-    assert counts == {"margin": 10, "disagreement": 2, "anomaly": 2, "novelty": 4, "random": 2}
+    assert counts == {"margin_kmeans": 10, "disagreement": 2, "anomaly": 2, "k_center": 4, "random": 2}
     blind = [[s.seed for s in batch if s.strategy == "random"] for batch in (one, two)]
     assert blind[0] == blind[1]
     single = make_pool(ranks=two_opinions()["ranks"][:, :1], method_names=("pasted defects",))
@@ -207,16 +248,16 @@ def test_without_scores_the_lonely_seed_is_odd():
     assert asked.reason == "among the 1 % oddest by how few seeds look like it"
 
 
-def test_novelty_asks_about_the_group_without_answers():
+def test_k_center_asks_about_the_group_without_answers():
     pool = make_pool()
     group = np.flatnonzero(pool.askable)[:20]
     pool.vectors[group] += 8.0
-    rows = [p.row for p in novelty(pool, 2, np.random.default_rng(0))]
+    rows = [p.row for p in k_center(pool, 2, np.random.default_rng(0))]
     assert rows[0] in group
 
 
 def test_nearest_first_keeps_the_batch():
-    plain, chain = (suggest(make_pool(), 12, "margin", 0, near) for near in (False, True))
+    plain, chain = (suggest(make_pool(), 12, "margin_kmeans", 0, near) for near in (False, True))
     assert {s.seed for s in plain} == {s.seed for s in chain}
     vectors = make_pool().vectors
 
@@ -240,13 +281,15 @@ def test_new_answers_change_the_uuids():
     assert not {s.uuid for s in first} & {s.uuid for s in second}
 
 
-@pytest.mark.parametrize("strategy", ["typiclust", "default"])
+@pytest.mark.parametrize("strategy", ["typiclust", "default", "bald", "label_errors", "badge", "neighbours"])
 def test_five_thousand_seeds_take_a_second(strategy):
     rng = np.random.default_rng(0)
     n = 5000
     known = np.arange(n) < 60
     vectors = rng.normal(size=(n, 384)).astype(np.float32)
-    pool = Pool(np.arange(n), vectors, ~known, known, rng.dirichlet(np.ones(4), n))
+    said = np.where(known, np.arange(n) % 4, -1)
+    p = rng.dirichlet(np.ones(4), n)
+    pool = Pool(np.arange(n), vectors, ~known, known, p, said=said, class_ids=(1, 2, 3, 4))
     suggest(make_pool(), 3, strategy)
     best = np.inf
     for _ in range(2):
@@ -254,3 +297,139 @@ def test_five_thousand_seeds_take_a_second(strategy):
         suggest(pool, 10, strategy)
         best = min(best, time.process_time() - start)
     assert best <= 1.0
+
+
+def test_names_of_earlier_versions_are_understood():
+    old, new = (suggest(make_pool(), 5, name) for name in ("novelty", "k_center"))
+    assert old == new and old[0].strategy == "k_center"
+
+
+def test_plain_uncertainty_takes_the_extreme_seeds():
+    p = np.tile([0.9, 0.08, 0.02], (120, 1))
+    here = np.flatnonzero(make_pool().askable)
+    p[here[3]] = [0.40, 0.31, 0.29]  # least p1, largest entropy
+    p[here[5]] = [0.495, 0.490, 0.015]  # least margin
+    pool = make_pool(probabilities=p)
+    first = {
+        name: suggest(pool, 1, name)[0].seed - 1000 for name in ("least_confidence", "margin", "entropy")
+    }
+    assert first == {"least_confidence": here[3], "margin": here[5], "entropy": here[3]}
+
+
+def test_entropy_is_the_plain_formula():
+    p = np.random.default_rng(0).dirichlet([1, 1, 1], (4, 5))
+    np.testing.assert_allclose(entropy_of(p), -(p * np.log(p)).sum(-1), rtol=1e-6)
+
+
+def separated(n=120, gap=4.0):
+    """A pool of two groups, ten labels in each, and a group of 20 seeds halfway; the model knows the two."""
+    rng = np.random.default_rng(1)
+    side = np.arange(n) % 2
+    vectors = rng.normal(size=(n, 6)) + gap * np.where(side, 1, -1)[:, None] * np.eye(6)[0]
+    vectors[100:, 0] = rng.normal(0, 0.2, n - 100)
+    known = np.arange(n) < 20
+    p = 1 / (1 + np.exp(-3 * vectors[:, 0]))
+    said = np.where(known, side, -1)
+    facts = {"vectors": vectors, "answered": known, "askable": ~known, "said": said, "class_ids": (1, 2)}
+    return replace(make_pool(), **facts, probabilities=np.stack([1 - p, p], 1), inclusion_p=None)
+
+
+def test_bald_asks_where_resampled_models_disagree():
+    asked = suggest(separated(), 5, "bald")
+    assert all(s.seed - 1000 >= 100 for s in asked)
+    assert asked[0].reason.startswith("models of resampled answers say")
+    assert asked[0].score >= asked[-1].score > 0
+
+
+def test_badge_is_the_plain_k_means_on_gradients():
+    """With the same draws the factored distances choose what the written-out gradients choose."""
+    pool = make_pool()
+    rows = pool.candidates
+    a = pool.probabilities[rows].copy()
+    a[np.arange(len(a)), a.argmax(1)] -= 1
+    gradient = (a[:, :, None] * pool.vectors[rows][:, None]).reshape(len(rows), -1)
+    rng = np.random.default_rng(2)
+    chosen = [int((gradient**2).sum(1).argmax())]
+    gap = (gradient**2).sum(1)
+    while len(chosen) < 8:
+        gap = np.minimum(gap, ((gradient - gradient[chosen[-1]]) ** 2).sum(1))
+        gap[chosen] = 0
+        chosen.append(int(np.searchsorted(np.cumsum(gap), rng.random() * gap.sum(), "right")))
+    assert [p.row for p in badge(pool, 8, np.random.default_rng(2))] == rows[chosen].tolist()
+
+
+def test_neighbours_asks_where_labelled_seeds_contradict_the_prediction():
+    pool = separated()
+    p = pool.probabilities.copy()
+    p[50] = p[50, ::-1]  # the model is sure of the wrong side
+    asked = suggest(replace(pool, probabilities=p), 1, "neighbours")[0]
+    assert asked.seed == 1050
+    assert asked.reason.startswith("predicted abnormal (")
+    assert asked.reason.endswith("but 5 of the 5 labelled seeds most like it are normal")
+
+
+def test_label_errors_finds_wrong_labels_and_leaves_confirmed_ones_in_peace():
+    pool = separated()
+    pool.said[[4, 7]] = 1 - pool.said[[4, 7]]
+    asked = suggest(pool, 10, "label_errors")
+    assert {s.seed for s in asked} == {1004, 1007}
+    assert asked[0].reason.startswith("labelled ") and "the other answers say" in asked[0].reason
+    twice = replace(pool, confirmed=np.arange(120) == 4, inclusion_p=np.full(120, 0.2))
+    assert [(s.seed, s.inclusion_p) for s in suggest(twice, 10, "label_errors")] == [(1007, 0.2)]
+
+
+class TestCheck:
+    """The honest check."""
+
+    def pool(self):
+        p = np.tile([0.8, 0.1, 0.1], (120, 1))
+        p[::10] = [0.1, 0.8, 0.1]
+        p[::30] = [0.1, 0.1, 0.8]
+        return make_pool(probabilities=p)
+
+    def test_every_predicted_class_is_drawn_with_its_own_chance(self):
+        pool = self.pool()
+        predicted = pool.probabilities.argmax(1)
+        asked = suggest(pool, 30, "check")
+        for c in range(3):
+            members = [s for s in asked if predicted[s.seed - 1000] == c]
+            assert len(members) >= 2
+            assert {s.inclusion_p for s in members} == {
+                len(members) / (pool.askable & (predicted == c)).sum()
+            }
+
+    def test_a_weighted_count_is_unbiased(self):
+        """Σ 1 / p over the draws of one property has the property's count for its mean."""
+        pool = self.pool()
+        property_ = pool.vectors[:, 0] > 0.5
+        truth = int((property_ & pool.askable).sum())
+        guesses = [
+            sum(1 / s.inclusion_p for s in suggest(pool, 30, "check", state) if property_[s.seed - 1000])
+            for state in range(300)
+        ]
+        assert np.mean(guesses) == pytest.approx(truth, abs=3 * np.std(guesses) / np.sqrt(300))
+
+    def test_too_few_draws_are_plain_random(self):
+        assert {s.strategy for s in suggest(self.pool(), 4, "check")} == {"random"}
+
+    def test_allocation_spends_all_and_never_more_than_there_are(self):
+        size = np.asarray([1, 40, 9000])
+        assert allocation(size, 30).sum() == 30
+        assert (allocation(size, 5000) <= size).all()
+
+
+def test_seeds_of_one_scan_are_asked_in_a_short_walk():
+    rng = np.random.default_rng(0)
+    places = np.column_stack([np.arange(120) % 2, rng.uniform(0, 100, (120, 3))])
+    asked = suggest(make_pool(places=places), 12, "margin", 0, True)
+    rows = np.asarray([s.seed - 1000 for s in asked])
+    assert (np.diff(places[rows, 0]) != 0).sum() == 1
+
+    def length(order):
+        return np.linalg.norm(np.diff(places[order, 1:], axis=0), axis=1).sum()
+
+    plain = [s.seed - 1000 for s in suggest(make_pool(), 12, "margin")]
+    assert rows[0] == plain[0] and set(rows) == set(plain)
+    assert length(rows) < 0.8 * length(sorted(plain, key=lambda r: places[r, 0]))
+    unknown = make_pool(places=np.full((120, 4), np.nan))
+    assert suggest(unknown, 12, "margin", 0, True) == suggest(make_pool(), 12, "margin", 0, True)
