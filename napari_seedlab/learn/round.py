@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from napari_seedlab.learn.head import (
     HeadReport,
     columns_of,
     fit_calibrated,
+    fit_head,
     pool_scaler,
     save_head,
     scaled,
 )
 from napari_seedlab.learn.queries import AGAIN, Pool, suggest
+from napari_seedlab.learn.spreading import look_alikes
 from napari_seedlab.learn.transfer import held
 
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class RoundSettings:
         Batches drawn before: another one without new answers is another draw.
     method_names : tuple of str
         What the methods of oddness are called in a sentence, where several were run.
+    semi_supervised : bool
+        Whether seeds that labels spread to teach the head as well, see :mod:`.spreading`.
     """
 
     class_ids: tuple[int, ...]
@@ -86,6 +90,7 @@ class RoundSettings:
     nearest_first: bool = False
     draw: int = 0
     method_names: tuple[str, ...] = ()
+    semi_supervised: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,52 +144,65 @@ def labelling_round(
     """
     scaler = pool_scaler(vectors)
     rows, said = _match(seeds, answers)
-    answered = np.isin(np.arange(len(seeds)), rows)
-    askable = ~answered & ~np.isin(seeds, answers.seed)
+    known = _Known(len(seeds), rows, answers, said, settings.class_ids)
+    askable = ~known.answered & ~np.isin(seeds, answers.seed)
     if skip is not None:
         askable &= ~np.isin(seeds, skip)
-    head, report, p = None, None, None
-    if len(rows):
-        known = vectors[rows], answers.class_id[said], answers.inclusion_p[said]
-        start = held(known[0], known[1], settings.class_ids, scaler, prior, settings.random_state)
-        head, report = fit_calibrated(*known, settings.class_ids, scaler, settings.random_state, *start)
-        p = head.probabilities(vectors)
-    elif prior is not None:
-        head, p = prior, prior.probabilities(vectors)
+    z = scaled(vectors, *scaler).astype(np.float32)
+    head, report = _fitted(vectors, z, known, settings, scaler, prior)
+    p = None if head is None else head.probabilities(vectors)
     pool = Pool(
-        seeds,
-        scaled(vectors, *scaler).astype(np.float32),
-        askable,
-        answered,
-        p,
-        anomaly,
-        _names(settings),
-        settings.model_id if head else "",
-        ranks,
-        settings.method_names,
-        class_ids=settings.class_ids,
-        places=places,
-        **_answers_by_row(len(seeds), rows, said, answers, settings.class_ids),
-    )
+        seeds, z, askable, known.answered, p, anomaly, _names(settings), settings.model_id if head else "",
+        ranks, settings.method_names, known.column, settings.class_ids, known.inclusion_p, known.confirmed, places,
+    )  # fmt: skip
     state = settings.random_state + 7919 * settings.draw
     asked = suggest(pool, settings.n, settings.strategy, state, settings.nearest_first)
     return RoundResult(asked, head, report, p, _values(seeds, rows, head, report))
 
 
+class _Known:
+    """What was answered, as columns (n,) over the seeds."""
+
+    def __init__(self, n: int, rows: Any, answers: Answers, said: Any, class_ids: Sequence[int]) -> None:
+        self.rows = rows
+        self.class_id, self.drawn = answers.class_id[said], answers.inclusion_p[said]
+        self.answered = np.isin(np.arange(n), rows)
+        self.column, self.inclusion_p = np.full(n, -1, np.int64), np.full(n, np.nan)
+        self.column[rows] = columns_of(self.class_id, class_ids)
+        self.inclusion_p[rows] = self.drawn
+        self.confirmed = np.zeros(n, bool)
+        if answers.strategy is not None:
+            self.confirmed[rows] = np.isin(answers.strategy[said], list(AGAIN))
+
+
+def _fitted(
+    vectors: npt.NDArray[np.floating],
+    z: Any,
+    known: _Known,
+    settings: RoundSettings,
+    scaler: Any,
+    prior: Head | None,
+) -> tuple[Head | None, HeadReport | None]:
+    """The head of all answers and what is known of it; where asked for, look-alikes teach as well.
+
+    The report and the temperature are those of the answers alone. Without answers it is `prior`.
+    """
+    rows, ids, state = known.rows, settings.class_ids, settings.random_state
+    if not len(rows):
+        return prior, None
+    x, y = vectors[rows], known.class_id
+    start = held(x, y, ids, scaler, prior, state)
+    head, report = fit_calibrated(x, y, known.drawn, ids, scaler, state, *start)
+    if settings.semi_supervised:
+        alike, columns = look_alikes(z, rows, known.column[rows], len(ids))
+        taught = np.concatenate([y, np.asarray(ids)[columns]])
+        more = fit_head(vectors[np.concatenate([rows, alike])], taught, ids, scaler)
+        head = replace(head, weight=more.weight, bias=more.bias)
+    return head, report
+
+
 def _names(settings: RoundSettings) -> tuple[str, ...]:
     return settings.class_names or tuple(f"class {c}" for c in settings.class_ids)
-
-
-def _answers_by_row(
-    n: int, rows: Any, said: Any, answers: Answers, class_ids: Sequence[int]
-) -> dict[str, Any]:
-    """Columns (n,) of what was answered: class column, chance of the draw, whether asked twice."""
-    column, chance, twice = np.full(n, -1, np.int64), np.full(n, np.nan), np.zeros(n, bool)
-    column[rows] = columns_of(answers.class_id[said], class_ids)
-    chance[rows] = answers.inclusion_p[said]
-    if answers.strategy is not None:
-        twice[rows] = np.isin(answers.strategy[said], list(AGAIN))
-    return {"said": column, "inclusion_p": chance, "confirmed": twice}
 
 
 def _match(seeds: npt.NDArray[np.int64], answers: Answers) -> tuple[Any, Any]:
@@ -220,8 +238,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     Optional inputs: ``anomaly.npz`` (seed, score), ``ranks.npz`` (seed, rank by each of several methods),
     ``skip.npz`` (seed), ``places.npz`` (seed, place: scan, z, y, x). Parameters: `class_ids`, `class_names`,
-    `n`, `strategy`, `model_id`, `nearest_first`, `method_names`, `round` (batches drawn before);
-    `random_state` of the request.
+    `n`, `strategy`, `model_id`, `nearest_first`, `method_names`, `round` (batches drawn before),
+    `semi_supervised`; `random_state` of the request.
     Writes ``suggestions.json`` and, once something is labelled, ``head.safetensors`` and
     ``probabilities.npz`` (seed, p).
     """
@@ -267,6 +285,7 @@ def _settings(request: JobRequest) -> RoundSettings:
         bool(params.get("nearest_first", False)),
         int(params.get("round", 0)),
         tuple(str(n) for n in params.get("method_names", ())),
+        bool(params.get("semi_supervised", False)),
     )
 
 
