@@ -153,7 +153,8 @@ def labelling_round(
     p = None if head is None else head.probabilities(vectors)
     pool = Pool(
         seeds, z, askable, known.answered, p, anomaly, _names(settings), settings.model_id if head else "",
-        ranks, settings.method_names, known.column, settings.class_ids, known.inclusion_p, known.confirmed, places,
+        ranks, settings.method_names, known.column, settings.class_ids, known.inclusion_p, known.confirmed,
+        places,
     )  # fmt: skip
     state = settings.random_state + 7919 * settings.draw
     asked = suggest(pool, settings.n, settings.strategy, state, settings.nearest_first)
