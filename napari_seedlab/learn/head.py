@@ -47,6 +47,8 @@ class Head:
     n_labels : tuple of int
         Answers per class.
     temperature : float
+    n_prior : tuple of int
+        Answers per class behind the head that this one started from; empty where it started from nothing.
     """
 
     class_ids: tuple[int, ...]
@@ -56,6 +58,13 @@ class Head:
     bias: npt.NDArray[np.float64]
     n_labels: tuple[int, ...]
     temperature: float = 1.0
+    n_prior: tuple[int, ...] = ()
+
+    @property
+    def n_behind(self) -> npt.NDArray[np.int64]:
+        """Answers (C,) that each class is known from, those of an earlier head included."""
+        own = np.asarray(self.n_labels, np.int64)
+        return own + np.asarray(self.n_prior, np.int64) if self.n_prior else own
 
     def logits(self, vectors: Floats) -> npt.NDArray[np.float64]:
         """Scores (n, C) before the temperature; −inf-like (−30) for classes never named."""
@@ -66,7 +75,7 @@ class Head:
                 "Compute the embedding anew or train the model again",
             )
         z = scaled(vectors, self.center, self.scale) @ self.weight + self.bias
-        z[:, np.asarray(self.n_labels) == 0] = -30.0
+        z[:, self.n_behind == 0] = -30.0
         return np.asarray(z)
 
     def probabilities(self, vectors: Floats) -> npt.NDArray[np.float32]:
@@ -75,7 +84,7 @@ class Head:
         Classes that nobody has named yet share ``UNSEEN_MASS`` pseudo-answers each, so that one
         answer never makes the model certain.
         """
-        counts = np.asarray(self.n_labels)
+        counts = self.n_behind
         unseen = counts == 0
         if unseen.all():
             return np.full((len(vectors), len(counts)), 1 / len(counts), np.float32)
@@ -112,9 +121,16 @@ def class_weights(columns: Ints, n_classes: int) -> npt.NDArray[np.float64]:
 
 
 def _solve(
-    x: npt.NDArray[np.float64], columns: Ints, n_classes: int, strength: float
+    x: npt.NDArray[np.float64],
+    columns: Ints,
+    n_classes: int,
+    strength: float,
+    start: npt.NDArray[np.float64] | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weights (d, C) and bias (C,) of ``Σ w·CE + |W|² / (2·strength)`` by L-BFGS."""
+    """Weights (d, C) and bias (C,) of ``Σ w·CE + |W − start|² / (2·strength)`` by L-BFGS.
+
+    `start` (d + 1, C) is the weights, the bias last, that are held on to; zeros where None.
+    """
     from scipy.optimize import minimize
 
     n, d = x.shape
@@ -124,6 +140,9 @@ def _solve(
     x1 = np.column_stack([x, np.ones(n)])
     penalty = np.full((d + 1, 1), 1.0 / strength)
     penalty[-1] = 1e-3 / strength  # the bias is nearly free
+    held = np.zeros((d + 1, n_classes)) if start is None else start
+    if start is not None:
+        penalty[-1] = 1.0 / strength  # else classes that are not answered yet would be forgotten
 
     def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         theta = flat.reshape(d + 1, n_classes)
@@ -132,11 +151,12 @@ def _solve(
         e = np.exp(z - top)
         total = e.sum(axis=1, keepdims=True)
         value = float((w * (np.log(total) + top - (hot * z).sum(axis=1, keepdims=True))).sum())
-        gradient = x1.T @ (w * (e / total - hot)) + penalty * theta
-        return value + 0.5 * float((penalty * theta * theta).sum()), gradient.ravel()
+        away = theta - held
+        gradient = x1.T @ (w * (e / total - hot)) + penalty * away
+        return value + 0.5 * float((penalty * away * away).sum()), gradient.ravel()
 
     options = {"maxiter": 200, "maxcor": 8, "ftol": 1e-7, "gtol": 1e-3}
-    found = minimize(loss, np.zeros((d + 1) * n_classes), jac=True, method="L-BFGS-B", options=options)
+    found = minimize(loss, held.ravel(), jac=True, method="L-BFGS-B", options=options)
     theta = found.x.reshape(d + 1, n_classes)
     return theta[:-1], theta[-1]
 
@@ -147,6 +167,8 @@ def fit_head(
     class_ids: Sequence[int],
     scaler: tuple[Floats, Floats] | None = None,
     strength: float = STRENGTH,
+    prior: Head | None = None,
+    hold: float = 1.0,
 ) -> Head:
     """Fit a head on labelled rows.
 
@@ -162,15 +184,25 @@ def fit_head(
         From :func:`pool_scaler` over all seeds; from `vectors` where left out.
     strength : float
         Inverse penalty.
+    prior : Head, optional
+        An earlier head over the same columns, classes and scaler (see ``transfer.mapped``): its weights are
+        what the penalty holds on to, in place of zero, and the classes that it knows stay known.
+    hold : float
+        How much stronger the penalty is then.
     """
     columns = columns_of(class_of, class_ids)
     center, scale = scaler if scaler is not None else pool_scaler(vectors)
     counts = np.bincount(columns, minlength=len(class_ids))
-    seen = np.flatnonzero(counts)
+    behind = np.zeros(len(class_ids), np.int64) if prior is None else prior.n_behind
+    seen = np.flatnonzero(counts + behind)
     weight, bias = np.zeros((vectors.shape[1], len(class_ids))), np.zeros(len(class_ids))
-    if len(seen) > 1:
+    if prior is not None:
+        weight, bias = prior.weight.copy(), prior.bias.copy()
+    if len(seen) > 1 and len(columns):
         x = scaled(vectors, center, scale)
-        w, b = _solve(x, np.searchsorted(seen, columns), len(seen), strength)
+        start = None if prior is None else np.vstack([weight[:, seen], bias[seen]])
+        strength = strength if prior is None else strength / hold
+        w, b = _solve(x, np.searchsorted(seen, columns), len(seen), strength, start)
         weight[:, seen], bias[seen] = w, b
     return Head(
         tuple(int(c) for c in class_ids),
@@ -179,6 +211,8 @@ def fit_head(
         weight,
         bias,
         tuple(int(c) for c in counts),
+        1.0 if prior is None else prior.temperature,
+        () if prior is None else tuple(behind.tolist()),
     )
 
 
@@ -208,6 +242,8 @@ def out_of_fold_logits(
     class_ids: Sequence[int],
     scaler: tuple[Floats, Floats],
     random_state: int,
+    prior: Head | None = None,
+    hold: float = 1.0,
 ) -> npt.NDArray[np.float64]:
     """Scores (n, C) of each labelled row by a head that did not see it."""
     columns = columns_of(class_of, class_ids)
@@ -217,7 +253,7 @@ def out_of_fold_logits(
         held = folds == k
         if held.all():
             continue
-        head = fit_head(vectors[~held], class_of[~held], class_ids, scaler)
+        head = fit_head(vectors[~held], class_of[~held], class_ids, scaler, prior=prior, hold=hold)
         logits[held] = head.logits(vectors[held])
     return logits
 
@@ -252,6 +288,8 @@ def fit_calibrated(
     class_ids: Sequence[int],
     scaler: tuple[Floats, Floats],
     random_state: int,
+    prior: Head | None = None,
+    hold: float = 1.0,
 ) -> tuple[Head, HeadReport]:
     """Fit a head on all answers and judge it out of fold.
 
@@ -259,12 +297,12 @@ def fit_calibrated(
     ``MIN_RANDOM_ANSWERS`` of them, else from all out-of-fold scores, since queried answers are the
     hard ones. Shapes as in :func:`fit_head`; `inclusion_p` (n,).
     """
-    head = fit_head(vectors, class_of, class_ids, scaler)
+    head = fit_head(vectors, class_of, class_ids, scaler, prior=prior, hold=hold)
     columns = columns_of(class_of, class_ids)
     counts = np.asarray(head.n_labels)
     if (counts > 1).sum() < 2:
         return head, _empty_report(columns)
-    logits = out_of_fold_logits(vectors, class_of, class_ids, scaler, random_state)
+    logits = out_of_fold_logits(vectors, class_of, class_ids, scaler, random_state, prior, hold)
     drawn = np.isfinite(inclusion_p) & (inclusion_p > 0) & (inclusion_p < 1)
     use = drawn if drawn.sum() >= MIN_RANDOM_ANSWERS else counts[columns] > 1
     head = replace(head, temperature=fit_temperature(logits[use], columns[use]))
@@ -319,6 +357,7 @@ def save_head(head: Head, path: Path) -> None:
 
     tensors = {k: np.ascontiguousarray(getattr(head, k)) for k in ("center", "scale", "weight", "bias")}
     facts = {"class_ids": head.class_ids, "n_labels": head.n_labels, "temperature": head.temperature}
+    facts |= {"n_prior": head.n_prior} if head.n_prior else {}
     atomic_write(path, save(tensors, metadata={"seedlab_head": json.dumps(facts)}))
 
 
@@ -336,5 +375,6 @@ def load_head(path: Path) -> Head:
         class_ids=tuple(facts["class_ids"]),
         n_labels=tuple(facts["n_labels"]),
         temperature=float(facts["temperature"]),
+        n_prior=tuple(facts.get("n_prior", ())),
         **tensors,
     )
