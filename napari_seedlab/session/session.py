@@ -23,6 +23,7 @@ from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.state import SessionState
 from napari_seedlab.session.strokes import Strokes
+from napari_seedlab.session.thumbnails import Thumbnails
 from napari_seedlab.session.trainings import Trainings
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Session(SessionState):
         self.opinions, self._kept = Opinions(self), Kept(self)
         self.labelling = Labelling(self)
         self.strokes = Strokes(self)
+        self.thumbnails = Thumbnails(self)
         self._about = About(self)
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_seedlab.session.labelling import Labelling
     from napari_seedlab.session.opinions import Opinions
     from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
+    from napari_seedlab.session.thumbnails import Thumbnails
     from napari_seedlab.store import Project
 
 
@@ -68,6 +69,7 @@ class SessionState:
     layout_changed = Signal()
     predictions_changed = Signal()
     anomaly_changed = Signal()
+    thumbnails_changed = Signal(str)  # pool
     models_changed = Signal()
     queue_changed = Signal()
     current_changed = Signal(object)  # seed or None
@@ -80,6 +82,7 @@ class SessionState:
 
     opinions: Opinions
     labelling: Labelling
+    thumbnails: Thumbnails
     scheme: ClassScheme
     tissues: ClassScheme
     _kept: Kept

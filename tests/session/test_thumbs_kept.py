@@ -1,0 +1,44 @@
+"""Thumbnails of a project: drawn once for each seed, kept, read in pages."""
+
+import numpy as np
+
+from napari_seedlab.session import Session
+
+
+def test_every_seed_gets_three_cuts_and_keeps_them(split_session, make_session):
+    session = split_session
+    assert session.thumbnails.find(1) is None
+    done = session.thumbnails.ask("ct").wait(60)
+    assert done["n_seeds"] == done["n_new"] == 25
+    table, row = session.thumbnails.find(2)
+    page = table.page(0)
+    assert page.shape == (25, 3, 40, 40) and page.dtype == np.uint8 and table.is_volume
+    ball = page[row]
+    assert ball[:, 20, 20].min() > 150 and ball[:, 0, 0].max() == 0  # grey in the middle, black around
+    wide = (ball > 100).sum((1, 2))
+    assert wide.min() > 0.9 * wide.max()  # a ball is as wide in each cut
+    assert session.thumbnails.ask("ct") is None  # nothing is new
+    session.close()
+    again = make_session(session.path)
+    table, row = again.thumbnails.find(2)
+    np.testing.assert_array_equal(table.page(0)[row], ball)
+
+
+def test_only_edited_seeds_are_drawn_again(split_session):
+    session = split_session
+    session.thumbnails.ask("ct").wait(60)
+    before, _ = session.thumbnails.find(1)
+    kept = before.page(0)[before.row[5]]
+    session.merge([1, 2]).wait(60)
+    done = session.thumbnails.ask("ct").wait(60)
+    assert (done["n_seeds"], done["n_new"]) == (24, 1)
+    table, _ = session.thumbnails.find(1)
+    np.testing.assert_array_equal(table.page(0)[table.row[5]], kept)
+    assert session.thumbnails.find(2) is None
+
+
+def test_a_read_only_project_asks_for_nothing(split_session):
+    session = split_session
+    session.close()
+    with Session.open(session.path, read_only=True) as reader:
+        assert reader.thumbnails.ask("ct") is None
