@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_seedlab.session.anomaly import METHODS_OF
-from napari_seedlab.session.results import Embedding, Layout, Predictions
+from napari_seedlab.session.results import Layout, Predictions
 
 if TYPE_CHECKING:
     from napari_seedlab.session.state import SessionState
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def load_pool(session: SessionState, project: Project, pool: str) -> None:
     """Read vectors, map, predictions and scores of a pool, those that are there."""
-    if (a := project.get_arrays(f"embedding-{pool}")) is not None:
-        session.embeddings[pool] = Embedding(a["seed"], a["vector"], a["key"])
+    session.encoders.load(project, pool)
     if (a := project.get_arrays(f"layout-{pool}")) is not None:
         session.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
     if (a := project.get_arrays(f"head-{pool}")) is not None:

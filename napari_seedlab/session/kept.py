@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_seedlab.session.results import Embedding, Predictions, region_keys
+from napari_seedlab.session.results import Predictions, region_keys
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,14 +56,10 @@ class Kept:
         session = self._session
         for seed, key in zip(seeds.tolist(), keys.tolist(), strict=True):
             known, vector = session.embeddings.get(pool), self._vectors.pop((seed, key), None)
-            if known is not None and vector is not None and seed not in known.row:
-                at = int(np.searchsorted(known.seeds, seed))
-                with_it = Embedding(
-                    np.insert(known.seeds, at, seed),
-                    np.insert(known.vectors, at, vector, axis=0),
-                    np.insert(known.key, at, key),
-                )
-                session.embeddings = {**session.embeddings, pool: with_it}
+            if known is None or vector is None or known.vectors.shape[1:] != vector.shape:
+                pass  # other encoders were chosen meanwhile
+            elif seed not in known.row:
+                session.embeddings = {**session.embeddings, pool: known.with_row(seed, vector, key)}
             for kind, table in self._tables():
                 said = self._said.pop((kind, seed, key), None)
                 if said is not None and pool in table:

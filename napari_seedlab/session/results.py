@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,84 @@ class _BySeed:
 
 @dataclass(frozen=True)
 class Embedding(_BySeed):
-    """Vectors of seeds; `key` tells whether a region changed since (see :func:`region_keys`)."""
+    """Vectors of seeds: those of one or several encoders side by side.
+
+    Attributes
+    ----------
+    seeds : (n,) int64
+    vectors : (n, d) float32
+        As the encoders gave them, a block of columns for each.
+    key : (n,) int64
+        Tells whether a region changed since (see :func:`region_keys`).
+    content : (n,) int64
+        Hash of the voxels that were encoded; 0 where unknown.
+    encoders : tuple of str
+        Names, in the order of the blocks.
+    widths : tuple of int
+        Columns of each block; empty where there is but one.
+    versions : tuple of str
+        Key of each encoder; empty where unknown.
+    """
 
     seeds: npt.NDArray[np.int64]
     vectors: npt.NDArray[np.float32]
     key: npt.NDArray[np.int64]
+    content: npt.NDArray[np.int64] | None = None
+    encoders: tuple[str, ...] = ()
+    widths: tuple[int, ...] = ()
+    versions: tuple[str, ...] = ()
+
+    def block(self, encoder: str) -> Embedding | None:
+        """The part of one encoder; None where it has none."""
+        if encoder not in self.encoders:
+            return None
+        if len(self.encoders) == 1:
+            return self
+        i = self.encoders.index(encoder)
+        start = sum(self.widths[:i])
+        return Embedding(
+            self.seeds,
+            self.vectors[:, start : start + self.widths[i]],
+            self.key,
+            self.content,
+            (encoder,),
+            (self.widths[i],),
+            self.versions[i : i + 1],
+        )
+
+    def with_row(self, seed: int, vector: npt.NDArray[np.float32], key: int, content: int = 0) -> Embedding:
+        """With one more seed, in its place by id."""
+        at = int(np.searchsorted(self.seeds, seed))
+        hashes = None if self.content is None else np.insert(self.content, at, content)
+        return replace(
+            self,
+            seeds=np.insert(self.seeds, at, seed),
+            vectors=np.insert(self.vectors, at, vector, axis=0),
+            key=np.insert(self.key, at, key),
+            content=hashes,
+        )
+
+
+def mixed(blocks: Sequence[Embedding]) -> Embedding | None:
+    """Embeddings of single encoders side by side, for the seeds that all of them have; None without any."""
+    if not blocks:
+        return None
+    first = blocks[0]
+    seeds = first.seeds
+    for block in blocks[1:]:
+        seeds = np.intersect1d(seeds, block.seeds)
+    if len(blocks) == 1:
+        return first
+    rows = [np.searchsorted(block.seeds, seeds) for block in blocks]
+    return Embedding(
+        seeds,
+        np.hstack([block.vectors[i] for block, i in zip(blocks, rows, strict=True)]),
+        first.key[rows[0]],
+        None if first.content is None else first.content[rows[0]],
+        tuple(block.encoders[0] for block in blocks),
+        tuple(int(block.vectors.shape[1]) for block in blocks),
+        tuple(block.versions[0] for block in blocks),
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from napari_seedlab.core import (
 from napari_seedlab.session import anomaly, caches, making, painted, repair, sheets, steps
 from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.desk import Desk, Task
+from napari_seedlab.session.encoders import Encoders
 from napari_seedlab.session.kept import Kept
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
@@ -50,6 +51,7 @@ class Session(SessionState):
         self.annotator = self.settings.annotator or _os_user()
         self.follow_up = False  # whether a split is followed by map and suggestions on its own
         self.opinions, self._kept = Opinions(self), Kept(self)
+        self.encoders = Encoders(self)
         self.labelling = Labelling(self)
         self.strokes = Strokes(self)
         self.thumbnails = Thumbnails(self)
@@ -161,7 +163,7 @@ class Session(SessionState):
 
     def embed(self, pool: str | None = None) -> Task:
         """Compute vectors of new and edited seeds."""
-        return self.desk.start(steps.embed_step(self, pool or self.pool))
+        return self.encoders.embed(pool or self.pool)
 
     def make_map(self, method: str = "umap", n_clusters: int | None = None, pool: str | None = None) -> Task:
         """Lay the seeds out in two dimensions and cluster them."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab import files
     from napari_seedlab.core import ClassScheme
+    from napari_seedlab.session.encoders import Encoders
     from napari_seedlab.session.kept import Kept
     from napari_seedlab.session.labelling import Labelling
     from napari_seedlab.session.opinions import Opinions
@@ -53,6 +54,8 @@ class SessionState:
         Answers, those not yet durable included; a seed without an entry has none.
     embeddings, layouts, heads : dict by pool
         Results per pool. A pool is the modality (``ct``, ``hsi``, ``image``): its scans share vectors.
+    encoders : Encoders
+        Which encoders there are, and which make the vectors.
     opinions : Opinions
         Anomaly scores by every method that was run.
     selection : frozenset of int
@@ -66,6 +69,7 @@ class SessionState:
     pending_changed = Signal(int)
     saved = Signal(object)  # Event
     embedding_changed = Signal(str)
+    encoders_changed = Signal(str)  # pool whose encoders in use, or what is known of them, changed
     layout_changed = Signal()
     predictions_changed = Signal()
     anomaly_changed = Signal()
@@ -80,6 +84,7 @@ class SessionState:
     job_changed = Signal(object)  # JobStatus
     message = Signal(str, str)  # info | success | warning | error, one line
 
+    encoders: Encoders
     opinions: Opinions
     labelling: Labelling
     thumbnails: Thumbnails

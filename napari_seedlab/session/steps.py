@@ -25,17 +25,13 @@ from napari_seedlab.core import (
     ScanFacts,
     Suggestion,
 )
-from napari_seedlab.imaging.features import descriptor_names
 from napari_seedlab.session.desk import Step
 from napari_seedlab.session.labelling import ASKABLE
 from napari_seedlab.session.opinions import METHOD_NAMES
-from napari_seedlab.session.results import Embedding, Layout, Predictions, region_keys
+from napari_seedlab.session.results import Layout, Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
-
-    import numpy.typing as npt
 
     from napari_seedlab.core import JobRequest, JobResult, Scan
     from napari_seedlab.session.session import Session
@@ -164,67 +160,6 @@ def scan_params(session: Session, project: Project, folder: Path, pool: str) -> 
     return scans
 
 
-def embed_step(session: Session, pool: str) -> Step:
-    """Vectors of the seeds that are new or were edited since."""
-
-    def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        scans = scan_params(session, project, folder, pool)
-        known = _of_this_version(session.embeddings.get(pool), pool)
-        have = set() if known is None else set(zip(known.seeds.tolist(), known.key.tolist(), strict=True))
-        asked: dict[int, int] = {}
-        for entry in scans:
-            table = project.regions(entry["scan"])
-            keys = region_keys(table.scan, table.box, table.centroid, table.n_voxels)
-            new = np.asarray(
-                [(s, k) not in have for s, k in zip(table.seed.tolist(), keys.tolist(), strict=True)], bool
-            )
-            columns = {k: (v if k == "scan" else v[new]) for k, v in table.columns().items()}
-            files.save_arrays(folder / entry["table"], **columns)
-            asked.update(zip(table.seed[new].tolist(), keys[new].tolist(), strict=True))
-        files.save_arrays(folder / "keys.npz", seed=_int64(asked.keys()), key=_int64(asked.values()))
-        return {"scans": scans, "encoder": "descriptors"}
-
-    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
-        out = files.load_arrays(folder / "embedding.npz")
-        keys = files.load_arrays(folder / "keys.npz")
-        key_of = dict(zip(keys["seed"].tolist(), keys["key"].tolist(), strict=True))
-        new = Embedding(out["seed"], out["vector"], _int64(key_of[s] for s in out["seed"].tolist()))
-        known = _of_this_version(session.embeddings.get(pool), pool)
-        merged = merge_embedding(known, new, session.seeds_of(pool))
-        session.embeddings = {**session.embeddings, pool: merged}
-        project.put_arrays(f"embedding-{pool}", seed=merged.seeds, vector=merged.vectors, key=merged.key)
-        session.embedding_changed.emit(pool)
-        return {
-            "n_seeds": len(merged.seeds),
-            "n_new": len(out["seed"]),
-            "length": int(merged.vectors.shape[1]),
-        }
-
-    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt)
-
-
-def _of_this_version(known: Embedding | None, pool: str) -> Embedding | None:
-    """Vectors that new ones can stand beside; None where they have other entries than today's."""
-    width = len(descriptor_names(pool))
-    return known if known is not None and known.vectors.shape[1:] == (width,) else None
-
-
-def merge_embedding(known: Embedding | None, new: Embedding, seeds: Sequence[int]) -> Embedding:
-    """Known vectors with the new ones in their place, for `seeds`; each keeps the key it was made for."""
-    rows: dict[int, tuple[npt.NDArray[np.float32], int]] = {}
-    for part in (known, new):
-        if part is not None and len(part.seeds):
-            pairs = zip(part.vectors, part.key.tolist(), strict=True)
-            rows.update(zip(part.seeds.tolist(), pairs, strict=True))
-    there = [s for s in seeds if s in rows]
-    vectors = np.stack([rows[s][0] for s in there]) if there else np.zeros((0, 0), np.float32)
-    return Embedding(_int64(there), np.asarray(vectors, np.float32), _int64(rows[s][1] for s in there))
-
-
-def _int64(values: Iterable[int]) -> npt.NDArray[np.int64]:
-    return np.fromiter(values, np.int64)
-
-
 def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -> Step:
     """The 2-D map and its clusters."""
 
@@ -262,7 +197,10 @@ def _write_embedding(session: Session, folder: Path, pool: str) -> None:
     embedding = session.embeddings.get(pool)
     if embedding is None or not len(embedding.seeds):
         raise NotReady(f"the {pool} seeds", "have no embedding yet", "Split a scan first")
-    files.save_arrays(folder / "embedding.npz", seed=embedding.seeds, vector=embedding.vectors)
+    columns: dict[str, Any] = {"seed": embedding.seeds, "vector": embedding.vectors}
+    if len(embedding.widths) > 1:  # of several encoders
+        columns["widths"] = np.asarray(embedding.widths, np.int64)
+    files.save_arrays(folder / "embedding.npz", **columns)
 
 
 def write_labels(session: Session, folder: Path, pool: str) -> int:

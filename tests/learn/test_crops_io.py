@@ -81,7 +81,7 @@ def test_seeds_of_few_voxels_have_finite_vectors(speck_job):
 
     finish(embedding.run(folder))
 
-    out = files.load_arrays(folder / "embedding.npz")
+    out = files.load_arrays(folder / "vectors-descriptors.npz")
     assert out["seed"].tolist() == ids
     assert np.isfinite(out["vector"]).all()
 

@@ -11,7 +11,6 @@ from PIL import Image
 from napari_seedlab.core import InputError, LabelState, ProjectError, SeedlabError
 from napari_seedlab.files import open_array
 from napari_seedlab.session import Session, making, sheets
-from napari_seedlab.session.results import Embedding
 
 N_GOOD, N_BAD = 5, 3
 
@@ -184,7 +183,10 @@ def test_vectors_with_other_entries_are_computed_anew(session, folder):
     session.import_folder(folder).wait()
     assert session.embed("image").wait()["n_new"] == N_GOOD + N_BAD
     known = session.embeddings["image"]
-    session.embeddings = {"image": Embedding(known.seeds, known.vectors[:, :-6], known.key)}
+    columns = {"seed": known.seeds, "key": known.key, "content": known.content}
+    former = {**columns, "vector": known.vectors[:, :-6], "version": np.asarray("descriptors 0 image")}
+    session.desk.do(lambda project: project.put_arrays("vectors-image-descriptors", **former)).result()
+    session.embeddings = {}
     assert session.embed("image").wait()["n_new"] == N_GOOD + N_BAD
     np.testing.assert_array_equal(session.embeddings["image"].vectors, known.vectors)
     assert session.embed("image").wait()["n_new"] == 0

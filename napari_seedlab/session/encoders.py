@@ -1,0 +1,294 @@
+"""Which encoders turn the seeds of a pool into vectors, and the vectors of those that are chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_seedlab import files
+from napari_seedlab.core import InputError, NotReady
+from napari_seedlab.imaging.features import VERSION, descriptor_names
+from napari_seedlab.session import steps
+from napari_seedlab.session.desk import Step
+from napari_seedlab.session.results import Embedding, mixed, region_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from napari_seedlab.core import JobRequest, JobResult
+    from napari_seedlab.session.desk import Task
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.store import Project
+
+PLACE = "encoders"  # what the project remembers under this name
+NAMES = ("descriptors", "bundled", "own", "spectral", "vgg16", "hf")
+DEFAULT = {"ct": ("descriptors",), "image": ("descriptors",), "hsi": ("descriptors",)}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An encoder that a pool may be given to.
+
+    Attributes
+    ----------
+    name : str
+        One of :data:`NAMES`.
+    lacks : str
+        Why it cannot be used yet, in one line; empty where it can.
+    """
+
+    name: str
+    lacks: str = ""
+
+
+class Encoders:
+    """Which encoders there are, which are in use, and their vectors; remembered in the project.
+
+    What the session holds as ``embeddings[pool]`` are the vectors of the chosen ones side by side. The
+    project keeps those of every encoder that was ever used, as the arrays ``vectors-{pool}-{encoder}``.
+
+    Parameters
+    ----------
+    session : Session
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._chosen: dict[str, tuple[str, ...]] = {}
+        self._written: dict[tuple[str, str], Embedding] = {}  # what the project holds, as it was written
+
+    # -- what there is ------------------------------------------------------------------------
+    def chosen(self, pool: str) -> tuple[str, ...]:
+        """The encoders in use, in the order of their columns."""
+        return self._chosen.get(pool) or DEFAULT[pool]
+
+    def options(self, pool: str) -> tuple[Option, ...]:
+        """Every encoder that suits a pool, usable or not."""
+        return (Option("descriptors"),)
+
+    def vectors(self, pool: str, name: str) -> Embedding | None:
+        """Vectors by one encoder, None where there are none yet; reads them where they are not in use.
+
+        Never called on the desk's thread.
+        """
+        known = self._session.embeddings.get(pool)
+        block = None if known is None else known.block(name)
+        return block or self._session.desk.do(lambda project: read_block(project, pool, name)).result()
+
+    # -- what is done -------------------------------------------------------------------------
+    def embed(self, pool: str) -> Task:
+        """Compute what the encoders in use lack: vectors of new and edited seeds."""
+        return self._session.desk.start(embed_step(self._session, pool, self.chosen(pool)))
+
+    def choose(self, pool: str, names: Iterable[str]) -> Task:
+        """Use other encoders from now on: compute what is missing, then swap, refit and draw the map anew.
+
+        The answers are untouched. Where something fails, the encoders in use stay.
+
+        Raises
+        ------
+        InputError
+            A name that is unknown, or none at all.
+        NotReady
+            An encoder that cannot be used yet.
+        """
+        wanted = self.usable(pool, names)
+        step = embed_step(self._session, pool, wanted)
+        return self._session.desk.start(step).then(lambda _: self._redraw(pool))
+
+    def usable(self, pool: str, names: Iterable[str]) -> tuple[str, ...]:
+        """The names, each once; raises as :meth:`choose`."""
+        wanted, options = tuple(dict.fromkeys(names)), {o.name: o for o in self.options(pool)}
+        if not wanted:
+            raise InputError("encoders", "none was named", f"Use {' or '.join(options)}")
+        for name in wanted:
+            if name not in options:
+                known = ", ".join(options)
+                raise InputError(f"encoder {name!r}", f"is none for {pool} seeds", f"Use one of {known}")
+            if options[name].lacks:
+                raise NotReady(f"encoder {name}", options[name].lacks, "")
+        return wanted
+
+    def _redraw(self, pool: str) -> None:
+        session = self._session
+        if session.labels:
+            session.refit(pool)
+        if (layout := session.layouts.get(pool)) is not None:
+            session.make_map(layout.method, pool=pool)
+
+    # -- on the desk's thread -----------------------------------------------------------------
+    def load(self, project: Project, pool: str) -> None:
+        """Read the choice and the vectors of the encoders in use, where all of them have some."""
+        state = project.get_state(PLACE)
+        chosen = state.get("chosen", {}).get(pool, ()) if isinstance(state, dict) else ()
+        names = tuple(name for name in chosen if name in NAMES)
+        if not names and project.get_arrays(f"embedding-{pool}") is not None:
+            names = ("descriptors",)  # of a project from before there were others
+        if names:
+            self._chosen = {**self._chosen, pool: names}
+        blocks = [read_block(project, pool, name) for name in self.chosen(pool)]
+        found = [block for block in blocks if block is not None]
+        if found and len(found) == len(blocks):
+            self._written.update({(pool, block.encoders[0]): block for block in found})
+            self._show(pool, found)
+
+    def specs(self, project: Project, pool: str, names: Sequence[str]) -> list[dict[str, Any]]:
+        """How a job makes these encoders."""
+        return [{"name": name} for name in names]
+
+    def known(self, project: Project, pool: str, name: str) -> Embedding | None:
+        """What is known by one encoder, in memory or in the project; for the desk's thread."""
+        here = self._session.embeddings.get(pool)
+        if here is not None and not here.encoders:
+            here = as_descriptors(here, pool)
+        return (here.block(name) if here is not None else None) or read_block(project, pool, name)
+
+    def take(self, project: Project, pool: str, blocks: Sequence[Embedding], use: bool) -> None:
+        """Keep vectors, one embedding for each encoder; with `use` they are those in use from now on."""
+        for block in blocks:
+            written = self._written.get((pool, block.encoders[0]))
+            if written is None or not _same(written, block):
+                write_block(project, pool, block)
+                self._written[pool, block.encoders[0]] = block
+        if use:
+            self._chosen = {**self._chosen, pool: tuple(block.encoders[0] for block in blocks)}
+            self._remember(project)
+            self._show(pool, blocks)
+        self._session.encoders_changed.emit(pool)
+
+    def _show(self, pool: str, blocks: Sequence[Embedding]) -> None:
+        together = mixed(blocks)
+        if together is not None:
+            self._session.embeddings = {**self._session.embeddings, pool: together}
+            self._session.embedding_changed.emit(pool)
+
+    def _remember(self, project: Project) -> None:
+        project.set_state(PLACE, {"chosen": {pool: list(names) for pool, names in self._chosen.items()}})
+
+
+def as_descriptors(known: Embedding, pool: str) -> Embedding | None:
+    """Vectors of which nothing else is known, as the descriptors'; None where their entries differ."""
+    width = len(descriptor_names(pool))
+    if known.vectors.shape[1:] != (width,):
+        return None
+    return replace(
+        known, encoders=("descriptors",), widths=(width,), versions=(f"descriptors {VERSION} {pool}",)
+    )
+
+
+def read_block(project: Project, pool: str, name: str) -> Embedding | None:
+    """Vectors of one encoder that a project keeps; also those from before there were several."""
+    a = project.get_arrays(f"vectors-{pool}-{name}")
+    if a is not None:
+        width = int(a["vector"].shape[1])
+        return Embedding(
+            a["seed"], a["vector"], a["key"], a["content"], (name,), (width,), (str(a["version"]),)
+        )
+    old = project.get_arrays(f"embedding-{pool}") if name == "descriptors" else None
+    return None if old is None else as_descriptors(Embedding(old["seed"], old["vector"], old["key"]), pool)
+
+
+def write_block(project: Project, pool: str, block: Embedding) -> None:
+    """Let a project keep the vectors of one encoder."""
+    project.put_arrays(
+        f"vectors-{pool}-{block.encoders[0]}",
+        seed=block.seeds,
+        vector=block.vectors,
+        key=block.key,
+        content=_content(block),
+        version=np.asarray(block.versions[0]),
+    )
+
+
+def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = True) -> Step:
+    """Vectors of new and edited seeds by some encoders; with `use` these are in use from then on."""
+
+    def prepare(project: Project, folder: Path) -> dict[str, Any]:
+        scans = steps.scan_params(session, project, folder, pool)
+        keys = _keys(project, scans)
+        files.save_arrays(folder / "keys.npz", seed=_int64(keys), key=_int64(keys.values()))
+        specs = session.encoders.specs(project, pool, names)
+        for spec in specs:
+            known = session.encoders.known(project, pool, spec["name"])
+            if known is not None and known.versions:
+                spec["version"] = known.versions[0]
+                columns = {"seed": known.seeds, "key": known.key, "content": _content(known)}
+                files.save_arrays(folder / f"known-{spec['name']}.npz", **columns)
+        return {"scans": scans, "encoders": specs}
+
+    def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        told, there = result.values["encoders"], session.seeds_of(pool)
+        blocks = []
+        for spec in request.params["encoders"]:
+            known = session.encoders.known(project, pool, spec["name"])
+            if told[spec["name"]]["is_fresh"]:
+                known = None
+            blocks.append(_merged(known, folder, spec["name"], str(told[spec["name"]]["version"]), there))
+        session.encoders.take(project, pool, blocks, use)
+        _tell_gaps(session, result.values)
+        return {
+            "n_seeds": len(blocks[0].seeds),
+            "n_new": max(int(facts["n_new"]) for facts in told.values()),
+            "length": sum(int(block.vectors.shape[1]) for block in blocks),
+            "encoders": [block.encoders[0] for block in blocks],
+        }
+
+    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt)
+
+
+def _keys(project: Project, scans: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """The key of the region of each seed, in the first scan that shows it."""
+    keys: dict[int, int] = {}
+    for entry in scans:
+        table = project.regions(entry["scan"])
+        found = region_keys(table.scan, table.box, table.centroid, table.n_voxels)
+        keys = dict(zip(table.seed.tolist(), found.tolist(), strict=True)) | keys
+    return keys
+
+
+def _tell_gaps(session: Session, values: Mapping[str, Any]) -> None:
+    n, n_seeds = int(values["n_bad_voxels"]), int(values["n_bad_seeds"])
+    if n:
+        voxels = f"{n} voxel{'s' * (n > 1)} of {n_seeds} seed{'s' * (n_seeds > 1)}"
+        verb = "has" if n == 1 else "have"
+        session.message.emit("warning", f"{voxels} {verb} no value; the median of the seed stands for it.")
+
+
+def _merged(
+    known: Embedding | None, folder: Path, name: str, version: str, seeds: Sequence[int]
+) -> Embedding:
+    """Known vectors with those of a job in their place, for `seeds`."""
+    new = files.load_arrays(folder / f"vectors-{name}.npz")
+    vectors, same = np.asarray(new["vector"], np.float32), new["same"]
+    if known is not None:
+        width = int(known.vectors.shape[1])
+        vectors = vectors if vectors.shape[1] else np.zeros((len(same), width), np.float32)
+        vectors[same >= 0] = known.vectors[same[same >= 0]]
+        old = ~np.isin(known.seeds, new["seed"])
+        parts = [(known.seeds[old], known.vectors[old], known.key[old], _content(known)[old])]
+    else:
+        parts = []
+    parts.append((new["seed"], vectors, new["key"], new["content"]))
+    ids, rows, keys, content = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(ids, kind="stable")
+    order = order[np.isin(ids[order], _int64(seeds))]
+    width = int(rows.shape[1])
+    return Embedding(ids[order], rows[order], keys[order], content[order], (name,), (width,), (version,))
+
+
+def _content(known: Embedding) -> npt.NDArray[np.int64]:
+    return np.zeros(len(known.seeds), np.int64) if known.content is None else known.content
+
+
+def _same(a: Embedding, b: Embedding) -> bool:
+    """Whether two embeddings of an encoder are about the same regions."""
+    return a.versions == b.versions and np.array_equal(a.seeds, b.seeds) and np.array_equal(a.key, b.key)
+
+
+def _int64(values: Iterable[int]) -> npt.NDArray[np.int64]:
+    return np.fromiter(values, np.int64)
