@@ -21,7 +21,7 @@ from napari_seedlab.learn.head import (
 )
 from napari_seedlab.learn.queries import AGAIN, Pool, suggest
 from napari_seedlab.learn.spreading import look_alikes
-from napari_seedlab.learn.transfer import held
+from napari_seedlab.learn.transfer import held, read_prior, shift
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -197,7 +197,8 @@ def _fitted(
     if settings.semi_supervised:
         alike, columns = look_alikes(z, rows, known.column[rows], len(ids))
         taught = np.concatenate([y, np.asarray(ids)[columns]])
-        more = fit_head(vectors[np.concatenate([rows, alike])], taught, ids, scaler)
+        more_rows = vectors[np.concatenate([rows, alike])]
+        more = fit_head(more_rows, taught, ids, scaler, prior=start[0], hold=start[1])
         head = replace(head, weight=more.weight, bias=more.bias)
     return head, report
 
@@ -219,12 +220,13 @@ def _values(
 ) -> dict[str, Any]:
     """Plain JSON facts of the round."""
     if head is None or report is None:
-        return {"n_labels": 0, "n_per_class": []}
+        return {"n_labels": 0, "n_per_class": [], "from_origin": head is not None}
     known = report.balanced_accuracy
     wrong = [{**w, "seed": int(seeds[rows[int(w["row"])]])} for w in report.most_wrong]
     return {
         "n_labels": len(rows),
         "n_per_class": list(head.n_labels),
+        "from_origin": bool(head.n_prior),
         "temperature": head.temperature,
         "temperature_from": report.temperature_from,
         "cv_balanced_accuracy": None if np.isnan(known) else known,
@@ -238,6 +240,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: one round from ``embedding.npz`` and ``labels.npz`` in `folder`.
 
     Optional inputs: ``anomaly.npz`` (seed, score), ``ranks.npz`` (seed, rank by each of several methods),
+    ``prior.npz`` and ``domain.npz`` (what an earlier project brings, see :mod:`.transfer`),
     ``skip.npz`` (seed), ``places.npz`` (seed, place: scan, z, y, x). Parameters: `class_ids`, `class_names`,
     `n`, `strategy`, `model_id`, `nearest_first`, `method_names`, `round` (batches drawn before),
     `semi_supervised`; `random_state` of the request.
@@ -249,17 +252,19 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     request = JobRequest.from_json(read_json(folder / "request.json"))
     yield Progress(0, 2, "reading")
     table = load_arrays(folder / "embedding.npz")
-    seeds = np.asarray(table["seed"], np.int64)
+    seeds, vectors = np.asarray(table["seed"], np.int64), np.asarray(table["vector"])
+    settings = _settings(request)
     yield Progress(1, 2, "fitting")
     result = labelling_round(
         seeds,
-        np.asarray(table["vector"]),
+        vectors,
         _read_answers(folder),
-        _settings(request),
+        settings,
         _optional(folder / "skip.npz", "seed"),
         _known_of(folder / "anomaly.npz", "score", seeds),
         _known_of(folder / "ranks.npz", "rank", seeds),
         _known_of(folder / "places.npz", "place", seeds),
+        read_prior(folder, settings.class_ids, _names(settings), vectors),
     )
     files = ["suggestions.json"]
     write_json(folder / "suggestions.json", [asdict(s) for s in result.suggestions])
@@ -268,7 +273,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         save_arrays(folder / "probabilities.npz", seed=seeds, p=result.probabilities)
         files += ["head.safetensors", "probabilities.npz"]
     yield Progress(2, 2, "done")
-    return JobResult({**result.values, "n_suggestions": len(result.suggestions)}, tuple(files))
+    values = {**result.values, **shift(folder, vectors), "n_suggestions": len(result.suggestions)}
+    return JobResult(values, tuple(files))
 
 
 def _settings(request: JobRequest) -> RoundSettings:

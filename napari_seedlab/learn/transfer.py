@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_seedlab.core import InputError
+from napari_seedlab.core import InputError, JobRequest, JobResult, Progress
 from napari_seedlab.learn.calibration import softmax
-from napari_seedlab.learn.head import Head, class_weights, columns_of, out_of_fold_logits
+from napari_seedlab.learn.head import (
+    Head,
+    class_weights,
+    columns_of,
+    fit_calibrated,
+    fold_of,
+    load_head,
+    out_of_fold_logits,
+    pool_scaler,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
     from napari_seedlab.learn.head import Floats, Ints
 
 HOLDS = (10.0, 1.0, 0.0)  # how firmly the earlier weights are held on to; 0 drops them
 LEAST_P = 0.01  # one answer that a head did not expect weighs no more than this
-FAR_QUANTILE = 0.99  # of the earlier seeds' distances: what lies beyond is outside
-FAR_SHARE = 0.2  # of the new seeds outside, from which on the shift is told
+FAR_QUANTILE = 0.97  # of the earlier seeds' distances: what lies beyond is outside. Stones and chaff, a few
+# percent of a real lot, are the farthest of it: at 0.99 they set the bar, and a third of inverted seeds pass
+N_FOLDS = 5  # in which no seed's distance is measured by itself
+LEAST_SEEDS = 20  # that tell what the earlier ones look like
 
 
 def mapped(
@@ -116,3 +130,153 @@ def held(
         return None, 1.0
     hold = choose_hold(vectors, class_of, class_ids, scaler, prior, random_state)
     return (prior, hold) if hold else (None, 1.0)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What the seeds of a project look like, so that others can be told from them.
+
+    Attributes
+    ----------
+    middle, spread : (d,) float64
+        Median and half the distance between the 16th and 84th percentile of each column; columns are counted
+        from one in units of the other, and large values are drawn in by asinh.
+    mean : (d,) float64
+    precision : (d, d) float64
+        Inverse of the shrunk covariance (Ledoit & Wolf 2004).
+    cut : float
+        Squared Mahalanobis distance beyond which a seed lies outside.
+    """
+
+    middle: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    cut: float
+
+    def distance(self, vectors: Floats) -> npt.NDArray[np.float64]:
+        """Squared Mahalanobis distance (n,) of rows (n, d)."""
+        away = np.arcsinh((vectors - self.middle) / self.spread) - self.mean
+        return np.asarray(((away @ self.precision) * away).sum(1))
+
+    def is_outside(self, vectors: Floats) -> npt.NDArray[np.bool_]:
+        """Whether each row (n, d) lies beyond the cut."""
+        return np.asarray(self.distance(vectors) > self.cut)
+
+
+def domain_of(vectors: Floats, random_state: int = 0) -> Domain:
+    """What seeds with these vectors (n, d) look like; the cut is a quantile of cross-fitted distances.
+
+    Raises
+    ------
+    InputError
+        There are fewer than ``LEAST_SEEDS``.
+    """
+    x = np.asarray(vectors, np.float64)
+    if len(x) < LEAST_SEEDS:
+        raise InputError("the earlier project", f"has {len(x)} seeds", f"Take one with {LEAST_SEEDS}")
+    low, middle, high = np.percentile(x, (16, 50, 84), axis=0)
+    spread = np.maximum((high - low) / 2, 0.05 * x.std(axis=0) + 1e-6)
+    folds = fold_of(np.zeros(len(x), np.int64), random_state, N_FOLDS)
+    distances = np.empty(len(x))
+    for k in range(N_FOLDS):
+        distances[folds == k] = _domain(x[folds != k], middle, spread).distance(x[folds == k])
+    whole = _domain(x, middle, spread)
+    return Domain(middle, spread, whole.mean, whole.precision, float(np.quantile(distances, FAR_QUANTILE)))
+
+
+def _domain(x: Floats, middle: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]) -> Domain:
+    from sklearn.covariance import ledoit_wolf
+
+    drawn_in = np.arcsinh((x - middle) / spread)
+    mean = drawn_in.mean(axis=0)
+    precision = np.linalg.inv(ledoit_wolf(drawn_in)[0])
+    return Domain(middle, spread, mean, precision, np.inf)
+
+
+def run(folder: Path) -> Generator[Progress, None, JobResult]:
+    """Job: what an earlier project brings, one pool after the other.
+
+    Parameters of the request: ``pools``, a list of ``pool`` and ``class_ids``. Reads
+    ``embedding-{pool}.npz`` (vector), ``labels-{pool}.npz`` (row of the embedding, class_id, inclusion_p)
+    and, where the project keeps a head of all its labels, ``head-{pool}.safetensors``. Writes
+    ``prior-{pool}.npz`` (a head as plain columns) and ``domain-{pool}.npz`` for those pools that have what it
+    takes.
+    """
+    from napari_seedlab.files import load_arrays, read_json, save_arrays
+
+    request = JobRequest.from_json(read_json(folder / "request.json"))
+    pools = request.params["pools"]
+    written: list[str] = []
+    for i, entry in enumerate(pools):
+        pool = str(entry["pool"])
+        yield Progress(i, len(pools), f"reading the {pool} seeds")
+        path = folder / f"embedding-{pool}.npz"
+        vectors = load_arrays(path)["vector"] if path.exists() else np.zeros((0, 0))
+        head = _head_of(folder, pool, vectors, entry["class_ids"], request.random_state)
+        if head is not None:
+            save_arrays(folder / f"prior-{pool}.npz", **head_columns(head))
+            written.append(f"prior-{pool}.npz")
+        if len(vectors) >= LEAST_SEEDS:
+            domain = domain_of(vectors, request.random_state)
+            save_arrays(
+                folder / f"domain-{pool}.npz", **{f.name: getattr(domain, f.name) for f in fields(domain)}
+            )
+            written.append(f"domain-{pool}.npz")
+    yield Progress(len(pools), len(pools), "done")
+    return JobResult({"files": written}, tuple(written))
+
+
+def _head_of(
+    folder: Path, pool: str, vectors: Floats, class_ids: Sequence[int], random_state: int
+) -> Head | None:
+    """The head that the project keeps, else one fitted to its labels; None without two labelled classes."""
+    from napari_seedlab.files import load_arrays
+
+    stored = folder / f"head-{pool}.safetensors"
+    if stored.exists():
+        return load_head(stored)
+    labels = load_arrays(folder / f"labels-{pool}.npz")
+    if len(np.unique(labels["class_id"])) < 2 or not len(vectors):
+        return None
+    given = vectors[labels["row"]], labels["class_id"], labels["inclusion_p"]
+    return fit_calibrated(*given, class_ids, pool_scaler(vectors), random_state)[0]
+
+
+def head_columns(head: Head) -> dict[str, npt.NDArray[Any]]:
+    """A head as plain columns; `n_behind` are all answers that it is known from."""
+    columns = {key: getattr(head, key) for key in ("center", "scale", "weight", "bias", "n_behind")}
+    facts = {"class_ids": np.asarray(head.class_ids), "temperature": np.asarray(head.temperature)}
+    return {**columns, **facts}
+
+
+def read_prior(
+    folder: Path, class_ids: Sequence[int], class_names: Sequence[str], vectors: Floats
+) -> Head | None:
+    """The head that ``prior.npz`` of a job brings (its columns and class names), for this pool."""
+    from napari_seedlab.files import load_arrays
+
+    if not (folder / "prior.npz").exists() or not len(vectors):
+        return None
+    a = load_arrays(folder / "prior.npz")
+    ids = tuple(int(c) for c in a["class_ids"])
+    head = Head(
+        ids, a["center"], a["scale"], a["weight"], a["bias"],
+        tuple(int(n) for n in a["n_behind"]), float(a["temperature"]),
+    )  # fmt: skip
+    names, wanted = (
+        dict(zip(ids, a["names"].tolist(), strict=True)),
+        dict(zip(class_ids, class_names, strict=True)),
+    )
+    return mapped(head, names, class_ids, wanted, pool_scaler(vectors))
+
+
+def shift(folder: Path, vectors: Floats) -> dict[str, int]:
+    """How many of the vectors (n, d) lie outside what ``domain.npz`` of a job describes, if there is one."""
+    from napari_seedlab.files import load_arrays
+
+    if not (folder / "domain.npz").exists() or not len(vectors):
+        return {}
+    a = load_arrays(folder / "domain.npz")
+    domain = Domain(a["middle"], a["spread"], a["mean"], a["precision"], float(a["cut"]))
+    return {"n_far": int(domain.is_outside(vectors).sum()), "n_seen": len(vectors)}
