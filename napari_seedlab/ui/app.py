@@ -23,6 +23,7 @@ from napari_seedlab.ui.layers import SeedlabLayers
 from napari_seedlab.ui.listening import Listener
 from napari_seedlab.ui.strokes import StrokeTool
 from napari_seedlab.ui.theme import theme_of
+from napari_seedlab.ui.thumbs import ThumbCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ class SeedlabUi(QObject):
         self.card_seed: int | None = None  # the seed that the user sees on the card
         self._message: tuple[str, str] = ("", "info")
         self.background = Background(self.report)
+        self.thumbs = ThumbCache(lambda: self.session, self)
         self.layers = SeedlabLayers(viewer)
         self.camera = Camera(viewer)
         self.strokes = StrokeTool(self)
@@ -139,6 +141,7 @@ class SeedlabUi(QObject):
         self.layers.clear()
         self._colours = None
         self.listener.mapped = set()
+        self.thumbs.changed()
         if session is not None:
             gc.freeze()
             self.background.submit("warm", reading.warm_layers, self._keep_loaded)
@@ -182,6 +185,7 @@ class SeedlabUi(QObject):
         _OPEN.pop(id(self.viewer), None)
         self.listener.disconnect()
         self.background.close()
+        self.thumbs.close()
         for part in (self._redraw.stop, self.camera.close, self.mode.close, self.strokes.release):
             try:
                 part()

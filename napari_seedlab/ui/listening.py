@@ -43,6 +43,7 @@ class Listener:
             (session.predictions_changed, self._ui.recolour_soon),
             (session.anomaly_changed, self.anomaly_came),
             (session.layout_changed, self.layout_came),
+            (session.thumbnails_changed, self._ui.thumbs.changed),
             (session.current_changed, self.current_moved),
             (session.selection_changed, self.selected),
             (session.pending_changed, self._ui.tell_card),

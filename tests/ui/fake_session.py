@@ -32,6 +32,7 @@ from napari_seedlab.session.about import Answer, Neighbour
 from napari_seedlab.session.desk import Task
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
+from tests.ui.fake_thumbs import FakeTable, FakeThumbs
 
 SIDE, BANDS = (6, 7), 12
 REASON = "Typical of a cluster of 7 seeds that has no label yet"
@@ -87,6 +88,7 @@ class FakeSession:
     layout_changed = Signal()
     predictions_changed = Signal()
     anomaly_changed = Signal()
+    thumbnails_changed = Signal(str)
     models_changed = Signal()
     queue_changed = Signal()
     current_changed = Signal(object)
@@ -113,6 +115,7 @@ class FakeSession:
         self.selection, self.current_scan = frozenset(), None
         self.predictions = self.layout = None
         self.desk, self.opinions = SimpleNamespace(do=lambda work: None), Opinions(self)
+        self.thumbnails = FakeThumbs(FakeTable(SIDE[0] * SIDE[1]))
         self.queue, self.current_seed = (), None
         self.labelling = SimpleNamespace(
             pending=0, failed="", n_left=0, queue=(), wishes={}, ask_by=self._ask_by
