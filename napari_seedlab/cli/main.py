@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_seedlab.cli.frame import look_at, opened, run
+from napari_seedlab.cli.simulate import simulate
 from napari_seedlab.core import InputError
 
 app = typer.Typer(
@@ -181,7 +182,7 @@ def embed(
 @app.command(name="map")
 def map_(
     project: ProjectArg,
-    method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
+    method: Annotated[str, typer.Option(help="umap, tsne, pca, or place: only new seeds.")] = "umap",
     n_clusters: Annotated[int | None, typer.Option(help="Found by itself when left out.")] = None,
     scan: PoolOption = None,
     random_state: RandomState = 0,
@@ -191,8 +192,8 @@ def map_(
     """Lay the seeds out in two dimensions and cluster them."""
 
     def work() -> dict[str, Any]:
-        if method not in ("umap", "pca"):
-            raise InputError(f"--method {method}", "is not known", "Use umap or pca")
+        if method not in ("umap", "tsne", "pca", "place"):
+            raise InputError(f"--method {method}", "is not known", "Use umap, tsne, pca or place")
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
             session.embed().wait()
@@ -387,6 +388,9 @@ def doctor(
         }
 
     run(work, as_json)
+
+
+app.command()(simulate)
 
 
 def main() -> None:

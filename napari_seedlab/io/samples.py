@@ -125,9 +125,16 @@ def write_sample(kind: str, n_seeds: int, random_state: int, to: Path) -> Path:
 
 
 def _write_into(folder: Path, kind: str, n_seeds: int, random_state: int) -> str:
-    from napari_seedlab.imaging.phantom import make_tray, make_twin, tray_dials, tube_dials
+    from napari_seedlab.imaging.phantom import tray_dials, tube_dials
 
     dials = (tube_dials if kind == "tube" else tray_dials)(n_seeds, random_state)
+    return write_dials(folder, kind, dials)
+
+
+def write_dials(folder: Path, kind: str, dials: Dials) -> str:
+    """Make a sample from its dials and write it into a folder that is there; returns the scan's name."""
+    from napari_seedlab.imaging.phantom import make_tray, make_twin
+
     phantom = make_tray(dials)
     if kind == "hsi":
         cube = make_twin(phantom)

@@ -1,28 +1,64 @@
-"""What active asking would have saved: replay of labelling rounds on data whose classes are known."""
+"""What asking saves: replay of labelling rounds on seeds whose classes are known, by every strategy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.core import InputError, JobRequest, JobResult, Progress
+from napari_seedlab.core import InputError, JobRequest, JobResult, NotReady, Progress
 from napari_seedlab.learn.calibration import balanced_accuracy
+from napari_seedlab.learn.queries import AGAIN, today
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
+
+Floats = npt.NDArray[np.floating]
+
+TEST_SHARE = 0.3  # of each class, never asked about, where there are no fresh seeds
+MIN_SEEDS = 20  # with a known class
+MEASURES = ("accuracy", "balanced_accuracy")
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Embedding rows (n, d) with their true class ids (n,)."""
+    """Seeds of known class.
 
-    vectors: npt.NDArray[np.floating]
+    Attributes
+    ----------
+    vectors : (n, d) float
+        Embedding.
+    class_id : (n,) int
+        True class of each row.
+    anomaly : (n,) float, optional
+        Oddness, larger is odder; NaN where unknown.
+    ranks : (n, m) float, optional
+        Ranks by several methods of oddness, NaN where one did not score.
+    """
+
+    vectors: Floats
     class_id: npt.NDArray[np.integer]
+    anomaly: Floats | None = None
+    ranks: Floats | None = None
+
+    def at(self, rows: npt.NDArray[np.int64]) -> Truth:
+        """Some of the rows."""
+        anomaly = None if self.anomaly is None else self.anomaly[rows]
+        ranks = None if self.ranks is None else self.ranks[rows]
+        return Truth(self.vectors[rows], self.class_id[rows], anomaly, ranks)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to replay: strategy, number of answers, and how many are asked at a time."""
+
+    strategy: str = "default"
+    budget: int = 120
+    batch: int = 10
 
 
 @dataclass(frozen=True)
@@ -33,54 +69,52 @@ class Replay:
     ----------
     budgets : (r,) int64
         Answers given after each round.
-    accuracy : (r,) float64
-        Balanced accuracy on the fresh seeds then.
+    accuracy, balanced_accuracy : (r,) float64
+        On the seeds that judge, then.
     asked : (budget,) int64
         Pool rows in the order in which they were asked.
     """
 
     budgets: npt.NDArray[np.int64]
     accuracy: npt.NDArray[np.float64]
+    balanced_accuracy: npt.NDArray[np.float64]
     asked: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to replay: batch size, number of answers, strategy, and the first batch's size."""
-
-    strategy: str = "default"
-    budget: int = 120
-    batch: int = 10
-    first: int = 10
-
-
-def replay(
-    pool: Truth,
-    fresh: Truth,
-    plan: Plan,
-    random_state: int,
-    anomaly: npt.NDArray[np.floating] | None = None,
-) -> Replay:
+def replay(pool: Truth, judges: Truth, plan: Plan, random_state: int) -> Replay:
     """Answer suggestions with the truth until the budget is spent; judge on seeds never asked.
 
-    The pool alone is seen by the round: its scaler, its suggestions and its answers.
+    The pool alone is seen by the round, which is that of the app: its scaler, its suggestions, its answers.
     """
-    ids = tuple(int(c) for c in np.unique(np.concatenate([pool.class_id, fresh.class_id])))
+    return _collected(list(_rounds(pool, judges, plan, random_state)))
+
+
+def _collected(steps: Sequence[tuple[int, float, float, npt.NDArray[np.int64]]]) -> Replay:
+    asked = steps[-1][3] if steps else np.zeros(0, np.int64)
+    columns = np.asarray([step[:3] for step in steps], np.float64).reshape(-1, 3).T
+    return Replay(columns[0].astype(np.int64), columns[1], columns[2], asked)
+
+
+def _rounds(
+    pool: Truth, judges: Truth, plan: Plan, random_state: int
+) -> Iterator[tuple[int, float, float, npt.NDArray[np.int64]]]:
+    """After each batch of answers: how many there are, the two accuracies, and what was asked so far."""
+    ids = tuple(int(c) for c in np.unique(np.concatenate([pool.class_id, judges.class_id])))
     seeds = np.arange(len(pool.class_id), dtype=np.int64)
-    answers, budgets, scores = Answers.none(), [], []
-    target = min(plan.budget, len(seeds))
+    answers, target = Answers.none(), min(plan.budget, len(seeds))
     while True:
-        left = target - len(answers.seed)
-        n = min(left, plan.batch if len(answers.seed) else plan.first)
+        n = min(target - len(answers.seed), plan.batch)
         settings = RoundSettings(ids, n=n, strategy=plan.strategy, random_state=random_state)
-        result = labelling_round(seeds, pool.vectors, answers, settings, anomaly=anomaly)
-        if result.head is not None:
-            predicted = np.asarray(ids)[result.head.probabilities(fresh.vectors).argmax(1)]
-            budgets.append(len(answers.seed))
-            scores.append(balanced_accuracy(fresh.class_id, predicted))
-        if n == 0 or not result.suggestions:
-            return Replay(np.asarray(budgets), np.asarray(scores), answers.seed)
-        answers = _answered(answers, result.suggestions, pool)
+        found = labelling_round(
+            seeds, pool.vectors, answers, settings, anomaly=pool.anomaly, ranks=pool.ranks
+        )
+        if found.head is not None:
+            said = np.asarray(ids)[found.head.probabilities(judges.vectors).argmax(1)]
+            right = float((said == judges.class_id).mean())
+            yield len(answers.seed), right, balanced_accuracy(judges.class_id, said), answers.seed
+        if n == 0 or not found.suggestions:
+            return
+        answers = _answered(answers, found.suggestions, pool)
 
 
 def _answered(answers: Answers, asked: Sequence[Any], pool: Truth) -> Answers:
@@ -93,37 +127,80 @@ def _answered(answers: Answers, asked: Sequence[Any], pool: Truth) -> Answers:
     )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Mean curves of a strategy and of random asking over the same random states.
+def held_rows(class_id: npt.NDArray[np.integer], random_state: int) -> npt.NDArray[np.int64]:
+    """Rows of a test share: ``TEST_SHARE`` of each class, at least one where the class has two or more."""
+    rng = np.random.default_rng([random_state, 7])
+    chosen = []
+    for c in np.unique(class_id):
+        members = rng.permutation(np.flatnonzero(class_id == c))
+        n = min(max(1, round(TEST_SHARE * len(members))), len(members) - 1)
+        chosen.append(members[:n])
+    return np.sort(np.concatenate(chosen))
+
+
+@dataclass
+class Curves:
+    """Mean accuracy of every strategy against answers given.
 
     Attributes
     ----------
-    budgets : (r,) int64
-    strategy, random : (states, r) float64
-        Balanced accuracy on fresh seeds.
-    found : dict
-        Share of each class among the first fifth of the pool shown by the strategy, mean over
-        states, by class id; and by ``random``.
+    budgets : list of int
+        Answers given after each round, the same for all.
+    runs : dict of str to dict of str to list
+        By measure and strategy, one curve (r,) for each repeat.
     """
 
-    budgets: npt.NDArray[np.int64]
-    strategy: npt.NDArray[np.float64]
-    random: npt.NDArray[np.float64]
+    budgets: list[int] = field(default_factory=list)
+    runs: dict[str, dict[str, list[npt.NDArray[np.float64]]]] = field(
+        default_factory=lambda: {measure: {} for measure in MEASURES}
+    )
 
-    def needed(self, random_budget: int) -> int | None:
-        """First budget at which the strategy's mean reaches random's mean at `random_budget`."""
-        target = self.random.mean(0)[np.flatnonzero(self.budgets == random_budget)[0]]
-        reached = np.flatnonzero(self.strategy.mean(0) >= target)
+    def add(self, strategy: str, found: Replay) -> None:
+        """Take one repeat; curves are cut to the shortest."""
+        budgets = found.budgets.tolist()
+        self.budgets = budgets if not self.budgets or len(budgets) < len(self.budgets) else self.budgets
+        for measure in MEASURES:
+            self.runs[measure].setdefault(strategy, []).append(getattr(found, measure))
+
+    def table(self, measure: str, strategy: str) -> npt.NDArray[np.float64]:
+        """(repeats, r) of one strategy."""
+        return np.stack([curve[: len(self.budgets)] for curve in self.runs[measure][strategy]])
+
+    def needed(self, measure: str, strategy: str) -> int | None:
+        """Answers after which the mean reaches that of random asking at the full budget; None if never."""
+        target = self.table(measure, "random").mean(0)[-1]
+        reached = np.flatnonzero(self.table(measure, strategy).mean(0) >= target - 1e-9)
         return int(self.budgets[reached[0]]) if reached.size else None
 
+    def values(self, judged_by: str) -> dict[str, Any]:
+        """Plain JSON facts: mean curves, and the answers that each strategy needs, by `judged_by`."""
+        known = list(self.runs[judged_by])
+        told: dict[str, Any] = {"budget": list(self.budgets)}
+        for measure in MEASURES:
+            told[measure] = {s: _plain(self.table(measure, s).mean(0)) for s in known}
+        told["labels_to_random"] = {s: self.needed(judged_by, s) for s in known}
+        told["judged_by"] = judged_by
+        told["labels_to_random_by"] = {m: {s: self.needed(m, s) for s in known} for m in MEASURES}
+        told["standard_error"] = {
+            m: {s: _plain(self.table(m, s).std(0) / np.sqrt(len(self.runs[m][s]))) for s in known}
+            for m in MEASURES
+        }
+        return told
 
-def compare(pool: Truth, fresh: Truth, plan: Plan, random_states: Sequence[int]) -> Comparison:
-    """Replay `plan` and random asking for each random state."""
-    blind = Plan("random", plan.budget, plan.batch, plan.first)
-    runs = [[replay(pool, fresh, p, state) for state in random_states] for p in (plan, blind)]
-    clever, chance = (np.stack([r.accuracy for r in one]) for one in runs)
-    return Comparison(runs[0][0].budgets, clever, chance)
+
+def _plain(values: npt.NDArray[np.float64]) -> list[float]:
+    return [round(float(v), 5) for v in values]
+
+
+def compare(
+    pool: Truth, judges: Truth, strategies: Sequence[str], plan: Plan, random_states: Sequence[int]
+) -> Curves:
+    """Replay each strategy, and random asking, for each random state; the same seeds judge all."""
+    curves = Curves()
+    for strategy in dict.fromkeys([*strategies, "random"]):
+        for state in random_states:
+            curves.add(strategy, replay(pool, judges, Plan(strategy, plan.budget, plan.batch), state))
+    return curves
 
 
 def share_found(asked: npt.NDArray[np.integer], class_id: npt.NDArray[np.integer], wanted: int) -> float:
@@ -132,52 +209,112 @@ def share_found(asked: npt.NDArray[np.integer], class_id: npt.NDArray[np.integer
     return float((class_id[asked] == wanted).sum() / total) if total else float("nan")
 
 
+# -- the job ----------------------------------------------------------------------------------
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
-    """Job: replay on ``embedding.npz`` with ``truth.npz`` (seed, class_id).
+    """Job: replay strategies on ``embedding.npz`` (seed, vector) with ``truth.npz`` (seed, class_id).
 
-    Half of the seeds (by `random_state`) is the pool, the other half is never asked. Parameters:
-    `strategy`, `budget`, `batch`, `n_states`. Values: budgets, mean curves, answers needed, and the
-    share of each class found among the first fifth asked.
+    Optional inputs: ``anomaly.npz`` (seed, score), ``ranks.npz`` (seed, rank by each method), ``fresh.npz``
+    (vector, class_id) whose seeds judge, by balanced accuracy; without them each repeat sets a stratified
+    test share of its own aside, which judges by accuracy. Parameters: `strategies`, `budget`, `batch`,
+    `n_repeats`, `judged_by`. Values: see :meth:`Curves.values`. What is done stays in the folder, so that
+    a job that was interrupted goes on with the next repeat.
     """
     from napari_seedlab.files import load_arrays, read_json
 
     request = JobRequest.from_json(read_json(folder / "request.json"))
-    params = request.params
-    known = _with_truth(load_arrays(folder / "embedding.npz"), load_arrays(folder / "truth.npz"))
-    order = np.random.default_rng(request.random_state).permutation(len(known.class_id))
-    half = len(order) // 2
-    pool, fresh = (Truth(known.vectors[o], known.class_id[o]) for o in (order[:half], order[half:]))
-    budget = min(int(params.get("budget", 120)), half)
-    batch = int(params.get("batch", 10))
-    plans = [Plan(s, budget, batch) for s in (str(params.get("strategy", "default")), "random")]
-    states = range(int(params.get("n_states", 4)))
-    runs: list[list[Replay]] = [[], []]
-    for state in states:
-        for i, plan in enumerate(plans):
-            yield Progress(2 * state + i, 2 * len(states), f"replaying {plan.strategy}")
-            runs[i].append(replay(pool, fresh, plan, request.random_state + state))
-    clever, chance = (np.stack([r.accuracy for r in one]) for one in runs)
-    both = Comparison(runs[0][0].budgets, clever, chance)
-    first = max(1, half // 5)
-    found = {
-        str(c): float(np.mean([share_found(r.asked[:first], pool.class_id, int(c)) for r in runs[0]]))
-        for c in np.unique(pool.class_id)
-    }
-    return JobResult(
-        {
-            "budgets": both.budgets.tolist(),
-            "strategy": both.strategy.mean(0).tolist(),
-            "random": both.random.mean(0).tolist(),
-            "needed": both.needed(int(both.budgets[-1])),
-            "found_in_first_fifth": found,
-        }
-    )
+    params, state = request.params, request.random_state
+    known = _known(folder)
+    fresh = None
+    if (folder / "fresh.npz").exists():
+        table = load_arrays(folder / "fresh.npz")
+        fresh = Truth(np.asarray(table["vector"]), np.asarray(table["class_id"]))
+    n_repeats, batch = int(params.get("n_repeats", 8)), int(params.get("batch", 10))
+    splits = [_split(known, fresh, state + k) for k in range(n_repeats)]
+    budget = min(int(params.get("budget", 150)), *(len(pool.class_id) for pool, _ in splits))
+    wanted = [today(s) for s in params.get("strategies", ("default",))]
+    wanted = list(dict.fromkeys([*wanted, "random"]))
+    refused = {s: why for s in wanted if (why := _refusal(s, known))}
+    wanted = [s for s in wanted if s not in refused]
+    curves, n_rounds = Curves(), -(-budget // batch)
+    total = n_repeats * len(wanted) * n_rounds
+    for k, (pool, judges) in enumerate(splits):
+        for i, strategy in enumerate(wanted):
+            at = (k * len(wanted) + i) * n_rounds
+            plan = Plan(strategy, budget, batch)
+            found = yield from _one(folder, plan, pool, judges, (state + k, k), (at, total))
+            curves.add(strategy, found)
+    judged_by = str(params.get("judged_by") or ("accuracy" if fresh is None else "balanced_accuracy"))
+    facts = {"n_seeds": len(known.class_id), "n_repeats": n_repeats, "refused": refused}
+    n_judges = len(splits[0][1].class_id)
+    return JobResult({**curves.values(judged_by), **facts, "n_judges": n_judges})
 
 
-def _with_truth(table: dict[str, Any], truth: dict[str, Any]) -> Truth:
-    known = dict(zip(truth["seed"].tolist(), truth["class_id"].tolist(), strict=True))
-    rows = [i for i, s in enumerate(table["seed"].tolist()) if s in known]
-    if len(rows) < 20:
-        raise InputError("truth table", f"names {len(rows)} seeds of the project", "Give at least 20")
-    ids = [known[int(table["seed"][i])] for i in rows]
-    return Truth(np.asarray(table["vector"])[rows], np.asarray(ids, np.int32))
+def _one(
+    folder: Path, plan: Plan, pool: Truth, judges: Truth, which: tuple[int, int], where: tuple[int, int]
+) -> Generator[Progress, None, Replay]:
+    """One repeat of one strategy, or what the folder holds of it."""
+    from napari_seedlab.files import load_arrays, save_arrays
+
+    (state, k), (at, total) = which, where
+    path = folder / f"replay-{plan.strategy}-{k}.npz"
+    if path.exists():
+        a = load_arrays(path)
+        return Replay(a["budgets"], a["accuracy"], a["balanced_accuracy"], a["asked"])
+    yield Progress(at, total, f"replaying {plan.strategy}, repeat {k + 1}")
+    steps = []
+    for step in _rounds(pool, judges, plan, state):
+        steps.append(step)
+        yield Progress(at + len(steps), total, f"replaying {plan.strategy}, repeat {k + 1}")
+    found = _collected(steps)
+    save_arrays(path, **vars(found))
+    return found
+
+
+def _split(known: Truth, fresh: Truth | None, random_state: int) -> tuple[Truth, Truth]:
+    if fresh is not None:
+        return known, fresh
+    held = held_rows(known.class_id, random_state)
+    return known.at(np.setdiff1d(np.arange(len(known.class_id)), held)), known.at(held)
+
+
+def _refusal(strategy: str, known: Truth) -> str:
+    """Why a strategy cannot be replayed; empty where it can."""
+    if strategy in AGAIN:
+        return "asks about labelled seeds only"
+    twice = known.ranks is not None and bool((np.isfinite(known.ranks).sum(1) > 1).any())
+    if strategy == "disagreement" and not twice:
+        return "needs scores of oddness by two methods"
+    return ""
+
+
+def _known(folder: Path) -> Truth:
+    """The seeds with a vector and a true class, in the order of the vectors."""
+    from napari_seedlab.files import load_arrays
+
+    table, truth = load_arrays(folder / "embedding.npz"), load_arrays(folder / "truth.npz")
+    class_of = dict(zip(truth["seed"].tolist(), truth["class_id"].tolist(), strict=True))
+    rows = [i for i, s in enumerate(table["seed"].tolist()) if s in class_of]
+    if len(rows) < MIN_SEEDS:
+        raise InputError("the truth", f"names {len(rows)} seeds of the project", f"Give at least {MIN_SEEDS}")
+    seeds = np.asarray(table["seed"])[rows]
+    class_id = np.asarray([class_of[int(s)] for s in seeds], np.int32)
+    if len(np.unique(class_id)) < 2:
+        raise NotReady("the replay", "needs seeds of two classes, all are of one", "Give another truth")
+    anomaly, ranks = (_column(folder, name, seeds) for name in (("anomaly", "score"), ("ranks", "rank")))
+    return Truth(np.asarray(table["vector"])[rows], class_id, anomaly, ranks)
+
+
+def _column(folder: Path, name: tuple[str, str], seeds: npt.NDArray[np.int64]) -> Floats | None:
+    """A column of an optional table in the order of `seeds`, NaN where there is no value."""
+    from napari_seedlab.files import load_arrays
+
+    path = folder / f"{name[0]}.npz"
+    if not path.exists():
+        return None
+    table: Mapping[str, Any] = load_arrays(path)
+    row_of = {int(s): i for i, s in enumerate(table["seed"])}
+    rows = np.asarray([row_of.get(int(s), -1) for s in seeds], np.int64)
+    values = np.asarray(table[name[1]], np.float64)
+    out = np.full((len(seeds), *values.shape[1:]), np.nan)
+    out[rows >= 0] = values[rows[rows >= 0]]
+    return out

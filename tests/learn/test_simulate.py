@@ -3,11 +3,22 @@ import functools
 import numpy as np
 import pytest
 
-from napari_seedlab.core import InputError, JobRequest
-from napari_seedlab.files import save_arrays, write_json
+from napari_seedlab.core import JobRequest, SeedlabError
+from napari_seedlab.files import load_arrays, save_arrays, write_json
 from napari_seedlab.imaging.features import describe_seed, grey_levels, sample_levels
+from napari_seedlab.learn import queries
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
-from napari_seedlab.learn.simulate import Comparison, Plan, Truth, compare, replay, run, share_found
+from napari_seedlab.learn.simulate import (
+    Curves,
+    Plan,
+    Replay,
+    Truth,
+    compare,
+    held_rows,
+    replay,
+    run,
+    share_found,
+)
 
 RARE = (1, 4, 8)  # digits that occur twelve times in the imbalanced pool
 
@@ -28,12 +39,22 @@ def digits(random_state, imbalanced):
     return Truth(x[pool], y[pool]), Truth(x[fresh], y[fresh])
 
 
-def digits_curves(imbalanced, states):
-    runs = {"default": [], "random": []}
+def digits_curves(imbalanced, states, strategy="default"):
+    """Curves of a strategy and of random asking; each state has a pool and fresh digits of its own."""
+    curves = Curves()
     for state in states:
-        for strategy, curves in runs.items():
-            curves.append(replay(*digits(state, imbalanced), Plan(strategy, 150), state).accuracy)
-    return Comparison(np.arange(10, 151, 10), np.stack(runs["default"]), np.stack(runs["random"]))
+        for name in (strategy, "random"):
+            curves.add(name, replay(*digits(state, imbalanced), Plan(name, 150), state))
+    return curves
+
+
+def needed(curves, name="default"):
+    """Answers to random's balanced accuracy at the full budget; 999 for never."""
+    return curves.needed("balanced_accuracy", name) or 999
+
+
+def last(curves, name):
+    return curves.table("balanced_accuracy", name).mean(0)[-1]
 
 
 @functools.cache
@@ -77,11 +98,34 @@ def test_a_small_pool_ends_when_all_is_asked():
     assert sorted(replay(small, fresh, Plan("default", 120), 0).asked.tolist()) == list(range(23))
 
 
+def curves_of(**named):
+    curves = Curves()
+    for name, rows in named.items():
+        for row in rows:
+            budgets = 10 * np.arange(1, len(row) + 1)
+            curves.add(name, Replay(budgets, np.asarray(row), np.asarray(row), np.zeros(0, np.int64)))
+    return curves
+
+
 def test_needed_is_the_first_budget_that_reaches_random():
-    budgets = np.asarray([10, 20, 30])
-    clever = np.asarray([[0.5, 0.8, 0.9], [0.5, 0.7, 0.9]])
-    assert Comparison(budgets, clever, np.asarray([[0.3, 0.5, 0.75]])).needed(30) == 20
-    assert Comparison(budgets, clever, np.asarray([[0.3, 0.5, 0.95]])).needed(30) is None
+    clever = [[0.5, 0.8, 0.9], [0.5, 0.7, 0.9]]
+    assert curves_of(default=clever, random=[[0.3, 0.5, 0.75]]).needed("accuracy", "default") == 20
+    assert curves_of(default=clever, random=[[0.3, 0.5, 0.95]]).needed("accuracy", "default") is None
+
+
+def test_values_are_means_over_repeats():
+    told = curves_of(default=[[0.5, 0.8], [0.7, 1.0]], random=[[0.1, 0.6]]).values("accuracy")
+    assert told["budget"] == [10, 20]
+    assert told["accuracy"] == {"default": [0.6, 0.9], "random": [0.1, 0.6]}
+    assert told["labels_to_random"] == {"default": 10, "random": 20}
+
+
+def test_a_test_share_is_stratified_and_its_own_for_each_repeat():
+    class_id = np.repeat([1, 2, 3], [60, 20, 2])
+    held = held_rows(class_id, 0)
+    assert np.bincount(class_id[held]).tolist() == [0, 18, 6, 1]
+    assert held.tolist() == held_rows(class_id, 0).tolist() != held_rows(class_id, 1).tolist()
+    assert len(held_rows(np.asarray([1, 1, 2]), 0)) == 1  # a class of one seed stays in the pool
 
 
 def test_share_found_counts_one_class():
@@ -100,30 +144,30 @@ def test_first_batch_of_ten_meets_most_digits():
 
 
 def test_digits_need_fewer_answers_than_random_quick():
-    both = digits_curves(True, range(2))
-    assert (both.needed(150) or 999) <= 90
-    assert both.strategy.mean(0)[-1] >= both.random.mean(0)[-1] + 0.03
+    curves = digits_curves(True, range(2))
+    assert needed(curves) <= 90
+    assert last(curves, "default") >= last(curves, "random") + 0.03
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("imbalanced", "most"), [(True, 60), (False, 100)], ids=["rare", "even"])
 def test_digits_need_fewer_answers_than_random(imbalanced, most):
-    assert (digits_curves(imbalanced, range(8)).needed(150) or 999) <= most
+    assert needed(digits_curves(imbalanced, range(8))) <= most
 
 
-def test_phantom_seeds_need_at_most_half_the_answers_quick():
-    pool, fresh = phantom(400, 1), phantom(400, 2)
-    both = compare(pool, fresh, Plan("default", 120), range(4))
-    assert (both.needed(120) or 999) <= 60
-    assert both.strategy.mean(0)[5] >= 0.9
+@pytest.mark.slow
+def test_random_asking_would_not_pass_for_clever(monkeypatch):
+    """The same gate refuses a `default` that draws blindly."""
+    monkeypatch.setitem(queries.STRATEGIES, "default", queries.STRATEGIES["random"])
+    assert needed(digits_curves(True, range(8))) > 60
 
 
 @pytest.mark.slow
 def test_phantom_seeds_need_at_most_half_the_answers():
     pool, fresh = phantom(400, 1), phantom(2000, 2)
-    both = compare(pool, fresh, Plan("default", 120), range(16))
-    assert 0.9 <= both.random.mean(0)[-1] <= 0.95
-    assert (both.needed(120) or 999) <= 60
+    curves = compare(pool, fresh, ["default"], Plan(budget=120), range(16))
+    assert 0.9 <= last(curves, "random") <= 0.95
+    assert needed(curves) <= 60
     abnormal, dead = found_early(pool, "default", range(16))
     assert abnormal >= 0.6 and dead >= 0.8
     blind = found_early(pool, "random", range(16))
@@ -147,15 +191,58 @@ def drain(job):
 
 def test_job_reports_the_curves(tmp_path):
     pool, _ = digits(0, True)
-    write_job(tmp_path, pool.vectors, pool.class_id, budget=40, n_states=2)
+    write_job(
+        tmp_path, pool.vectors, pool.class_id, strategies=["badge", "label_errors"], budget=40, n_repeats=2
+    )
     values = drain(run(tmp_path)).values
-    assert values["budgets"] == [10, 20, 30, 40]
-    assert len(values["strategy"]) == len(values["random"]) == 4
-    assert values["needed"] in (10, 20, 30, 40)
-    assert set(values["found_in_first_fifth"]) == {str(c) for c in range(10)}
+    assert values["budget"] == [10, 20, 30, 40]
+    for measure in ("accuracy", "balanced_accuracy"):
+        assert set(values[measure]) == {"badge", "random"}
+        assert all(len(curve) == 4 for curve in values[measure].values())
+    assert values["labels_to_random"]["random"] in (10, 20, 30, 40)
+    assert values["judged_by"] == "accuracy"
+    assert list(values["refused"]) == ["label_errors"]
 
 
-def test_job_wants_a_truth_table(tmp_path):
-    write_job(tmp_path, np.ones((5, 2)), np.ones(5, int))
-    with pytest.raises(InputError, match="names 5 seeds"):
+def test_job_goes_on_where_it_was_stopped(tmp_path):
+    pool, _ = digits(0, True)
+    write_job(tmp_path, pool.vectors, pool.class_id, strategies=["random"], budget=20, n_repeats=2)
+    job = run(tmp_path)
+    while not (tmp_path / "replay-random-0.npz").exists():
+        next(job)
+    job.close()
+    kept = load_arrays(tmp_path / "replay-random-0.npz")
+    save_arrays(tmp_path / "replay-random-0.npz", **{**kept, "accuracy": np.zeros(2)})
+    values = drain(run(tmp_path)).values
+    half = [v / 2 for v in load_arrays(tmp_path / "replay-random-1.npz")["accuracy"]]
+    assert values["accuracy"]["random"] == pytest.approx(half, abs=1e-5)
+
+
+def test_fresh_seeds_judge_by_balanced_accuracy_and_nothing_is_set_aside(tmp_path):
+    pool, fresh = digits(0, True)
+    write_job(tmp_path, pool.vectors[:60], pool.class_id[:60], strategies=["default"], n_repeats=1)
+    save_arrays(tmp_path / "fresh.npz", vector=fresh.vectors, class_id=fresh.class_id)
+    values = drain(run(tmp_path)).values
+    assert values["budget"][-1] == 60 and values["n_judges"] == len(fresh.class_id)
+    assert values["judged_by"] == "balanced_accuracy"
+
+
+def test_scores_of_oddness_reach_the_replay(tmp_path):
+    pool, _ = digits(0, True)
+    write_job(tmp_path, pool.vectors, pool.class_id, strategies=["anomaly"], budget=10, n_repeats=1)
+    score = np.arange(len(pool.class_id), dtype=float)
+    save_arrays(tmp_path / "anomaly.npz", seed=np.arange(len(score)) + 50, score=score)
+    drain(run(tmp_path))
+    asked = load_arrays(tmp_path / "replay-anomaly-0.npz")["asked"]
+    held = held_rows(pool.class_id, 0)
+    rows = np.setdiff1d(np.arange(len(score)), held)
+    assert sorted(rows[asked]) == rows[-10:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("class_id", "cause"), [(np.ones(5, int), "names 5 seeds"), (np.ones(50, int), "all are of one")]
+)
+def test_job_wants_a_truth_table(tmp_path, class_id, cause):
+    write_job(tmp_path, np.ones((len(class_id), 2)), class_id)
+    with pytest.raises(SeedlabError, match=cause):
         drain(run(tmp_path))
