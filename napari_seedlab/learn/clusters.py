@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
+from napari_seedlab.core import JobRequest, JobResult, Progress
+from napari_seedlab.imaging.groups import by_size, cut_tree
 from napari_seedlab.learn.layout import principal
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
 
 MAX_WARD = 4000  # rows; above it k-means, whose memory does not grow with the square
 MAX_SILHOUETTE = 1500  # rows of the sample that the number of groups is judged on
@@ -41,8 +50,35 @@ def _silhouette_of(d: Floats, place: npt.NDArray[np.integer]) -> float:
     return float(np.where(size[place] > 1, s, 0.0).mean())
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """Groups of rows, and what another number of groups can be cut from.
+
+    Attributes
+    ----------
+    group : (n,) int32
+        Group of each row, the largest group 0.
+    merges : (n - 1, 2) int32
+        The tree, as :func:`~napari_seedlab.imaging.groups.cut_tree` takes it; empty above ``MAX_WARD`` rows.
+    heights : (n - 1,) float32
+        Ward distance at which each pair was merged.
+    proposed : int
+        The number of groups with the best silhouette; 0 where a number was wished for.
+    """
+
+    group: Groups
+    merges: npt.NDArray[np.int32]
+    heights: npt.NDArray[np.float32]
+    proposed: int
+
+
 def cluster(vectors: Floats, n_clusters: int | None = None, random_state: int = 0) -> Groups:
-    """Group number (n,) int32 of each row of an embedding, largest group 0.
+    """The groups alone, see :func:`grouped`."""
+    return grouped(vectors, n_clusters, random_state).group
+
+
+def grouped(vectors: Floats, n_clusters: int | None = None, random_state: int = 0) -> Grouping:
+    """Rows of an embedding in groups.
 
     Ward linkage on the leading principal components (k-means for more than ``MAX_WARD`` rows), cut
     at `n_clusters` or at the number of groups from ``K_RANGE`` with the best silhouette. Use a
@@ -59,24 +95,34 @@ def cluster(vectors: Floats, n_clusters: int | None = None, random_state: int = 
     """
     n = len(vectors)
     if n < 4:
-        return np.zeros(n, np.int32)
+        return Grouping(np.zeros(n, np.int32), np.zeros((0, 2), np.int32), np.zeros(0, np.float32), min(n, 1))
     x = principal(vectors, min(N_COMPONENTS, vectors.shape[1], n - 1))
-    tree = _ward(x) if n <= MAX_WARD else None
+    tree = _ward(x) if n <= MAX_WARD else np.zeros((0, 4))
+    merges, heights = tree[:, :2].astype(np.int32), tree[:, 2].astype(np.float32)
     if n_clusters:
-        return _by_size(_cut(x, tree, min(int(n_clusters), n), random_state))
+        group = _cut(x, merges, min(int(n_clusters), n), random_state)
+        return Grouping(by_size(group), merges, heights, 0)
+    k, group = _proposal(x, merges, random_state)
+    return Grouping(by_size(group), merges, heights, k)
+
+
+def _proposal(
+    x: Floats, merges: npt.NDArray[np.int32], random_state: int
+) -> tuple[int, npt.NDArray[np.int64]]:
+    n = len(x)
     rows = np.random.default_rng(random_state).permutation(n)[:MAX_SILHOUETTE]
     y = np.asarray(x[rows], np.float32)
     square = (y * y).sum(1)
     d = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * y @ y.T, 0.0))
     np.fill_diagonal(d, 0.0)
-    best, found = -2.0, np.zeros(n, np.int64)
+    best, found, wanted = -2.0, np.zeros(n, np.int64), 1
     for k in range(K_RANGE[0], min(K_RANGE[1], n - 1) + 1):
-        group = _cut(x, tree, k, random_state)
+        group = _cut(x, merges, k, random_state)
         place = np.unique(group[rows], return_inverse=True)[1]
         score = _silhouette_of(d, place) if place.max() > 0 else -1.0
         if score > best + 1e-9:
-            best, found = score, group
-    return _by_size(found)
+            best, found, wanted = score, group, k
+    return wanted, found
 
 
 def _ward(x: Floats) -> Floats:
@@ -85,21 +131,29 @@ def _ward(x: Floats) -> Floats:
     return np.asarray(linkage(np.asarray(x, np.float64), "ward"))
 
 
-def _cut(x: Floats, tree: Floats | None, k: int, random_state: int) -> npt.NDArray[np.int64]:
-    if tree is not None:
-        from scipy.cluster.hierarchy import fcluster
-
-        return np.asarray(fcluster(tree, k, "maxclust"), np.int64) - 1
+def _cut(x: Floats, merges: npt.NDArray[np.int32], k: int, random_state: int) -> npt.NDArray[np.int64]:
+    if len(merges):
+        return cut_tree(merges, k)
     from sklearn.cluster import KMeans
 
     fit = KMeans(k, n_init=1, max_iter=50, random_state=random_state).fit(x)
     return np.asarray(fit.labels_, np.int64)
 
 
-def _by_size(group: npt.NDArray[np.int64]) -> Groups:
-    """Groups renumbered from the largest down, ties by first row."""
-    labels, first, size = np.unique(group, return_index=True, return_counts=True)
-    order = np.lexsort((first, -size))
-    rank = np.empty(len(labels), np.int32)
-    rank[order] = np.arange(len(labels), dtype=np.int32)
-    return rank[np.searchsorted(labels, group)]
+def run(folder: Path) -> Generator[Progress, None, JobResult]:
+    """Job: ``embedding.npz`` (seed, vector) in ``n_clusters`` groups; 0 proposes a number.
+
+    Writes ``clusters.npz``: seed (n,), cluster (n,) int32. Values: n_clusters, proposed.
+    """
+    from napari_seedlab.files import load_arrays, read_json, save_arrays
+    from napari_seedlab.learn.head import pool_scaler, scaled
+
+    request = JobRequest.from_json(read_json(folder / "request.json"))
+    yield Progress(0, 1, "grouping")
+    table = load_arrays(folder / "embedding.npz")
+    raw = np.asarray(table["vector"])
+    x = scaled(raw, *pool_scaler(raw)).astype(np.float32) if len(raw) else raw
+    found = grouped(x, int(request.params.get("n_clusters") or 0), request.random_state)
+    save_arrays(folder / "clusters.npz", seed=np.asarray(table["seed"], np.int64), cluster=found.group)
+    n = int(found.group.max()) + 1 if len(found.group) else 0
+    return JobResult({"n_clusters": n, "proposed": found.proposed}, ("clusters.npz",))

@@ -176,10 +176,11 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     Parameters: ``method`` (``pca``, ``umap``, or ``place``: old points stay, new ones are placed by
     their neighbours), ``n_clusters`` (0 or None proposes a number). ``previous.npz`` (seed, xy), where
     given, is what the user sees now: the new map begins there and is aligned to it.
-    Writes ``layout.npz``: seed (n,), xy (n, 2) float32, cluster (n,) int32.
+    Writes ``layout.npz``: seed (n,), xy (n, 2) float32, cluster (n,) int32, and the tree of the clusters:
+    merges, heights (see :class:`~napari_seedlab.learn.clusters.Grouping`).
     """
     from napari_seedlab.files import load_arrays, read_json, save_arrays
-    from napari_seedlab.learn.clusters import cluster
+    from napari_seedlab.learn.clusters import grouped
     from napari_seedlab.learn.head import pool_scaler, scaled
 
     request = JobRequest.from_json(read_json(folder / "request.json"))
@@ -195,12 +196,12 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     xy = _positions(method, seeds, x, before, request.random_state)
     yield Progress(2, 3, "clustering")
     wanted = request.params.get("n_clusters")
-    group = cluster(x, int(wanted) if wanted else None, request.random_state)
-    save_arrays(folder / "layout.npz", seed=seeds, xy=xy, cluster=group)
+    found = grouped(x, int(wanted) if wanted else None, request.random_state)
+    group, tree = found.group, {"merges": found.merges, "heights": found.heights}
+    save_arrays(folder / "layout.npz", seed=seeds, xy=xy, cluster=group, **tree)
     yield Progress(3, 3, "done")
-    return JobResult(
-        {"method": method, "n_clusters": int(group.max()) + 1 if len(group) else 0}, ("layout.npz",)
-    )
+    n = int(group.max()) + 1 if len(group) else 0
+    return JobResult({"method": method, "n_clusters": n, "proposed": found.proposed}, ("layout.npz",))
 
 
 def _positions(

@@ -111,7 +111,7 @@ def test_job_writes_map_and_groups(tmp_path):
     write_job(tmp_path, x, np.arange(240), method="pca", n_clusters=4)
     result = drain(run(tmp_path))
     found = load_arrays(tmp_path / "layout.npz")
-    assert result.values == {"method": "pca", "n_clusters": 4}
+    assert result.values == {"method": "pca", "n_clusters": 4, "proposed": 0}
     assert found["xy"].shape == (240, 2) and found["xy"].dtype == np.float32
     assert all(len(np.unique(found["cluster"][group == g])) == 1 for g in range(4))
 
