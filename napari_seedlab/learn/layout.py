@@ -12,10 +12,13 @@ import numpy.typing as npt
 from napari_seedlab.core import InputError, JobRequest, JobResult, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
+METHODS = ("pca", "umap", "tsne", "place")
 N_NEIGHBOURS = 15
+MAX_TSNE = 5000  # rows that t-SNE lays out itself; the others are placed beside them
+PERPLEXITY = 30.0  # at most; a fifth of the rows where they are few
 MIN_DIST = 0.1
 N_COMPONENTS = 50  # of the space in which neighbours are looked for
 BLOCK = 2048
@@ -116,6 +119,44 @@ def umap_layout(vectors: Floats, start: Points, random_state: int = 0) -> Points
     return align(xy, np.asarray(start, np.float32))
 
 
+def tsne_layout(vectors: Floats, start: Points, random_state: int = 0) -> Points:
+    """t-SNE (van der Maaten & Hinton 2008) begun at the first two principal components: (n, 2) float32.
+
+    Its time grows faster than its rows: of more than ``MAX_TSNE`` it lays out as many, drawn at random, and
+    places the others by their neighbours among them.
+
+    Parameters
+    ----------
+    vectors : (n, d) float
+        Standardised embedding.
+    start : (n, 2) float
+        Layout onto which the result is turned, mirrored and scaled.
+    random_state : int
+        Fixes the result.
+    """
+    n = len(vectors)
+    if n < 4:
+        return np.asarray(start, np.float32)
+    from sklearn.manifold import TSNE
+
+    x = principal(vectors, min(N_COMPONENTS, vectors.shape[1]))
+    rows = np.sort(np.random.default_rng(random_state).permutation(n)[:MAX_TSNE])
+    some = x[rows]
+    first = np.pad(some, ((0, 0), (0, max(0, 2 - some.shape[1]))))[:, :2]
+    model = TSNE(
+        perplexity=min(PERPLEXITY, len(some) / 5),
+        init=(first / max(float(first[:, 0].std()), 1e-6) * 1e-4).astype(np.float32),
+        random_state=random_state,
+        n_jobs=1,
+    )
+    laid = np.asarray(model.fit_transform(some), np.float32)
+    xy = np.zeros((n, 2), np.float32)
+    others = np.setdiff1d(np.arange(n), rows)
+    xy[rows] = laid
+    xy[others] = place_new(some, laid, x[others])
+    return align(xy, np.asarray(start, np.float32))
+
+
 @dataclass(frozen=True)
 class Similarity:
     """A turn or mirroring, a scale and two centres: ``(xy − center) @ turn · scale + target``."""
@@ -173,7 +214,7 @@ def start_from(
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: map and groups of ``embedding.npz``.
 
-    Parameters: ``method`` (``pca``, ``umap``, or ``place``: old points stay, new ones are placed by
+    Parameters: ``method`` (``pca``, ``umap``, ``tsne``, or ``place``: old points stay, new ones are placed by
     their neighbours), ``n_clusters`` (0 or None proposes a number). ``previous.npz`` (seed, xy), where
     given, is what the user sees now: the new map begins there and is aligned to it.
     Writes ``layout.npz``: seed (n,), xy (n, 2) float32, cluster (n,) int32, and the tree of the clusters:
@@ -185,14 +226,14 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     request = JobRequest.from_json(read_json(folder / "request.json"))
     method = str(request.params.get("method", "pca"))
-    if method not in ("pca", "umap", "place"):
-        raise InputError(f"map method {method!r}", "is unknown", "Use pca, umap or place")
+    if method not in METHODS:
+        raise InputError(f"map method {method!r}", "is unknown", f"Use one of {', '.join(METHODS)}")
     yield Progress(0, 3, "reading")
     table = load_arrays(folder / "embedding.npz")
     seeds, raw = np.asarray(table["seed"], np.int64), np.asarray(table["vector"])
     x = scaled(raw, *pool_scaler(raw)).astype(np.float32) if len(raw) else raw
     before = load_arrays(folder / "previous.npz") if (folder / "previous.npz").exists() else None
-    yield Progress(1, 3, "laying out")
+    yield Progress(1, 3, _line(method, len(seeds)))
     xy = _positions(method, seeds, x, before, request.random_state)
     yield Progress(2, 3, "clustering")
     wanted = request.params.get("n_clusters")
@@ -204,6 +245,12 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     return JobResult({"method": method, "n_clusters": n, "proposed": found.proposed}, ("layout.npz",))
 
 
+def _line(method: str, n: int) -> str:
+    if method == "tsne" and n > MAX_TSNE:
+        return f"t-SNE of {MAX_TSNE:,} of {n:,} seeds, the others beside them"
+    return {"tsne": "t-SNE", "umap": "UMAP", "pca": "principal components"}.get(method, "placing new seeds")
+
+
 def _positions(
     method: str,
     seeds: npt.NDArray[np.int64],
@@ -213,11 +260,14 @@ def _positions(
 ) -> Points:
     if before is None or len(x) == 0:
         xy = pca_layout(x)
-        return umap_layout(x, xy, random_state) if method == "umap" else xy
+        return _SLOW[method](x, xy, random_state) if method in _SLOW else xy
     start, old = start_from(seeds, x, np.asarray(before["seed"]), np.asarray(before["xy"], np.float32))
     if method == "place" and old.any():
         return start
-    if method == "umap":
-        return umap_layout(x, start if old.any() else pca_layout(x), random_state)
+    if method in _SLOW:
+        return _SLOW[method](x, start if old.any() else pca_layout(x), random_state)
     xy = pca_layout(x)
     return similarity(xy[old], start[old])(xy) if old.sum() > 2 else xy
+
+
+_SLOW: dict[str, Callable[[Floats, Points, int], Points]] = {"umap": umap_layout, "tsne": tsne_layout}

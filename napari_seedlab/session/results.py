@@ -110,7 +110,7 @@ def mixed(blocks: Sequence[Embedding]) -> Embedding | None:
 
 @dataclass(frozen=True)
 class Layout(_BySeed):
-    """The map: positions (n, 2) float32 and cluster numbers (n,) int32; `method` is pca or umap."""
+    """The map: positions (n, 2) float32 and cluster numbers (n,) int32; `method` is pca, umap or tsne."""
 
     seeds: npt.NDArray[np.int64]
     xy: npt.NDArray[np.float32]

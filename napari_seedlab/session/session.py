@@ -22,6 +22,7 @@ from napari_seedlab.session.kept import Kept
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.opinions import Opinions
+from napari_seedlab.session.origin import Origin
 from napari_seedlab.session.state import SessionState
 from napari_seedlab.session.strokes import Strokes
 from napari_seedlab.session.thumbnails import Thumbnails
@@ -52,7 +53,7 @@ class Session(SessionState):
         self.follow_up = False  # whether a split is followed by map and suggestions on its own
         self.opinions, self._kept = Opinions(self), Kept(self)
         self.encoders = Encoders(self)
-        self.labelling = Labelling(self)
+        self.labelling, self.origin = Labelling(self), Origin(self)
         self.strokes = Strokes(self)
         self.thumbnails = Thumbnails(self)
         self._about = About(self)
@@ -103,6 +104,7 @@ class Session(SessionState):
         self.labelling.restore(project.get_state("place"))
         place = project.get_state("scan")
         self.current_scan = place if place in self.scans else next(iter(self.scans), None)
+        self.origin.load(project)
         if not self.read_only:
             self._leftovers.look(project)
 
@@ -137,8 +139,14 @@ class Session(SessionState):
                 changed.emit()
 
     def split(self, scan: int | None = None, recipe: Mapping[str, Any] | None = None) -> Task:
-        """Split a scan into seeds; settings that the recipe leaves out are found by themselves."""
-        return self.desk.start(steps.split_step(self, self._scan(scan), dict(recipe or {})))
+        """Split a scan into seeds; settings that the recipe leaves out are found by themselves.
+
+        Where the project was started from another one, those are its settings that the recipe leaves out.
+        """
+        chosen = self._scan(scan)
+        return self.desk.start(
+            steps.split_step(self, chosen, self.origin.recipe(chosen) | dict(recipe or {}))
+        )
 
     def _scan(self, scan: int | None) -> int:
         chosen = scan if scan is not None else self.current_scan
@@ -157,7 +165,10 @@ class Session(SessionState):
     def _map_and_draw(self, pool: str) -> None:
         if pool in self.nets:
             self.desk.start(steps.predict_step(self, pool, self.nets[pool].model_id))
-        self.make_map("pca", pool=pool).then(lambda _: self.make_map("umap", pool=pool))
+        if pool in self.layouts and len(self.layouts[pool].seeds):
+            self.make_map("place", pool=pool)  # points that are known stay until somebody asks for a new map
+        else:
+            self.make_map("pca", pool=pool).then(lambda _: self.make_map("umap", pool=pool))
         if not self.labelling.n_left:
             self.draw(pool=pool)
 
@@ -166,7 +177,7 @@ class Session(SessionState):
         return self.encoders.embed(pool or self.pool)
 
     def make_map(self, method: str = "umap", n_clusters: int | None = None, pool: str | None = None) -> Task:
-        """Lay the seeds out in two dimensions and cluster them."""
+        """Lay the seeds out in two dimensions (umap, tsne, pca; place leaves known ones) and cluster them."""
         return self.desk.start(steps.map_step(self, pool or self.pool, method, n_clusters))
 
     # -- labelling ----------------------------------------------------------------------------

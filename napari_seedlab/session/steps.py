@@ -176,14 +176,16 @@ def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -
         if not session.desk.is_newest(f"map {pool}", request):
             return {"method": method}
         out = files.load_arrays(folder / "layout.npz")
-        layout = Layout(out["seed"], out["xy"], out["cluster"], method)
+        before = session.layouts.get(pool)
+        by = before.method if method == "place" and before is not None else method
+        layout = Layout(out["seed"], out["xy"], out["cluster"], by)
         session.layouts[pool] = layout
         project.put_arrays(
             f"layout-{pool}",
             seed=layout.seeds,
             xy=layout.xy,
             cluster=layout.cluster,
-            method=np.asarray(method),
+            method=np.asarray(by),
         )
         session.layout_changed.emit()
         return {"n_seeds": len(layout.seeds), "n_clusters": len(np.unique(layout.cluster)), "method": method}
@@ -241,12 +243,16 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Ste
             )
         _write_embedding(session, folder, pool)
         n_labels = write_labels(session, folder, pool)
+        origin = session.origin.write(project, folder, pool)
         anomaly = session.anomalies.get(pool)
         if anomaly is not None:
             files.save_arrays(folder / "anomaly.npz", seed=anomaly.seeds, score=anomaly.score)
         apart = session.opinions.disagreement(pool)
         if apart is not None:
             files.save_arrays(folder / "ranks.npz", seed=apart.seeds, rank=apart.ranks)
+        where, places = session.labelling.places(pool)
+        files.save_arrays(folder / "places.npz", seed=where, place=places)
+        spreads = pool in session.labelling.spreads
         skip = [s for s, label in session.labels.items() if label.state not in ASKABLE]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {
@@ -254,8 +260,10 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Ste
             "class_names": [c.name for c in session.scheme],
             "n": n,
             "strategy": strategy,
-            "model_id": f"head-{_data_hash(folder)}",
+            "model_id": f"head-{_data_hash(folder)}{origin}{'s' * spreads}",
             "pool": pool,
+            "nearest_first": True,
+            "semi_supervised": spreads,
             "round": n_labels,
             "method_names": [METHOD_NAMES[m] for m in (() if apart is None else apart.methods)],
         }
@@ -264,6 +272,7 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Ste
         model_id = str(request.params["model_id"])
         if (folder / "probabilities.npz").exists():
             _adopt_head(session, project, folder, request, result)
+        session.origin.told(project, pool, result.values)
         drawn = _read_suggestions(folder)
         session.labelling.offer(drawn, pool)
         return {"model": model_id, "suggestions": drawn, **result.values}
@@ -286,7 +295,7 @@ def _adopt_head(
 ) -> None:
     pool, model_id = request.params["pool"], str(request.params["model_id"])
     counts = result.values.get("n_per_class")
-    if counts is not None and sum(n > 0 for n in counts) < 2:
+    if counts is not None and sum(n > 0 for n in counts) < 2 and not result.values.get("from_origin"):
         return  # one class alone predicts nothing
     if not session.desk.is_newest(f"head {pool}", request):
         return
@@ -326,6 +335,7 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         scans = scan_params(session, project, folder, pool)
         _write_embedding(session, folder, pool)
         write_labels(session, folder, pool)
+        session.origin.write_net(project, folder, pool)
         return {"scans": scans, "class_ids": list(session.scheme.ids), "settings": settings, "pool": pool}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

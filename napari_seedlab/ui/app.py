@@ -285,8 +285,11 @@ class SeedlabUi(QObject):
 
     def answer_hovered(self, class_id: int) -> None:
         """Answer about the seed under the cursor."""
-        session = self.session
-        seed = self.layers.seed_at(self.viewer.cursor.position)
+        session, places = self.session, (self.docks.get(name) for name in ("map", "gallery"))
+        over = (getattr(dock, "hovered_seed", None) for dock in places)
+        seed = next((s for s in over if s is not None), None)
+        if seed is None:
+            seed = self.layers.seed_at(self.viewer.cursor.position)
         if session is not None and seed is not None:
             session.answer(class_id, (seed,))
 

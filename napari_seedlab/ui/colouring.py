@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import LabelState
+from napari_seedlab.ui import seed_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MODES = ("label", "prediction", "confidence", "anomaly", "disagreement", "cluster")
 N_STEPS = 16  # colours of a continuous scale
+N_NAMED = 8  # entries of a legend of many categories
 NONE_RGB = (126, 134, 145)
 UNSURE_RGB = (179, 157, 219)
 NOT_WHOLE_RGB = (161, 136, 127)
@@ -48,7 +50,7 @@ class SeedColours:
     Attributes
     ----------
     mode : str
-        One of ``MODES``.
+        One of :func:`modes_of`.
     seeds : (n,) int64
         Seed ids, ascending.
     codes : (n,) uint8
@@ -57,6 +59,8 @@ class SeedColours:
         Colours; row 0 is the grey of unknown seeds.
     legend : tuple of (str, rgb)
         What to show beside the map.
+    is_ramp : bool
+        Whether the colours go from the first entry of the legend to the second in steps.
     """
 
     mode: str
@@ -64,6 +68,7 @@ class SeedColours:
     codes: Codes
     palette: npt.NDArray[np.uint8]
     legend: tuple[tuple[str, Rgb], ...]
+    is_ramp: bool = False
 
     def codes_of(self, seeds: Ids) -> Codes:
         """Codes of `seeds`, 0 for those that are not known."""
@@ -101,10 +106,15 @@ def seeds_shown(session: Session) -> Ids:
     return np.unique(np.concatenate(columns)) if columns else np.zeros(0, np.int64)
 
 
+def modes_of(session: Session | None) -> tuple[str, ...]:
+    """What the seeds of a project can be coloured by."""
+    return (*MODES, *seed_columns.names(session))
+
+
 def colour_seeds(session: Session, mode: str) -> SeedColours:
-    """The colours of all seeds by `mode`, one of ``MODES``."""
+    """The colours of all seeds by `mode`, one of :func:`modes_of`."""
     seeds = seeds_shown(session)
-    return _BY_MODE[mode](session, seeds)
+    return _BY_MODE[mode](session, seeds) if mode in _BY_MODE else by_column(session, seeds, mode)
 
 
 def most_telling(session: Session) -> str:
@@ -185,6 +195,24 @@ def by_cluster(session: Session, seeds: Ids) -> SeedColours:
     return _table("cluster", seeds, _sorted_lookup(ids, codes, seeds), palette, legend)
 
 
+def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
+    """One colour per category, used again beyond 18; viridis over the middle 96 % of numbers."""
+    ids, column, unit = seed_columns.values(session, name)
+    if column.dtype.kind != "f":
+        names, place = np.unique(column, return_inverse=True)
+        codes = (place % len(CLUSTERS) + 1).astype(np.uint8)
+        legend = [(str(n), CLUSTERS[i % len(CLUSTERS)]) for i, n in enumerate(names[:N_NAMED])]
+        if len(names) > N_NAMED:
+            legend.append((f"and {len(names) - N_NAMED} more", NONE_RGB))
+        shown = legend or [(f"no {name} known", NONE_RGB)]
+        return _table(name, seeds, _sorted_lookup(ids, codes, seeds), [NONE_RGB, *CLUSTERS], shown)
+    low, high = (float(v) for v in np.percentile(column, (2, 98))) if len(column) else (0.0, 1.0)
+    fraction = (column - low) / max(high - low, 1e-12)
+    return _scale(
+        name, seeds, ids, fraction, VIRIDIS, (f"{low:.3g} {unit}".rstrip(), f"{high:.3g} {unit}".rstrip())
+    )
+
+
 def _sorted_lookup(keys: Ids, values: Codes, wanted: Ids) -> Codes:
     order = np.argsort(keys, kind="stable")
     return lookup(np.asarray(keys)[order], np.asarray(values)[order], wanted)
@@ -206,7 +234,8 @@ def _scale(
     legend = [(ends[0], stops[0]), (ends[1], stops[-1])]
     if ids is None:
         legend = [(_MISSING[mode], NONE_RGB)]
-    return _table(mode, seeds, codes, [NONE_RGB, *map(tuple, colours.tolist())], legend)
+    palette = np.asarray([NONE_RGB, *map(tuple, colours.tolist())], np.uint8)
+    return SeedColours(mode, seeds, codes, palette, tuple(legend), ids is not None)
 
 
 def _table(

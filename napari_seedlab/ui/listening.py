@@ -179,3 +179,4 @@ class Listener:
         """Show the progress of a job."""
         self._ui.tell("train", "show_job", status)
         self._ui.tell("project", "show_job", status)
+        self._ui.tell("map", "show_job", status)

@@ -20,114 +20,84 @@ from qtpy.QtGui import (
     QTextOption,
     QWheelEvent,
 )
-from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from napari_seedlab.ui import map_pictures
+from napari_seedlab.ui.points import inside_polygon, packed, radius_for, raster
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Xy = npt.NDArray[np.float64]
+    from napari_seedlab.ui.map_pictures import Thumbs
 
-REACH_PX = 9  # from the pointer to a point that it means
+Xy = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+NEAR_PX = 9  # from the pointer to a point that it means
 DRAG_PX = 5  # a shorter way is a click
 MARGIN_PX = 16
 MOVE_FRAMES, FRAME_MS = 18, 16  # smooth change from one layout to the next
-ZOOM_RANGE = (0.5, 200.0)
-
-
-def inside_polygon(points: Xy, polygon: Xy) -> npt.NDArray[np.bool_]:
-    """Which of the (n, 2) `points` lie in the (m, 2) `polygon`, by the even-odd rule."""
-    x, y = points[:, 0], points[:, 1]
-    inside = np.zeros(len(points), bool)
-    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, 0), strict=True):
-        if y0 == y1:
-            continue
-        crosses = (y0 > y) != (y1 > y)
-        inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return inside
-
-
-def stamp(radius: float) -> list[tuple[int, int, float]]:
-    """Pixels of a disc as (down, right, coverage)."""
-    reach = int(np.ceil(radius))
-    cells = [(y, x, radius + 0.5 - float(np.hypot(y, x))) for y in range(-reach, reach + 1)
-             for x in range(-reach, reach + 1)]  # fmt: skip
-    return [(y, x, min(1.0, cover)) for y, x, cover in cells if cover > 0.05]
-
-
-def raster(
-    at: npt.NDArray[np.int64],
-    rgb: npt.NDArray[np.uint8],
-    size: tuple[int, int],
-    background: tuple[int, int, int],
-) -> npt.NDArray[np.uint8]:
-    """Draw discs at (n, 2) pixels x, y in colours `rgb` on a (height, width, 3) picture, in order."""
-    height, width = size
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[:] = background
-    n = len(at)
-    radius = 4.2 if n <= 500 else 3.2 if n <= 5000 else 1.6
-    for down, right, cover in stamp(radius):
-        x, y = at[:, 0] + right, at[:, 1] + down
-        ok = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        if cover >= 1 or n > 5000:
-            picture[y[ok], x[ok]] = rgb[ok]
-        else:
-            under = picture[y[ok], x[ok]].astype(np.float32)
-            picture[y[ok], x[ok]] = (under + (rgb[ok] - under) * cover).astype(np.uint8)
-    return picture
+MOST_MOVING = 20_000  # points that move smoothly
+ZOOM_RANGE = (0.5, 2000.0)
+MOST_RINGS = 400  # selected points in view that get a ring each; more get a dot
+CURRENT_RGB = (255, 235, 59)
+ADDS = Qt.KeyboardModifier.ShiftModifier
+TAKES = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
 
 class MapCanvas(QWidget):
-    """The map of the seeds.
+    """The map of the seeds: points, or their thumbnails where these fit.
 
     A new layout moves in smoothly; while the pointer is over the map it waits, so that no point jumps
-    away under the cursor.
+    away under the cursor. A layout that leaves every known point where it was is shown at once.
     """
 
     clicked = Signal(object, bool)  # seed, whether Ctrl or Shift was held
-    lassoed = Signal(object)  # array of seeds
+    lassoed = Signal(object, str)  # array of seeds; only, add or remove
     hovered = Signal(object)  # seed or None
     let_go = Signal()  # a layout that waited is shown now
 
     def __init__(self, theme: Theme = DARK, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._theme = theme
-        self.seeds: npt.NDArray[np.int64] = np.zeros(0, np.int64)
-        self._xy: Xy = np.zeros((0, 2))
-        self._rgb = np.zeros((0, 3), np.uint8)
-        self._known = np.zeros(0, bool)
+        self.seeds: Ids = np.zeros(0, np.int64)
+        self._raw: Xy = np.zeros((0, 2))  # as the layout has them
+        self._frame = (np.zeros(2), np.ones(2))  # its lowest corner and its span
+        self._xy: Xy = np.zeros((0, 2))  # in 0-1
+        self._set_rgb(np.zeros((0, 3), np.uint8), np.zeros(0, bool))
         self._marked: tuple[int | None, frozenset[int]] = (None, frozenset())
+        self._chosen: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # rows of selected seeds
         self._zoom, self._shift = 1.0, np.zeros(2)
         self._image: QImage | None = None
-        self._waiting: tuple[npt.NDArray[np.int64], Xy] | None = None
+        self._pictured: tuple[npt.NDArray[np.int64], float] = (np.zeros(0, np.int64), 0.0)
+        self._waiting: tuple[Ids, Xy] | None = None
         self._path: list[Xy] = []
         self._press: QPointF | None = None
         self._pan_from: QPointF | None = None
         self._lasso: list[QPointF] = []
         self._hover: int | None = None
+        self._pointer = QPointF()
         self._timer = QTimer(self)
         self._timer.setInterval(FRAME_MS)
-        self._timer.timeout.connect(self._frame)
-        self.describe: Callable[[int], str] = str  # what a tooltip says of a seed
+        self._timer.timeout.connect(self._step)
+        self.describe: Callable[[int], str] = str  # what stands beside the pointer about a seed
+        self.thumbs: Thumbs | None = None
         self.setMouseTracking(True)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # all of it is drawn anyway
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.setMinimumHeight(120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName("Map of the seeds")
 
     # -- what is drawn ------------------------------------------------------------------------
-    def set_layout(self, seeds: npt.NDArray[np.int64], xy: npt.NDArray[np.floating]) -> None:
+    def set_layout(self, seeds: Ids, xy: npt.NDArray[np.floating]) -> None:
         """Take a layout: `seeds` (n,) and `xy` (n, 2) in any units."""
-        target = _unit(np.asarray(xy, np.float64))
-        same = np.array_equal(seeds, self.seeds)
-        if len(self.seeds) and len(seeds) and self.underMouse():
-            self._waiting = (np.asarray(seeds), target)
-        elif same and len(seeds):
-            self._move_to(target)
+        ids, raw = np.asarray(seeds), np.asarray(xy, np.float64)
+        if len(self.seeds) and len(ids) and self.underMouse() and not self._stays(ids, raw):
+            self._waiting = (ids, raw)
         else:
-            self._swap(np.asarray(seeds), target)
+            self._take(ids, raw)
         self.update()
 
     @property
@@ -135,49 +105,88 @@ class MapCanvas(QWidget):
         """Whether a newer layout waits for the pointer to leave."""
         return self._waiting is not None
 
+    @property
+    def hovered_seed(self) -> int | None:
+        """The seed under the pointer."""
+        return self._hover if self.underMouse() else None
+
+    @property
+    def n_pictures(self) -> int:
+        """Points in view that stand as thumbnails."""
+        return len(self._pictured[0]) if self._pictured[1] else 0
+
     def set_colours(self, rgb: npt.NDArray[np.uint8], known: npt.NDArray[np.bool_]) -> None:
         """Colours (n, 3) of the points; those not `known` are drawn below the others."""
         if len(rgb) == len(self.seeds) and not (
             np.array_equal(rgb, self._rgb) and np.array_equal(known, self._known)
         ):
-            self._rgb, self._known = rgb, known
+            self._set_rgb(rgb, known)
             self._redraw()
 
     def mark(self, current: int | None, selection: frozenset[int]) -> None:
         """Ring the seed on the card and the selected seeds."""
-        self._marked = (current, selection)
-        self.update()
+        if (current, selection) != self._marked:
+            self._marked = (current, selection)
+            self._find_chosen()
+            self.update()
 
     def reset_view(self) -> None:
         """Show the whole map."""
         self._zoom, self._shift = 1.0, np.zeros(2)
         self._redraw()
 
-    def _swap(self, seeds: npt.NDArray[np.int64], xy: Xy) -> None:
+    def _set_rgb(self, rgb: npt.NDArray[np.uint8], known: npt.NDArray[np.bool_]) -> None:
+        self._rgb, self._known = rgb, known
+        self._order = np.argsort(known, kind="stable")
+        self._words = packed(rgb)[self._order]
+
+    def _find_chosen(self) -> None:
+        chosen = np.fromiter(self._marked[1], np.int64, len(self._marked[1]))
+        self._chosen = np.flatnonzero(np.isin(self.seeds, chosen))
+
+    def _stays(self, seeds: Ids, raw: Xy) -> bool:
+        """Whether every point that is shown already keeps its place."""
+        both, here, there = np.intersect1d(self.seeds, seeds, return_indices=True)
+        return bool(len(both)) and np.array_equal(self._raw[here], raw[there])
+
+    def _take(self, seeds: Ids, raw: Xy) -> None:
+        """Show a layout now, in the frame of the one before where its points stay."""
+        is_same = len(seeds) > 0 and np.array_equal(seeds, self.seeds)
+        if not self._stays(seeds, raw):
+            low = raw.min(0) if len(raw) else np.zeros(2)
+            self._frame = low, (np.maximum(np.ptp(raw, 0), 1e-9) if len(raw) else np.ones(2))
+        self._raw = raw
+        target = (raw - self._frame[0]) / self._frame[1]
+        target[:, 1] = 1 - target[:, 1]  # y upwards
+        if is_same:
+            self._move_to(target)
+        else:
+            self._swap(seeds, target)
+
+    def _swap(self, seeds: Ids, xy: Xy) -> None:
         self._timer.stop()
         self._path.clear()
-        order = np.argsort(self.seeds)
-        old_rgb = self._rgb
-        if len(self.seeds):
+        rgb = np.full((len(seeds), 3), 126, np.uint8)
+        if len(self.seeds) and len(seeds):
+            order = np.argsort(self.seeds)
             at = np.minimum(np.searchsorted(self.seeds[order], seeds), len(order) - 1)
             known = self.seeds[order][at] == seeds
-            rgb = np.where(known[:, None], old_rgb[order[at]], np.uint8(126))
-        else:
-            rgb = np.full((len(seeds), 3), 126, np.uint8)
-        self.seeds, self._xy, self._rgb = seeds, xy, rgb
-        self._known = np.ones(len(seeds), bool)
+            rgb = np.where(known[:, None], self._rgb[order[at]], np.uint8(126))
+        self.seeds, self._xy = seeds, xy
+        self._set_rgb(rgb, np.ones(len(seeds), bool))
+        self._find_chosen()
         self._redraw()
 
     def _move_to(self, target: Xy) -> None:
         steps = np.linspace(0, 1, MOVE_FRAMES + 1)[1:]
         eased = steps * steps * (3 - 2 * steps)
-        if len(target) > 20_000 or not self.isVisible():
+        if len(target) > MOST_MOVING or not self.isVisible():
             eased = np.ones(1)
         start = self._xy
         self._path = [start + (target - start) * t for t in eased]
         self._timer.start()
 
-    def _frame(self) -> None:
+    def _step(self) -> None:
         if not self._path:
             self._timer.stop()
             return
@@ -196,27 +205,35 @@ class MapCanvas(QWidget):
     def _to_pixels(self, xy: Xy) -> Xy:
         size = np.asarray([self.width(), self.height()], np.float64)
         span = np.maximum(size - 2 * MARGIN_PX, 1)
-        return (xy - 0.5) * span * self._zoom + size / 2 + self._shift
+        return xy * (span * self._zoom) + (size / 2 + self._shift - 0.5 * span * self._zoom)
 
     def seed_near(self, place: QPointF) -> int | None:
-        """The seed within reach of a pixel."""
+        """The seed within reach of a pixel, or whose thumbnail lies there."""
         if not len(self.seeds):
             return None
-        distance = np.hypot(*(self.positions() - (place.x(), place.y())).T)
-        nearest = int(distance.argmin())
-        return int(self.seeds[nearest]) if distance[nearest] <= REACH_PX else None
+        edge = self._pictured[1]
+        reach = max(NEAR_PX, edge / 2)
+        apart = np.abs(self.positions() - (place.x(), place.y()))
+        far = apart.max(1) if edge else np.hypot(*apart.T)
+        nearest = int(far.argmin())
+        return int(self.seeds[nearest]) if far[nearest] <= reach else None
 
     # -- painting -----------------------------------------------------------------------------
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw points, rings, lasso."""
+        """Draw points or thumbnails, rings, the lasso, and what is under the pointer."""
         painter = QPainter(self)
         painter.drawImage(0, 0, self._picture())
+        self._draw_pictures(painter)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._draw_marks(painter)
         if len(self._lasso) > 1:
             painter.setPen(QPen(self._theme.color("accent"), 1.5))
             painter.setBrush(self._theme.color("accent", 50))
             painter.drawPolygon(QPolygonF(self._lasso))
+        elif self._hover is not None and self._pan_from is None:
+            image = None if self.thumbs is None else self.thumbs.get(self._hover)
+            text = self.describe(self._hover).replace(" · ", "\n")
+            map_pictures.draw_card(painter, self._theme, self._pointer, QRectF(self.rect()), image, text)
         if not len(self.seeds):
             painter.setPen(self._theme.color("dim"))
             box = QRectF(self.rect()).adjusted(20, 10, -20, -10)
@@ -224,36 +241,44 @@ class MapCanvas(QWidget):
         painter.end()
 
     def _picture(self) -> QImage:
-        if (
-            self._image is None
-            or self._image.width() != self.width()
-            or self._image.height() != self.height()
-        ):
+        size = (max(self.height(), 1), max(self.width(), 1))
+        if self._image is None or (self._image.height(), self._image.width()) != size:
             base = self._theme.color("background")
-            at = np.rint(self.positions()).astype(np.int64)
-            order = np.argsort(self._known, kind="stable")
-            pixels = raster(
-                at[order], self._rgb[order], (max(self.height(), 1), max(self.width(), 1)),
-                (base.red(), base.green(), base.blue()),
-            )  # fmt: skip
-            height, width = pixels.shape[:2]
-            image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+            at = self.positions()
+            seen = ((at > -NEAR_PX) & (at < (size[1] + NEAR_PX, size[0] + NEAR_PX))).all(1)
+            radius = radius_for(max(int(seen.sum()), len(at) / self._zoom**2))
+            words = raster(
+                at[self._order], self._words, size, (base.red(), base.green(), base.blue()), radius
+            )
+            image = QImage(words.tobytes(), size[1], size[0], 4 * size[1], QImage.Format.Format_RGB32)
             self._image = image.copy()
+            rows = np.flatnonzero(seen) if self.thumbs is not None else np.zeros(0, np.int64)
+            self._pictured = rows, map_pictures.edge_that_fits(at[rows], self._pictured[1] > 0)
         return self._image
 
-    def _draw_marks(self, painter: QPainter) -> None:
-        current, selection = self._marked
-        if not len(self.seeds):
+    def _draw_pictures(self, painter: QPainter) -> None:
+        rows, edge = self._pictured
+        if self.thumbs is None or not edge:
             return
-        places = self.positions()
-        chosen = np.isin(self.seeds, np.fromiter(selection, np.int64, len(selection)))
+        images = [self.thumbs.get(seed) for seed in self.seeds[rows].tolist()]
+        map_pictures.draw_pictures(painter, self._to_pixels(self._xy[rows]), images, self._rgb[rows], edge)
+
+    def _draw_marks(self, painter: QPainter) -> None:
+        places = self._to_pixels(self._xy[self._chosen])
+        inside = ((places >= 0) & (places <= (self.width(), self.height()))).all(1)
+        edge = self._pictured[1]
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(self._theme.color("text"), 1.6))
-        for x, y in places[chosen][:5000]:
-            painter.drawEllipse(QPointF(x, y), 5.5, 5.5)
-        painter.setPen(QPen(QColor(255, 235, 59), 2.2))
-        for x, y in places[self.seeds == (current or -1)]:
-            painter.drawEllipse(QPointF(x, y), 7.5, 7.5)
+        if inside.sum() > MOST_RINGS:
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+            painter.setPen(QPen(self._theme.color("text"), 3))
+            painter.drawPoints(QPolygonF([QPointF(x, y) for x, y in places[inside].tolist()]))
+            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        else:
+            painter.setPen(QPen(self._theme.color("text"), 1.6))
+            _draw_rings(painter, places[inside], 5.5, edge)
+        current = self._to_pixels(self._xy[self.seeds == (self._marked[0] or -1)])
+        painter.setPen(QPen(QColor(*CURRENT_RGB), 2.2))
+        _draw_rings(painter, current, 7.5, edge)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Draw again at the new size."""
@@ -284,19 +309,20 @@ class MapCanvas(QWidget):
             self._hover_over(place)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        """End of a click, a lasso or a pan."""
+        """End of a click, a lasso or a pan; Shift adds to what is selected, Ctrl or Alt takes away."""
         if self._pan_from is not None:
             self._pan_from = None
             self.unsetCursor()
             return
         lasso, self._lasso, press, self._press = self._lasso, [], self._press, None
         self.update()
+        held = event.modifiers()
         if len(lasso) > 2:
             polygon = np.asarray([(p.x(), p.y()) for p in lasso])
-            self.lassoed.emit(self.seeds[inside_polygon(self.positions(), polygon)])
+            how = "add" if held & ADDS else "remove" if held & TAKES else "only"
+            self.lassoed.emit(self.seeds[inside_polygon(self.positions(), polygon)], how)
         elif press is not None:
-            wide = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
-            self.clicked.emit(self.seed_near(press), bool(event.modifiers() & wide))
+            self.clicked.emit(self.seed_near(press), bool(held & (ADDS | TAKES)))
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         """Show the whole map."""
@@ -331,25 +357,27 @@ class MapCanvas(QWidget):
         """Show the layout that waited."""
         if self._waiting is None:
             return
-        seeds, xy = self._waiting
-        self._waiting = None
+        (seeds, raw), self._waiting = self._waiting, None
         self.let_go.emit()
-        if np.array_equal(seeds, self.seeds):
-            self._move_to(xy)
-        else:
-            self._swap(seeds, xy)
+        self._take(seeds, raw)
 
     def _hover_over(self, place: QPointF | None) -> None:
         seed = None if place is None else self.seed_near(place)
         if seed == self._hover:
             return
-        self._hover = seed
+        self._hover, self._pointer = seed, place or QPointF()
         self.setCursor(Qt.CursorShape.PointingHandCursor) if seed is not None else self.unsetCursor()
-        if seed is not None and place is not None:
-            QToolTip.showText(self.mapToGlobal(place.toPoint()), self.describe(seed), self)
-        else:
-            QToolTip.hideText()
+        self.update()
         self.hovered.emit(seed)
+
+
+def _draw_rings(painter: QPainter, places: Xy, radius: float, edge: float) -> None:
+    """Circles about points, or frames about thumbnails."""
+    for x, y in places.tolist():
+        if edge:
+            painter.drawRect(QRectF(x - edge / 2 - 2, y - edge / 2 - 2, edge + 4, edge + 4))
+        else:
+            painter.drawEllipse(QPointF(x, y), radius, radius)
 
 
 def wrapped_in_the_middle() -> QTextOption:
@@ -357,13 +385,3 @@ def wrapped_in_the_middle() -> QTextOption:
     option = QTextOption(Qt.AlignmentFlag.AlignCenter)
     option.setWrapMode(QTextOption.WrapMode.WordWrap)
     return option
-
-
-def _unit(xy: Xy) -> Xy:
-    """Positions scaled into 0-1 along each axis, y upwards."""
-    if not len(xy):
-        return xy
-    low, high = xy.min(0), xy.max(0)
-    span = np.maximum(high - low, 1e-9)
-    scaled = (xy - low) / span
-    return np.column_stack([scaled[:, 0], 1 - scaled[:, 1]])

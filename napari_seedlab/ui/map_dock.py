@@ -7,18 +7,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_seedlab.ui.colouring import MODES, SeedColours
+from napari_seedlab.core import JobState
+from napari_seedlab.ui.colouring import MODES, SeedColours, modes_of
+from napari_seedlab.ui.job_row import duration, kind_of
 from napari_seedlab.ui.map_canvas import MapCanvas
 from napari_seedlab.ui.seed_text import describe
 
 if TYPE_CHECKING:
+    from napari_seedlab.core import JobStatus
     from napari_seedlab.ui.app import SeedlabUi
     from napari_seedlab.ui.theme import Theme
 
 DOT, GAP, ROW = 9, 12, 18  # px of the legend
+RAMP_PX = 90
+LAYOUTS = {  # what a map may be laid out by, and what to know of it
+    "umap": ("UMAP", "Neighbours stay neighbours; the usual map"),
+    "tsne": ("t-SNE", "Pulls groups apart; of more than 5,000 seeds it lays out 5,000 and places the others"),
+    "pca": ("PCA", "The two directions in which seeds differ most; at once"),
+}
+JOBS = {f"map{method}" for method in (*LAYOUTS, "place")}
 
 
 class Legend(QWidget):
@@ -28,12 +38,14 @@ class Legend(QWidget):
         super().__init__(parent)
         self._theme = theme
         self.entries: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+        self._ramp = np.zeros((0, 3), np.uint8)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
-    def show_entries(self, entries: tuple[tuple[str, tuple[int, int, int]], ...]) -> None:
+    def tell(self, colours: SeedColours) -> None:
         """Name these colours."""
-        if entries != self.entries:
-            self.entries = entries
+        ramp = colours.palette[1 : 1 if not colours.is_ramp else None]
+        if colours.legend != self.entries or not np.array_equal(ramp, self._ramp):
+            self.entries, self._ramp = colours.legend, ramp
             self.updateGeometry()
             self.update()
 
@@ -47,6 +59,8 @@ class Legend(QWidget):
 
     def _places(self) -> list[tuple[int, int]]:
         """(row, left pixel) of each entry."""
+        if len(self._ramp):
+            return [(0, 0)]
         places, row, left = [], 0, 0
         width = max(self.width(), 200)
         for name, _ in self.entries:
@@ -58,9 +72,13 @@ class Legend(QWidget):
         return places
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw the entries."""
+        """Draw the entries, or the ramp between two of them."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if len(self._ramp):
+            self._draw_ramp(painter, self._ramp)
+            painter.end()
+            return
         for (name, rgb), (row, left) in zip(self.entries, self._places(), strict=True):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(*rgb))
@@ -70,6 +88,19 @@ class Legend(QWidget):
             painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, name)
         painter.end()
 
+    def _draw_ramp(self, painter: QPainter, ramp: npt.NDArray[np.uint8]) -> None:
+        low, high = (name for name, _ in self.entries)
+        left = self.fontMetrics().horizontalAdvance(low) + 6
+        bar = QRectF(left, (ROW - DOT) / 2, RAMP_PX, DOT)
+        gradient = QLinearGradient(bar.topLeft(), bar.topRight())
+        for i, color in enumerate(ramp.tolist()):
+            gradient.setColorAt(i / (len(ramp) - 1), QColor(*color))
+        painter.fillRect(bar, gradient)
+        painter.setPen(self._theme.color("dim"))
+        middle = Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(QRectF(0, 0, left, ROW), middle, low)
+        painter.drawText(QRectF(bar.right() + 6, 0, 300, ROW), middle, high)
+
 
 class MapDock(QWidget):
     """Seeds that look alike lie close together; click one, or draw around many."""
@@ -77,18 +108,27 @@ class MapDock(QWidget):
     def __init__(self, ui: SeedlabUi) -> None:
         super().__init__()
         self._ui = ui
+        self._job = ""
         self.canvas = MapCanvas(ui.theme, self)
-        self.canvas.describe = self._describe
-        self.mode = QComboBox(self)
-        self.mode.addItems([m.capitalize() for m in MODES])
-        self.mode.setCurrentIndex(MODES.index(ui.colour_by))
+        self.canvas.describe, self.canvas.thumbs = self._describe, ui.thumbs
+        ui.thumbs.ready.connect(self.canvas.update)
+        self.mode, self.method = QComboBox(self), QComboBox(self)
         self.mode.setToolTip("What the outlines in the viewer and the points of the map are coloured by")
+        self._modes: tuple[str, ...] = ()
+        self._offer_modes(MODES)
+        self.mode.setCurrentIndex(MODES.index(ui.colour_by))
+        for i, (method, (name, tip)) in enumerate(LAYOUTS.items()):
+            self.method.addItem(name, method)
+            self.method.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
+        self.method.setToolTip("How the map is laid out. New seeds are placed without moving the others;\n"
+                               "choose here to lay all of them out anew.")  # fmt: skip
         self.legend = Legend(ui.theme, self)
-        self.canvas.setToolTip("Click a seed, or draw around many. Wheel: zoom. Right button: move.")
         self._make_hint()
         top = QHBoxLayout()
+        top.setSpacing(4)
         top.addWidget(QLabel("Colour by", self))
         top.addWidget(self.mode, 1)
+        top.addWidget(self.method)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
         layout.setSpacing(4)
@@ -97,24 +137,36 @@ class MapDock(QWidget):
         layout.addWidget(self.legend)
         self.setMinimumWidth(220)
         self.mode.activated.connect(ui.slot(self._mode_chosen))
+        self.method.activated.connect(ui.slot(self._method_chosen))
         self.canvas.let_go.connect(ui.slot(self._show_newest))
         self.canvas.clicked.connect(ui.slot(self._clicked))
         self.canvas.lassoed.connect(ui.slot(self._lassoed))
 
     def _make_hint(self) -> None:
-        self._hint = QLabel("A new map is ready: move the pointer away", self.canvas)  # the points stay
+        self._hint = QLabel(self.canvas)  # over the points, which stay
         self._hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._hint.setEnabled(False)
-        self._hint.setVisible(False)
+        self._stop = QPushButton("Cancel", self.canvas)
+        self._stop.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._stop.clicked.connect(self._ui.slot(self._cancel))
+        row = QHBoxLayout()
+        row.addWidget(self._hint, 1)
+        row.addWidget(self._stop)
         over = QVBoxLayout(self.canvas)
         over.setContentsMargins(8, 4, 8, 4)
-        over.addWidget(self._hint)
+        over.addLayout(row)
         over.addStretch(1)
+        self._say_hint("")
 
     def sizeHint(self) -> QSize:
         """Narrow enough to stand beside the viewer."""
         return QSize(320, 300)
+
+    @property
+    def hovered_seed(self) -> int | None:
+        """The seed under the pointer."""
+        return self.canvas.hovered_seed
 
     # -- from the session ---------------------------------------------------------------------
     def show_layout(self) -> None:
@@ -122,26 +174,67 @@ class MapDock(QWidget):
         layout = None if self._ui.session is None else self._ui.session.layout
         seeds = np.zeros(0, np.int64) if layout is None else layout.seeds
         self.canvas.set_layout(seeds, np.zeros((0, 2)) if layout is None else layout.xy)
-        self._hint.setVisible(self.canvas.is_waiting)
+        if layout is not None and layout.method in LAYOUTS:
+            self.method.setCurrentIndex(list(LAYOUTS).index(layout.method))
+        self.method.setEnabled(layout is not None)
+        self._say_hint("")
+
+    def show_job(self, status: JobStatus) -> None:
+        """Say how far a new layout is, where it takes a while, and offer to stop it."""
+        if kind_of(status) not in JOBS:
+            return
+        if status.state.is_final:
+            if status.id == self._job:
+                self._job = ""
+                self._say_hint("")
+            return
+        self._job = status.id
+        self._stop.setEnabled(status.state is not JobState.CANCELLING)
+        left = "" if status.seconds_left is None else f" · {duration(status.seconds_left)} left"
+        self._say_hint(f"New map: {status.progress.message or 'waiting'}{left}")
+
+    def _say_hint(self, text: str) -> None:
+        said = "A new map is ready: move the pointer away" if self.canvas.is_waiting else text
+        if said != self._hint.text():
+            self._hint.setText(said)
+        self._hint.setVisible(bool(said))
+        self._stop.setVisible(bool(self._job) and not self.canvas.is_waiting)
 
     def recolour(self, colours: SeedColours) -> None:
         """Colour the points."""
         codes = colours.codes_of(self.canvas.seeds)
         self.canvas.set_colours(colours.palette[codes], codes > 0)
-        self.legend.show_entries(colours.legend)
-        self.mode.setCurrentIndex(MODES.index(colours.mode))
+        self.legend.tell(colours)
+        self._offer_modes(modes_of(self._ui.session))
+        if colours.mode in self._modes:
+            self.mode.setCurrentIndex(self._modes.index(colours.mode))
+
+    def _offer_modes(self, modes: tuple[str, ...]) -> None:
+        if modes != self._modes:
+            self._modes = modes
+            self.mode.clear()
+            self.mode.addItems([m.capitalize() for m in modes])
 
     def mark(self, current: int | None, selection: frozenset[int]) -> None:
         """Ring the current and the selected seeds."""
         self.canvas.mark(current, selection)
 
     def _show_newest(self) -> None:
-        self._hint.setVisible(False)
+        self._say_hint("")
         self._ui.recolour_soon()
 
     # -- from the user ------------------------------------------------------------------------
     def _mode_chosen(self, index: int) -> None:
-        self._ui.set_colour_by(MODES[index])
+        self._ui.set_colour_by(self._modes[index])
+
+    def _method_chosen(self, index: int) -> None:
+        session = self._ui.session
+        if session is not None and session.layout is not None:
+            session.make_map(str(self.method.itemData(index)))
+
+    def _cancel(self) -> None:
+        if self._ui.session is not None and self._job:
+            self._ui.session.cancel(self._job)
 
     def _clicked(self, seed: int | None, more: bool) -> None:
         if more and seed is not None and self._ui.session is not None:
@@ -149,8 +242,15 @@ class MapDock(QWidget):
         else:
             self._ui.pick(seed, "map")
 
-    def _lassoed(self, seeds: npt.NDArray[np.int64]) -> None:
-        self._ui.select(frozenset(seeds.tolist()), "map")
+    def _lassoed(self, seeds: npt.NDArray[np.int64], how: str) -> None:
+        session = self._ui.session
+        if session is None:
+            return
+        drawn = frozenset(seeds.tolist())
+        chosen = {"add": session.selection | drawn, "remove": session.selection - drawn}.get(how, drawn)
+        self._ui.select(chosen, "map")
+        if chosen:
+            self._ui.say(f"{len(chosen)} selected: press a digit, or open the gallery (G).")
 
     def _describe(self, seed: int) -> str:
         return describe(self._ui.session, seed)

@@ -13,6 +13,7 @@ from napari_seedlab.learn.layout import (
     run,
     similarity,
     start_from,
+    tsne_layout,
     umap_layout,
 )
 
@@ -89,6 +90,16 @@ def test_old_points_keep_their_place_to_start_from():
     np.testing.assert_array_equal(xy[old], shown[::-1])
 
 
+def test_tsne_keeps_groups_together_and_places_what_is_too_much(monkeypatch):
+    x, group = blobs()
+    monkeypatch.setattr(layout, "MAX_TSNE", 160)
+    xy = tsne_layout(x, pca_layout(x), 3)
+    index, _ = nearest(xy, xy, 6, same=True)
+    assert (group[index[:, 1:]] == group[:, None]).mean() > 0.95
+    np.testing.assert_array_equal(xy, tsne_layout(x, pca_layout(x), 3))
+    assert np.abs(xy - pca_layout(x)).max() > 0.1
+
+
 def test_umap_keeps_groups_together_and_points_near_where_they_were():
     x, group = blobs()
     start = pca_layout(x)
@@ -138,6 +149,6 @@ def test_job_places_new_seeds_without_moving_old_ones(tmp_path):
 
 
 def test_unknown_method_is_refused(tmp_path):
-    write_job(tmp_path, blobs()[0], np.arange(240), method="tsne")
-    with pytest.raises(InputError, match="tsne"):
+    write_job(tmp_path, blobs()[0], np.arange(240), method="isomap")
+    with pytest.raises(InputError, match="isomap"):
         drain(run(tmp_path))

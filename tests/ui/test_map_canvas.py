@@ -1,10 +1,13 @@
+import time
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtGui import QColor, QImage, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_seedlab.ui.map_canvas import MapCanvas, inside_polygon
+from napari_seedlab.ui.map_canvas import MapCanvas
+from napari_seedlab.ui.points import inside_polygon
 
 
 @pytest.fixture
@@ -14,7 +17,9 @@ def canvas(qtbot):
     canvas.resize(300, 200)
     canvas.set_layout(np.arange(1, 5), np.asarray([[0, 0], [1, 0], [0, 1], [1, 1]]))
     canvas.show()
-    return canvas
+    yield canvas
+    canvas.deleteLater()
+    QApplication.sendPostedEvents(canvas, QEvent.Type.DeferredDelete)
 
 
 def test_a_click_means_the_nearest_seed(canvas, qtbot):
@@ -75,13 +80,90 @@ def test_inside_polygon_agrees_with_a_disc():
     np.testing.assert_array_equal(inside_polygon(points, circle)[~near], (np.hypot(*points.T) < 0.7)[~near])
 
 
-def test_fifty_thousand_points_are_recoloured_in_time(canvas):
-    import time
-
+def test_fifty_thousand_points_are_drawn_chosen_and_recoloured_in_time(canvas):
     rng = np.random.default_rng(0)
-    canvas._swap(np.arange(50_000), rng.random((50_000, 2)))
-    canvas._picture()
+    canvas.set_layout(np.arange(50_000), rng.random((50_000, 2)))
+    angle = np.linspace(0, 2 * np.pi, 600)
+    line = np.column_stack([150 + 90 * np.cos(angle), 100 + 60 * np.sin(angle)])
+    begun = time.process_time()
     canvas.set_colours(rng.integers(0, 255, (50_000, 3), dtype=np.uint8), np.ones(50_000, bool))
-    start = time.process_time()
     canvas._picture()
-    assert time.process_time() - start < 0.15
+    chosen = inside_polygon(canvas.positions(), line)
+    assert time.process_time() - begun < 0.1
+    assert 10_000 < chosen.sum() < 20_000
+
+
+def pointer(canvas, kind, at, button=Qt.MouseButton.NoButton, held=Qt.MouseButton.NoButton, keys=None):
+    keys = Qt.KeyboardModifier.NoModifier if keys is None else keys
+    QApplication.sendEvent(canvas, QMouseEvent(kind, QPointF(*at), QPointF(*at), button, held, keys))
+
+
+@pytest.mark.parametrize(
+    ("keys", "how"),
+    [
+        (Qt.KeyboardModifier.NoModifier, "only"),
+        (Qt.KeyboardModifier.ShiftModifier, "add"),
+        (Qt.KeyboardModifier.ControlModifier, "remove"),
+        (Qt.KeyboardModifier.AltModifier, "remove"),
+    ],
+)
+def test_keys_held_at_a_lasso_say_what_becomes_of_the_selection(canvas, qtbot, keys, how):
+    left, corners = Qt.MouseButton.LeftButton, [(150, 2), (298, 2), (298, 198), (150, 198)]
+    with qtbot.waitSignal(canvas.lassoed) as got:
+        pointer(canvas, QEvent.Type.MouseButtonPress, corners[0], left, left, keys)
+        for corner in corners[1:]:
+            pointer(canvas, QEvent.Type.MouseMove, corner, held=left, keys=keys)
+        pointer(canvas, QEvent.Type.MouseButtonRelease, corners[-1], left, keys=keys)
+    assert got.args[1] == how
+
+
+def test_new_points_come_without_moving_old_ones_also_under_the_pointer(canvas, monkeypatch):
+    monkeypatch.setattr(canvas, "underMouse", lambda: True)
+    before = canvas.positions().copy()
+    xy = np.asarray([[0, 0], [1, 0], [0, 1], [1, 1], [0.4, 0.6]])
+    canvas.set_layout(np.arange(1, 6), xy)
+    assert not canvas.is_waiting
+    np.testing.assert_array_equal(canvas.positions()[:4], before)
+    canvas.set_layout(np.asarray([1, 2, 5]), xy[[0, 1, 4]])  # the extent of what is left is smaller
+    np.testing.assert_array_equal(canvas.positions()[:2], before[:2])
+
+
+class Pictures:
+    """Thumbnails of one colour."""
+
+    def __init__(self, rgb):
+        self.image, self.asked = QImage(40, 40, QImage.Format.Format_RGB888), set()
+        self.image.fill(QColor(*rgb))
+
+    def get(self, seed):
+        self.asked.add(seed)
+        return self.image
+
+
+def test_thumbnails_stand_in_place_of_points_where_they_fit(canvas):
+    rng = np.random.default_rng(0)
+    canvas.thumbs = Pictures((10, 200, 30))
+    canvas.set_layout(np.arange(1, 2001), rng.random((2000, 2)))
+    canvas.grab()
+    assert canvas.n_pictures == 0 and not canvas.thumbs.asked
+    canvas._zoom = 12.0
+    canvas._redraw()
+    picture = canvas.grab().toImage()
+    rows, edge = canvas._pictured
+    assert 0 < canvas.n_pictures < 60 and edge >= 26
+    x, y = canvas.positions()[rows].T
+    inside = (x > 5) & (x < 295) & (y > 5) & (y < 195)
+    middles = [
+        picture.pixelColor(round(a), round(b)).green() for a, b in zip(x[inside], y[inside], strict=True)
+    ]
+    assert sum(green > 190 for green in middles) > 0.8 * len(middles)
+
+
+def test_the_seed_under_the_pointer_is_shown_beside_it(canvas):
+    canvas.thumbs, canvas.describe = Pictures((10, 200, 30)), lambda seed: f"Seed {seed} · dead"
+    x, y = canvas.positions()[0]
+    pointer(canvas, QEvent.Type.MouseMove, (x, y))
+    shown = canvas.grab().toImage()
+    green = [shown.pixelColor(c, r).green() for r in range(0, 200, 4) for c in range(0, 300, 4)]
+    assert canvas.thumbs.asked == {1}
+    assert sum(190 < g < 210 for g in green) > 100
