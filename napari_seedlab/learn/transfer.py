@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +218,10 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         if head is not None:
             save_arrays(folder / f"prior-{pool}.npz", **head_columns(head))
             written.append(f"prior-{pool}.npz")
+        net = folder / f"net-{pool}.safetensors"
+        if net.exists():
+            save_arrays(folder / f"net-{pool}.npz", **net_columns(net))
+            written.append(f"net-{pool}.npz")
         if len(vectors) >= LEAST_SEEDS:
             domain = domain_of(vectors, request.random_state)
             save_arrays(
@@ -235,7 +240,9 @@ def _head_of(
 
     stored = folder / f"head-{pool}.safetensors"
     if stored.exists():
-        return load_head(stored)
+        head = load_head(stored)
+        if not len(vectors) or len(head.center) == vectors.shape[1]:
+            return head
     labels = load_arrays(folder / f"labels-{pool}.npz")
     if len(np.unique(labels["class_id"])) < 2 or not len(vectors):
         return None
@@ -248,6 +255,16 @@ def head_columns(head: Head) -> dict[str, npt.NDArray[Any]]:
     columns = {key: getattr(head, key) for key in ("center", "scale", "weight", "bias", "n_behind")}
     facts = {"class_ids": np.asarray(head.class_ids), "temperature": np.asarray(head.temperature)}
     return {**columns, **facts}
+
+
+def net_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The weights of a saved network under ``weight.NAME``, and its class ids."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+        weights = {f"weight.{name}": file.get_tensor(name) for name in file.keys()}
+    return {**weights, "class_ids": np.asarray(facts["class_ids"])}
 
 
 def read_prior(

@@ -127,7 +127,8 @@ def predict_pools(session: Session, pool: str | None = None) -> None:
     for each in pools:
         try:
             session.embed(each).wait()
-            if any(session.label(s).state is LabelState.LABELLED for s in session.seeds_of(each)):
+            is_labelled = any(session.label(s).state is LabelState.LABELLED for s in session.seeds_of(each))
+            if is_labelled or session.origin.serves(each):
                 session.draw(n=0, pool=each).wait()
         except NotReady as error:
             why = why or error
