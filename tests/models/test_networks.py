@@ -34,6 +34,8 @@ def test_the_anomaly_net_is_fully_convolutional():
 def test_the_classifier_takes_any_cube(n_classes, edge):
     model = SeedCNN(SeedCNNConfig(n_classes=n_classes))
     assert model(torch.randn(3, 2, edge, edge, edge)).shape == (3, n_classes)
+    flat = SeedCNN(SeedCNNConfig(n_classes=n_classes, n_inputs=4, n_dims=2))
+    assert flat(torch.randn(3, 4, edge, edge)).shape == (3, n_classes)
 
 
 def test_the_classifier_overfits_one_batch():
