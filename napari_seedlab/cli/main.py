@@ -85,14 +85,18 @@ def new(
     project: ProjectArg,
     source: Annotated[Path | None, typer.Option("--from", help="An export to rebuild from.")] = None,
     classes: Annotated[Path | None, typer.Option(help="JSON file with the class scheme.")] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="An earlier project, for its classes, split, encoders and model; may exist."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a project folder."""
+    """Make a project folder; with --start-from P may be there already."""
 
     def work() -> dict[str, Any]:
-        from napari_seedlab.session import making
+        from napari_seedlab.cli import start
 
-        return making.new_project(project, source, classes)
+        return start.new(project, source, classes, start_from)
 
     run(work, as_json)
 
@@ -172,9 +176,11 @@ def embed(
     """Compute the vectors of all seeds."""
 
     def work() -> dict[str, Any]:
+        from napari_seedlab.cli import start
+
         with opened(project, scheduler) as session:
             look_at(session, scan)
-            return session.embed().wait()
+            return session.embed().wait() | start.predicted(session)
 
     run(work, as_json)
 
@@ -340,7 +346,7 @@ def predict(
             look_at(session, scan)
             pool = None if scan is None else session.pool
             making.predict_pools(session, pool)
-            return making.write_predictions(session, to, pool)
+            return making.write_predictions(session, to, pool) | session.origin.told_in_json(session.pool)
 
     run(work, as_json)
 

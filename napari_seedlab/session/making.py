@@ -23,13 +23,23 @@ if TYPE_CHECKING:
     from napari_seedlab.store import Project
 
 
-def new_project(path: Path, source: Path | None = None, classes: Path | None = None) -> dict[str, Any]:
-    """Make a project folder, empty or from an export; closed again on return."""
+def new_project(
+    path: Path, source: Path | None = None, classes: Path | None = None, earlier: Path | None = None
+) -> dict[str, Any]:
+    """Make a project folder: empty, from an export, or with the classes of an earlier project.
+
+    It is closed again on return. What else an earlier project brings, :class:`.Origin` takes.
+    """
     from napari_seedlab import io
     from napari_seedlab.store import Project
 
     refuse_file(path, "Name a new project folder")
-    if source is None:
+    if earlier is not None:
+        refuse_file(earlier, "Choose a project folder")
+        with Project.open(earlier, read_only=True) as other:
+            schemes = other.scheme("grain"), other.scheme("tissue")
+        project = Project.create(path, *schemes)
+    elif source is None:
         scheme: ClassScheme = GRAIN_SCHEME if classes is None else io.read_class_file(classes)
         project = Project.create(path, grain=scheme)
     else:
