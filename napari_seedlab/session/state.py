@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab import files
     from napari_seedlab.core import ClassScheme
+    from napari_seedlab.session.clusters import Clusters
     from napari_seedlab.session.encoders import Encoders
     from napari_seedlab.session.kept import Kept
     from napari_seedlab.session.labelling import Labelling
@@ -71,6 +72,7 @@ class SessionState:
     embedding_changed = Signal(str)
     encoders_changed = Signal(str)  # pool whose encoders in use, or what is known of them, changed
     layout_changed = Signal()
+    clusters_changed = Signal()  # other groups on the same map
     predictions_changed = Signal()
     anomaly_changed = Signal()
     thumbnails_changed = Signal(str)  # pool
@@ -88,6 +90,7 @@ class SessionState:
     opinions: Opinions
     labelling: Labelling
     thumbnails: Thumbnails
+    clusters: Clusters
     scheme: ClassScheme
     tissues: ClassScheme
     _kept: Kept

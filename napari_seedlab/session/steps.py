@@ -187,6 +187,7 @@ def map_step(session: Session, pool: str, method: str, n_clusters: int | None) -
             cluster=layout.cluster,
             method=np.asarray(by),
         )
+        session.clusters.take(project, pool, out, int(result.values.get("proposed", 0)))
         session.layout_changed.emit()
         return {"n_seeds": len(layout.seeds), "n_clusters": len(np.unique(layout.cluster)), "method": method}
 

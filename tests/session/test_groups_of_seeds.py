@@ -1,0 +1,97 @@
+"""Groups on the map: cut anew, judged, labelled as a whole, and who does not fit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_seedlab.core import LabelState, NotReady
+from napari_seedlab.learn import clusters as learn_clusters
+from tests.session.conftest import small_tray
+
+
+@pytest.fixture
+def mapped(split_session):
+    split_session.make_map("pca").wait(60)
+    return split_session
+
+
+def kinds_of(session):
+    """Whether each seed is hollow."""
+    _, hollow = small_tray()
+    table = session.regions(1)
+    place = (table.centroid[:, 1] // 16 * 5 + table.centroid[:, 2] // 16).astype(int)
+    return dict(zip(table.seed.tolist(), hollow[place].tolist(), strict=True))
+
+
+def test_another_number_of_groups_is_cut_at_once_and_kept(mapped, make_session):
+    told = []
+    mapped.clusters_changed.connect(lambda: told.append(mapped.clusters.n_groups("ct")))
+    proposed = mapped.clusters.n_groups("ct")
+    assert proposed == mapped.clusters.proposed["ct"]
+    assert mapped.clusters.cut(7) is None and told == [7]
+    mapped.make_map("pca").wait(60)  # the choice survives a new map
+    assert mapped.clusters.n_groups("ct") == 7
+    groups = mapped.layout.cluster.copy()
+    mapped.close()
+    again = make_session(mapped.path)
+    np.testing.assert_array_equal(again.layout.cluster, groups)
+    again.clusters.propose()
+    assert again.clusters.n_groups("ct") == proposed and "ct" not in again.clusters.wished
+
+
+def test_many_seeds_are_grouped_by_a_job(mapped, monkeypatch):
+    monkeypatch.setattr(learn_clusters, "MAX_WARD", 10)
+    mapped.make_map("pca").wait(60)
+    assert "ct" not in mapped.clusters.trees
+    assert mapped.clusters.cut(5).wait(60) == {"n_clusters": 5}
+    assert mapped.clusters.n_groups("ct") == 5
+
+
+def test_a_group_is_labelled_at_once_and_taken_back_at_once(mapped):
+    mapped.clusters.cut(2)
+    biggest = mapped.clusters.members(0, "ct")
+    mapped.answer("unsure", [int(biggest[0])])
+    done = mapped.clusters.label(0, 1)
+    assert set(done.tolist()) == set(biggest[1:].tolist())
+    assert mapped.label(int(biggest[0])).state is LabelState.UNSURE  # what was answered stays
+    summary = mapped.clusters.summaries("ct")[0]
+    assert (summary.class_id, summary.purity, summary.is_predicted) == (1, 1.0, False)
+    assert (summary.n, summary.n_labelled) == (len(biggest), len(biggest) - 1)
+    with pytest.raises(NotReady, match="cluster 1"):
+        mapped.clusters.label(0, 1)
+    mapped.undo().wait(60)
+    assert mapped.clusters.summaries("ct")[0].n_labelled == 0
+
+
+def test_purity_falls_back_on_predictions(mapped):
+    mapped.clusters.cut(2)
+    assert mapped.clusters.summaries("ct")[0].purity is None
+    for seed, kind in list(kinds_of(mapped).items())[:8]:
+        mapped.answer(2 if kind else 1, [seed])
+    mapped.refit().wait(60)
+    judged = mapped.clusters.summaries("ct")
+    assert all(c.purity is not None for c in judged)
+    assert {c.class_id for c in judged} == {1, 2} and min(c.purity for c in judged) > 0.9
+
+
+def test_who_does_not_fit_comes_first(mapped):
+    """Members that were put into the wrong group by hand are the first exceptions."""
+    kind_of = kinds_of(mapped)
+    group = np.asarray([int(kind_of[s]) for s in mapped.layout.seeds.tolist()], np.int32)
+    strays = np.flatnonzero(group == 1)[:2]
+    group[strays] = 0
+    mapped.layouts["ct"] = replace(mapped.layout, cluster=group)
+    seeds, score = mapped.clusters.exceptions(0)
+    assert set(seeds[:2].tolist()) == set(mapped.layout.seeds[strays].tolist())
+    assert (np.diff(score) <= 0).all() and len(seeds) == (group == 0).sum()
+
+
+def test_the_most_alike_is_the_seed_itself_then_its_kind(mapped):
+    kind_of = kinds_of(mapped)
+    seed = next(s for s, k in kind_of.items() if k)
+    seeds, far = mapped.clusters.likeness(seed)
+    nearest = seeds[np.argsort(far)][: sum(kind_of.values())].tolist()
+    assert nearest[0] == seed and all(kind_of[s] for s in nearest)
+    with pytest.raises(NotReady, match="999"):
+        mapped.clusters.likeness(999)
