@@ -34,9 +34,10 @@ from napari_seedlab.core.scan import Modality, Scan, ScanFacts
 from napari_seedlab.core.scheme import GRAIN_SCHEME, TISSUE_SCHEME, ClassScheme, SeedClass
 from napari_seedlab.core.seed import RegionTable, Seed
 from napari_seedlab.core.settings import Settings
-from napari_seedlab.core.suggestion import Evidence, Suggestion
+from napari_seedlab.core.suggestion import ASKS_AGAIN, Evidence, Suggestion
 
 __all__ = [
+    "ASKS_AGAIN",
     "GRAIN_SCHEME",
     "TISSUE_SCHEME",
     "TRANSITIONS",

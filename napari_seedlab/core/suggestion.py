@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+ASKS_AGAIN = frozenset({"label_errors"})  # strategies that ask about seeds that are labelled already
+
 
 @dataclass(frozen=True)
 class Evidence:

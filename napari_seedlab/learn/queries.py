@@ -27,7 +27,7 @@ from napari_seedlab.learn.strategies.unsure import (
     margin_kmeans,
 )
 
-__all__ = ["AGAIN", "OLD_NAMES", "STRATEGIES", "Pick", "Pool", "default", "suggest", "today"]
+__all__ = ["OLD_NAMES", "STRATEGIES", "Pick", "Pool", "default", "suggest", "today"]
 
 ODD_SHARE = 0.2  # of each batch, from the top of the anomaly scores
 NOVEL_SHARE = 0.2  # of each batch, the least like anything answered
@@ -85,7 +85,6 @@ STRATEGIES: dict[str, Strategy] = {
     "label_errors": label_errors,
     "check": check,
 }
-AGAIN = frozenset({"label_errors"})  # ask about seeds that are labelled already
 OLD_NAMES = {"novelty": "k_center"}  # of earlier versions
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.core import InputError, JobRequest, JobResult, Progress, Suggestion
+from napari_seedlab.core import ASKS_AGAIN, InputError, JobRequest, JobResult, Progress, Suggestion
 from napari_seedlab.learn.head import (
     Head,
     HeadReport,
@@ -19,7 +19,7 @@ from napari_seedlab.learn.head import (
     save_head,
     scaled,
 )
-from napari_seedlab.learn.queries import AGAIN, Pool, suggest
+from napari_seedlab.learn.queries import Pool, suggest
 from napari_seedlab.learn.spreading import look_alikes
 from napari_seedlab.learn.transfer import held, read_prior, shift
 
@@ -173,7 +173,7 @@ class _Known:
         self.inclusion_p[rows] = self.drawn
         self.confirmed = np.zeros(n, bool)
         if answers.strategy is not None:
-            self.confirmed[rows] = np.isin(answers.strategy[said], list(AGAIN))
+            self.confirmed[rows] = np.isin(answers.strategy[said], list(ASKS_AGAIN))
 
 
 def _fitted(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.core import InputError, JobRequest, JobResult, NotReady, Progress
+from napari_seedlab.core import ASKS_AGAIN, InputError, JobRequest, JobResult, NotReady, Progress
 from napari_seedlab.learn.calibration import balanced_accuracy
-from napari_seedlab.learn.queries import AGAIN, today
+from napari_seedlab.learn.queries import today
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _split(known: Truth, fresh: Truth | None, random_state: int) -> tuple[Truth,
 
 def _refusal(strategy: str, known: Truth) -> str:
     """Why a strategy cannot be replayed; empty where it can."""
-    if strategy in AGAIN:
+    if strategy in ASKS_AGAIN:
         return "asks about labelled seeds only"
     twice = known.ranks is not None and bool((np.isfinite(known.ranks).sum(1) > 1).any())
     if strategy == "disagreement" and not twice:

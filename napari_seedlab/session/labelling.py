@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from napari_seedlab.core import InputError, Label, LabelState, NotReady, Suggestion, one_line
+import numpy as np
+
+from napari_seedlab.core import ASKS_AGAIN, InputError, Label, LabelState, NotReady, Suggestion, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
 
     from napari_seedlab.core import Event
     from napari_seedlab.session.desk import Task
@@ -35,6 +39,10 @@ class Labelling:
         Answers that are shown but not durable yet.
     wishes : dict of str to str
         By pool, the strategy that the user chose; without one the session chooses.
+    again : frozenset of int
+        Seeds of the batch that are labelled, and are asked about once more.
+    spreads : frozenset of str
+        Pools in which labels spread to look-alikes, see :mod:`napari_seedlab.learn.spreading`.
     failed : str
         Why the last commit failed; while set, nothing can be answered.
     """
@@ -46,6 +54,8 @@ class Labelling:
         self.pending = 0
         self.failed = ""
         self.wishes: dict[str, str] = {}
+        self.again: frozenset[int] = frozenset()
+        self.spreads: frozenset[str] = frozenset()
         self._unsaved: dict[int, tuple[tuple[int, ...], LabelState, int]] = {}
         self._n_unsaved = 0
 
@@ -58,7 +68,7 @@ class Labelling:
     @property
     def n_left(self) -> int:
         """Suggestions of the batch without an answer."""
-        return sum(not self._answered(s.seed) for s in self.queue)
+        return sum(self._is_open(s.seed) for s in self.queue)
 
     def strategy(self, pool: str) -> str:
         """As wished; else typical seeds until some were answered, then the default mixture."""
@@ -92,14 +102,33 @@ class Labelling:
         self._show(None)
         return session.draw(pool=pool)
 
+    def spread_labels(self, on: bool, pool: str | None = None) -> Task | None:
+        """Let labels spread to look-alikes of a pool from now on, or no longer; the model is fitted anew."""
+        pool = pool or self._session.pool
+        self.spreads = self.spreads | {pool} if on else self.spreads - {pool}
+        self._remember()
+        return self._session.refit(pool)
+
+    def places(self, pool: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Seeds (n,) of a pool and where each lies (n, 4): scan, then its centre (z, y, x) in voxels."""
+        session = self._session
+        tables = [t for s in session.scans_of(pool) if (t := session.regions(s.id)) is not None]
+        found: dict[int, tuple[float, ...]] = {}
+        for table in tables:
+            for seed, centre in zip(table.seed.tolist(), table.centroid.tolist(), strict=True):
+                found.setdefault(seed, (table.scan, *centre))
+        rows = np.asarray(list(found.values()), np.float64).reshape(-1, 4)
+        return np.fromiter(found, np.int64), rows
+
     def offer(self, drawn: Sequence[Suggestion], pool: str) -> None:
         """Take a new batch over; the seed on the card stays."""
-        fresh = tuple(s for s in drawn if not self._answered(s.seed))
         if not drawn:
             return
+        self.again = frozenset(s.seed for s in drawn if s.strategy in ASKS_AGAIN)
+        fresh = tuple(s for s in drawn if self._is_open(s.seed))
         self.queue = fresh
         self._session.queue_changed.emit()
-        if self.current_seed is None or self._answered(self.current_seed):
+        if self.current_seed is None or not self._is_open(self.current_seed):
             self._show(fresh[0].seed if fresh else None)
         self._remember()
 
@@ -130,6 +159,10 @@ class Labelling:
     def _answered(self, seed: int) -> bool:
         return self._session.label(seed).state not in ASKABLE
 
+    def _is_open(self, seed: int) -> bool:
+        """Whether a suggestion may ask about a seed: not answered, or asked about once more."""
+        return seed in self.again or not self._answered(seed)
+
     # -- what is answered ---------------------------------------------------------------------
     def answer(self, said: int | str | None, seeds: Iterable[int] | None = None) -> None:
         """Answer about seeds (default: the one on the card) and go on to the next.
@@ -155,6 +188,7 @@ class Labelling:
         state, class_id = self._parse(said)
         self._session.refuse_if_blocked()
         self._commit(chosen, state, class_id)
+        self.again = self.again.difference(chosen)
         if on_card or self.current_seed in chosen:
             self._advance()
 
@@ -245,7 +279,7 @@ class Labelling:
     def _advance(self) -> None:
         seeds = [s.seed for s in self.queue]
         start = seeds.index(self.current_seed) + 1 if self.current_seed in seeds else 0
-        left = [s for s in seeds[start:] + seeds[:start] if not self._answered(s)]
+        left = [s for s in seeds[start:] + seeds[:start] if self._is_open(s)]
         if left:
             self._show(left[0])
         else:
@@ -261,6 +295,8 @@ class Labelling:
             "queue": [asdict(s) for s in self.queue],
             "current_seed": self.current_seed,
             "wishes": self.wishes,
+            "again": sorted(self.again),
+            "spreads": sorted(self.spreads),
         }
         self._session.desk.do(lambda project: project.set_state("place", place))
 
@@ -277,6 +313,9 @@ class Labelling:
         told = {pool: OLD_WISHES.get(wish, wish) for pool, wish in pairs if isinstance(wish, str)}
         self.wishes = {pool: wish for pool, wish in told.items() if wish in ASKED_BY}
         self.queue = tuple(s for s in queue if s.seed in known)
+        again, spreads = ((place or {}).get(key) for key in ("again", "spreads"))
+        self.again = frozenset(again if isinstance(again, list) else ()) & {s.seed for s in self.queue}
+        self.spreads = frozenset(str(p) for p in (spreads if isinstance(spreads, list) else ()))
         self.current_seed = seed if seed in known else None
 
     def _keep_facts(self, event: Event) -> None:

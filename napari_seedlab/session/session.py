@@ -24,6 +24,7 @@ from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.origin import Origin
+from napari_seedlab.session.replay import Replaying
 from napari_seedlab.session.state import SessionState
 from napari_seedlab.session.strokes import Strokes
 from napari_seedlab.session.thumbnails import Thumbnails
@@ -58,7 +59,7 @@ class Session(SessionState):
         self.strokes = Strokes(self)
         self.thumbnails = Thumbnails(self)
         self.clusters = Clusters(self)
-        self._about = About(self)
+        self._about, self.replay = About(self), Replaying(self)
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)
         self.desk.failed.connect(self._error)

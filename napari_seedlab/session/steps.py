@@ -251,8 +251,9 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Ste
         apart = session.opinions.disagreement(pool)
         if apart is not None:
             files.save_arrays(folder / "ranks.npz", seed=apart.seeds, rank=apart.ranks)
-        where, places = session.labelling.places(pool)
-        files.save_arrays(folder / "places.npz", seed=where, place=places)
+        if n:
+            where, places = session.labelling.places(pool)
+            files.save_arrays(folder / "places.npz", seed=where, place=places)
         spreads = pool in session.labelling.spreads
         skip = [s for s, label in session.labels.items() if label.state not in ASKABLE]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))

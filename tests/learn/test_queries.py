@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_seedlab.core import InputError, NotReady
-from napari_seedlab.learn.queries import AGAIN, STRATEGIES, Pool, suggest
+from napari_seedlab.core import ASKS_AGAIN, InputError, NotReady
+from napari_seedlab.learn.queries import STRATEGIES, Pool, suggest
 from napari_seedlab.learn.strategies.chance import allocation
 from napari_seedlab.learn.strategies.diverse import k_center
 from napari_seedlab.learn.strategies.pool import neighbour_distance
@@ -60,7 +60,7 @@ class TestContract:
         pool = make_pool(with_model=with_model, **opinions())
         seeds = [s.seed for s in suggest(pool, n, strategy)]
         assert len(seeds) == len(set(seeds))
-        if strategy in AGAIN:
+        if strategy in ASKS_AGAIN:
             assert len(seeds) == min(n, len(suggest(pool, 99, strategy)))
             assert set(seeds) <= set(pool.seeds[pool.answered].tolist())
         else:
@@ -76,7 +76,7 @@ class TestContract:
             ]
 
     def test_gives_what_is_left(self, strategy, opinions):
-        if strategy not in AGAIN:
+        if strategy not in ASKS_AGAIN:
             assert len(suggest(make_pool(**opinions()), 10_000, strategy)) == make_pool().askable.sum()
             assert suggest(make_pool(askable=np.zeros(120, bool), **opinions()), 10, strategy) == []
 
@@ -107,7 +107,7 @@ class TestContract:
             said = np.where(make_pool().answered, 0, -1)
             facts |= {"said": said, "class_ids": (4,), "probabilities": np.ones((120, 1))}
         asked = suggest(make_pool(**facts), 10, strategy)
-        assert len(asked) == 10 or strategy in AGAIN
+        assert len(asked) == 10 or strategy in ASKS_AGAIN
         scores = np.where(np.arange(120) % 2, np.nan, 1.0)
         assert len(suggest(make_pool(**{**facts, "anomaly": scores}), 10, strategy)) in (10, len(asked))
 
@@ -117,7 +117,7 @@ class TestContract:
         p = np.full((2, 3), 1 / 3) if labelled else None
         said = np.where(known, 0, -1)
         pool = Pool(np.arange(2), np.eye(2), ~known, known, p, said=said, class_ids=(1, 2, 3), **opinions(2))
-        assert len(suggest(pool, 2, strategy)) == (0 if strategy in AGAIN else 2 - labelled)
+        assert len(suggest(pool, 2, strategy)) == (0 if strategy in ASKS_AGAIN else 2 - labelled)
 
 
 def test_unknown_strategy_is_refused():
