@@ -50,17 +50,31 @@ class Wanted:
 class Replaying:
     """Replays of labelling; see :mod:`napari_seedlab.learn.simulate`.
 
-    Parameters
+    Attributes
     ----------
-    session : Session
+    last : dict of str to dict
+        By pool, the values of the newest replay of the labels so far.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.last: dict[str, dict[str, Any]] = {}
 
     def lacks(self, pool: str) -> str:
         """Why the labels so far cannot be replayed yet, in one line; empty where they can."""
-        return _lack(self._labels(pool))
+        session, n = self._session, 0
+        classes: set[int] = set()
+        known = session.embeddings.get(pool)
+        rows = {} if known is None else known.row
+        for label in session.labels.values():
+            if label.state is LabelState.LABELLED and label.seed in rows:
+                n += 1
+                classes.add(label.class_id)
+                if n >= LEAST_LABELS and len(classes) >= LEAST_CLASSES:
+                    return ""
+        if n < LEAST_LABELS:
+            return f"wants {LEAST_LABELS} labels, there are {n}"
+        return "wants labels of two classes, all are of one"
 
     def my_labels(self, pool: str | None = None) -> Task:
         """Replay the labels so far: the usual mix against random asking, judged on shares set aside.
@@ -74,11 +88,11 @@ class Replaying:
         """
         session = self._session
         pool = pool or session.pool
-        truth = self._labels(pool)
-        if why := _lack(truth):
+        if why := self.lacks(pool):
             raise NotReady("the replay", why, "")
+        truth = self._labels(pool)
         wanted = Wanted(budget=len(truth), batch=BATCH, n_repeats=N_REPEATS)
-        return session.desk.start(replay_step(session, pool, truth, wanted))
+        return session.desk.start(replay_step(session, pool, truth, wanted, keep=True))
 
     def _labels(self, pool: str) -> dict[int, int]:
         """Class id of each labelled seed that has a vector."""
@@ -89,19 +103,18 @@ class Replaying:
         return {x.seed: x.class_id for x in labels if x.state is LabelState.LABELLED and x.seed in rows}
 
 
-def _lack(truth: Mapping[int, int]) -> str:
-    n_classes = len(set(truth.values()))
-    if len(truth) < LEAST_LABELS:
-        return f"wants {LEAST_LABELS} labels, there are {len(truth)}"
-    if n_classes < LEAST_CLASSES:
-        return "wants labels of two classes, all are of one"
-    return ""
-
-
 def replay_step(
-    session: Session, pool: str, truth: Mapping[int, int], wanted: Wanted, vectors: Embedding | None = None
+    session: Session,
+    pool: str,
+    truth: Mapping[int, int],
+    wanted: Wanted,
+    vectors: Embedding | None = None,
+    keep: bool = False,
 ) -> Step:
-    """Replay strategies with the class ids of `truth` for answers, on `vectors` or those in use."""
+    """Replay strategies with the class ids of `truth` for answers, on `vectors` or those in use.
+
+    With `keep` the session remembers the result as that of its labels.
+    """
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         known = session.embeddings.get(pool) if vectors is None else vectors
@@ -124,6 +137,8 @@ def replay_step(
         }
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
+        if keep:
+            session.replay.last = {**session.replay.last, pool: dict(result.values)}
         return dict(result.values)
 
     return Step("replay", "napari_seedlab.learn.simulate:run", prepare, adopt, lane="background")

@@ -1,11 +1,11 @@
-"""The row of the Train dock that chooses which seeds are asked about first."""
+"""The rows of the Train dock that choose which seeds are asked about first, and whether labels spread."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_seedlab.core import SeedlabError
 
@@ -21,8 +21,14 @@ CHOICES = {  # strategies of :mod:`napari_seedlab.learn.queries`
 }
 
 
+SPREAD_TIP = (
+    "Seeds much like labelled ones teach the live model as if they were labelled (label spreading). "
+    "It helps while there are few labels of each class; the labels themselves stay as they are."
+)
+
+
 class AskAbout(QWidget):
-    """What the queue is ordered by; a choice draws a new batch at once.
+    """What the queue is ordered by; a choice draws a new batch at once. Below, whether labels spread.
 
     Parameters
     ----------
@@ -41,10 +47,18 @@ class AskAbout(QWidget):
             self.strategy.addItem(name, strategy)
             self.strategy.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
         self.strategy.activated.connect(ui.slot(self._choose))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self.spread = QCheckBox("Let labels spread to look-alikes", self)
+        self.spread.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.spread.setToolTip(SPREAD_TIP)
+        self.spread.clicked.connect(ui.slot(self._let_spread))
+        row = QHBoxLayout()
         row.addWidget(QLabel("Ask about", self))
         row.addWidget(self.strategy, 1)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(3)
+        rows.addLayout(row)
+        rows.addWidget(self.spread)
 
     def refresh(self) -> None:
         """Show what the shown kind of scan is asked by."""
@@ -53,6 +67,12 @@ class AskAbout(QWidget):
         self.strategy.setEnabled(has_seeds)
         wish = "default" if session is None else session.labelling.wishes.get(session.pool, "default")
         self.strategy.setCurrentIndex(max(0, self.strategy.findData(wish)))
+        self.spread.setEnabled(session is not None and not session.read_only)
+        self.spread.setChecked(session is not None and session.pool in session.labelling.spreads)
+
+    def _let_spread(self, on: bool) -> None:
+        if self._ui.session is not None:
+            self._ui.session.labelling.spread_labels(on)
 
     def _choose(self) -> None:
         session = self._ui.session

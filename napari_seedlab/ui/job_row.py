@@ -35,6 +35,7 @@ TITLES = {
     "slice": "Predicting the slice",
     "export": "Exporting",
     "predict": "Predicting",
+    "replay": "Replaying the labels",
 }
 STATE_WORDS = {
     JobState.QUEUED: "waiting its turn",

@@ -25,6 +25,7 @@ from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.method_words import WORDS
 from napari_seedlab.ui.odd_row import OddRow
 from napari_seedlab.ui.plot import Line, LinePlot
+from napari_seedlab.ui.replay_row import ReplayRow
 from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class TrainDock(DockFrame):
         self.quality.setWordWrap(True)
         self.quality.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         layout.addWidget(self.quality)
+        self.replay = ReplayRow(ui, body)
+        layout.addWidget(self.replay)
         layout.addStretch(1)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.rebuild()
@@ -100,6 +103,7 @@ class TrainDock(DockFrame):
         self._losses.clear()
         self.plot.show_lines(())
         self.job.forget()
+        self.replay.rebuild()
         self.show_models()
         self.refresh()
 
@@ -115,6 +119,7 @@ class TrainDock(DockFrame):
         self.net.setEnabled(session is not None and not blocked)
         self.odd_row.refresh()
         self.ask_about.refresh()
+        self.replay.refresh()
         if session is not None and session.opinions.shown is not self._scored:
             self._scored = session.opinions.shown
             self.show_models()
@@ -130,6 +135,7 @@ class TrainDock(DockFrame):
     def show_job(self, status: JobStatus) -> None:
         """Show progress, and the loss where the job tells one."""
         self.job.show_job(status)
+        self.replay.show_job(status)
         figures = status.progress.figures
         if "loss" in figures and kind_of(status) in ("net", *METHODS):
             chance = figures.get("chance_loss", self._chance())

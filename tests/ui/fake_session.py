@@ -120,6 +120,8 @@ class FakeSession:
         self.labelling = SimpleNamespace(
             pending=0, failed="", n_left=0, queue=(), wishes={}, ask_by=self._ask_by
         )
+        self.labelling.spreads, self.labelling.spread_labels = frozenset(), self._spread_labels
+        self.replay = SimpleNamespace(last={}, lacks=lambda pool: "wants 20 labels, there are 0")
         self.strokes = SimpleNamespace(fetch_raster=self._fetch_raster)
         if scans:
             self._add_scans(folder, volume, regions)
@@ -171,6 +173,10 @@ class FakeSession:
         heat = np.where((regions > 0) & (volume < 90), 255, 0).astype(np.uint8)  # 255 = top of the scale
         self._heat = raw(folder, "heat", heat)
         self.current_scan = 1
+
+    def _spread_labels(self, on):
+        self.labelling.spreads = frozenset({self.pool} if on else ())
+        self.calls.append(("spread_labels", on))
 
     # -- reading
     @property
