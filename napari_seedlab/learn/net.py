@@ -1,4 +1,4 @@
-"""A 3-D network on seed crops, trained beside the work and compared with the live model."""
+"""A network on seed crops, volumes or planes, trained beside the work and compared with the live model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,20 @@ from napari_seedlab import files
 from napari_seedlab.core import JobResult, NotReady, Progress
 from napari_seedlab.learn import crops_io, head, training
 from napari_seedlab.learn.calibration import balanced_accuracy, fit_temperature, softmax
-from napari_seedlab.models.seed_cnn import SeedCNN, SeedCNNConfig
+from napari_seedlab.learn.net_input import (
+    Cutter,
+    NetSettings,
+    Samples,
+    Shape,
+    augmented,
+    network_input,
+    new_model,
+    settings_from,
+    shape_of,
+    started,
+    step_of,
+    to_device,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -25,25 +38,12 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.floating]
     Ints = npt.NDArray[np.integer]
 
+__all__ = ["NetSettings", "augmented", "network_input", "new_model", "run", "started"]
+
 LEAST_PER_CLASS = 2  # answers that a class needs to count
-SPREAD = 0.25  # of grey values inside a usual seed, in units of its scan
 N_SHOWN = 20  # answers that the network contradicts most
-
-
-@dataclass(frozen=True)
-class NetSettings:
-    """How the network is trained."""
-
-    size: int = 32  # cells per edge of a crop
-    fold_steps: int = 100  # optimiser steps of each comparison fold
-    final_steps: int = 200  # of the network that is kept, on all answers
-    batch: int = 16
-    peak_rate: float = 3e-3  # largest learning rate
-    weight_decay: float = 1e-2
-    widths: tuple[int, ...] = (16, 32, 64)  # channels of the blocks
-    dropout: float = 0.3
-    device: str = "auto"  # or cpu, cuda
-    precision: str = "auto"  # or float32, bfloat16; auto asks the hardware
+N_NEIGHBOURS = 5  # that vote, in the plainest baseline that looks at the seeds
+PART = 32  # crops that are classified at a time
 
 
 @dataclass(frozen=True)
@@ -90,62 +90,54 @@ class Answers:
         """Cross-entropy of guessing among the classes that were answered: ln C."""
         return math.log(len(np.unique(self.columns)))
 
-
-def network_input(crops: Floats, masks: npt.NDArray[np.bool_]) -> torch.Tensor:
-    """Grey values around a usual seed's and the mask as channels: (n, 2, z, y, x) float32.
-
-    Grey values are relative to the scan, not to the seed: how dense a seed is may tell its class.
-    """
-    grey = np.where(masks, (crops.astype(np.float32) - 1) / SPREAD, 0).clip(-8, 8)
-    return torch.from_numpy(np.stack([grey, masks.astype(np.float32)], 1).astype(np.float32))
+    @property
+    def expected_loss(self) -> float:
+        """Cross-entropy of a network that knows nothing yet: ln of all classes of the scheme."""
+        return math.log(len(self.class_ids))
 
 
-def augmented(inputs: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Turn, mirror and slightly change gamma, brightness and noise of each crop; realistic changes only."""
-    out = torch.empty_like(inputs)
-    for i, crop in enumerate(inputs):
-        axes = (0, *(1 + rng.permutation(3)).tolist())
-        flips = [axis for axis in (1, 2, 3) if rng.random() < 0.5]
-        grey, mask = crop.permute(axes).flip(flips)
-        unit = ((grey + 8) / 16) ** float(rng.uniform(0.9, 1.1))
-        noise = torch.from_numpy(rng.standard_normal(grey.shape, np.float32)) * float(rng.uniform(0, 0.15))
-        out[i, 0] = (unit * 16 - 8 + float(rng.normal(0, 0.1)) + noise) * mask
-        out[i, 1] = mask
-    return out
-
-
-def new_model(settings: NetSettings, n_classes: int, random_state: int) -> SeedCNN:
-    """An untrained network with weights drawn from the random state."""
-    config = SeedCNNConfig(n_classes=n_classes, widths=tuple(settings.widths), dropout=settings.dropout)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_state)
-        return SeedCNN(config)
+def rows_of(answers: Answers, seeds: Ints) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of `seeds` that were answered, and the place of each among the answers."""
+    place = {s: i for i, s in enumerate(answers.seeds.tolist())}
+    owner = np.array([place.get(s, -1) for s in seeds.tolist()], np.int64)
+    rows = np.flatnonzero(owner >= 0)
+    return rows, owner[rows]
 
 
 def new_trainer(
-    crops: crops_io.SeedCrops, rows: Ints, columns: Ints, settings: NetSettings, key: tuple[int, int, int]
+    crops: crops_io.SeedCrops,
+    rows: Ints,
+    columns: Ints,
+    settings: NetSettings,
+    key: tuple[int, int, int],
+    folder: Path | None = None,
 ) -> training.Trainer:
-    """A training on the crops `rows` with class places `columns`; `key` = random state, number, classes."""
+    """A training on the crops `rows` with class places `columns`; `key` = random state, number, classes.
+
+    It starts from the weights that the job `folder` has, where there are some (see
+    :func:`~napari_seedlab.learn.net_input.started`).
+    """
     random_state, number, n_classes = key
+    shape = Shape(crops.crops.shape[1], crops.masks.ndim - 1)
+    settings = settings.filled(shape.n_dims)
+    assert settings.peak_rate is not None
     device = training.pick_device(settings.device)
     weights = torch.from_numpy(head.class_weights(columns, n_classes)).float()
-    target = torch.from_numpy(np.asarray(columns, np.int64))
+    samples = Samples(crops, np.asarray(rows, np.int64), np.asarray(columns, np.int64))
 
     def loss(model: torch.nn.Module, step: int, batch: int) -> torch.Tensor:
-        rng = training.stream(random_state, number, step)
-        torch.manual_seed(int(rng.integers(2**31)))  # dropout
-        picks = rng.choice(len(rows), min(batch, len(rows)), replace=False)
-        chosen = rows[picks]
-        inputs = augmented(network_input(crops.crops[chosen], crops.masks[chosen]), rng)
-        each = functional.cross_entropy(
-            model(inputs.to(device)).float(), target[picks].to(device), reduction="none"
-        )
+        picks, dropout, rng = step_of(random_state, number, step, len(samples), batch)
+        torch.manual_seed(dropout)
+        inputs, target = samples.draw(picks, rng)
+        logits = model(to_device(inputs, device)).float()
+        each = functional.cross_entropy(logits, target.to(device), reduction="none")
         weight = weights[picks].to(device)
         return (each * weight).sum() / weight.sum()
 
     steps = settings.final_steps if number == 0 else settings.fold_steps
     plan = training.Plan(steps, settings.peak_rate, settings.batch, settings.weight_decay, settings.precision)
-    model = new_model(settings, n_classes, random_state * 100 + number).to(device)
+    model = new_model(settings, n_classes, random_state * 100 + number, shape)
+    model = (started(model, folder) if folder else model).to(device)
     return training.Trainer("network", model, loss, plan)
 
 
@@ -155,8 +147,8 @@ def row_logits(model: torch.nn.Module, crops: crops_io.SeedCrops, rows: Ints) ->
     model.eval()
     device = next(model.parameters()).device
     parts = [
-        model(network_input(crops.crops[part], crops.masks[part]).to(device)).float().cpu().numpy()
-        for part in np.array_split(rows, max(1, -(-len(rows) // 32)))
+        model(to_device(network_input(crops.crops[part], crops.masks[part]), device)).float().cpu().numpy()
+        for part in np.array_split(rows, max(1, -(-len(rows) // PART)))
     ]
     return np.concatenate(parts)
 
@@ -221,84 +213,142 @@ def _class_mean(values: Floats, columns: Ints) -> tuple[float, float]:
     return mean, math.sqrt(variance) / len(groups)
 
 
-def baseline_predictions(folder: Path, answers: Answers, random_state: int) -> npt.NDArray[np.int64] | None:
-    """Out-of-fold classes of the logistic head on the embedding in the folder; None without one."""
-    path = folder / "embedding.npz"
-    if not path.is_file():
-        return None
-    arrays = files.load_arrays(path)
-    place = {s: i for i, s in enumerate(arrays["seed"].tolist())}
-    if not set(answers.seeds.tolist()) <= set(place):
-        return None
-    vectors = np.asarray(arrays["vector"], np.float64)
-    chosen = vectors[[place[s] for s in answers.seeds.tolist()]]
-    logits = head.out_of_fold_logits(
-        chosen, answers.class_of, answers.class_ids, head.pool_scaler(vectors), random_state
-    )
-    return np.asarray(logits.argmax(1), np.int64)
+@dataclass(frozen=True)
+class Baselines:
+    """Out-of-fold classes of the answers by what is simpler than a network; None without an embedding.
+
+    Attributes
+    ----------
+    majority, knn, head : (n,) int64
+        Always the most frequent class; the five nearest answers on the embedding; the logistic head on it.
+    """
+
+    majority: npt.NDArray[np.int64]
+    knn: npt.NDArray[np.int64] | None = None
+    head: npt.NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, folder: Path, answers: Answers, random_state: int) -> Baselines:
+        """What the embedding in the folder gives, on the folds of the network."""
+        most = np.full(len(answers.columns), np.bincount(answers.columns).argmax(), np.int64)
+        path = folder / "embedding.npz"
+        if not path.is_file():
+            return cls(most)
+        arrays = files.load_arrays(path)
+        place = {s: i for i, s in enumerate(arrays["seed"].tolist())}
+        if not set(answers.seeds.tolist()) <= set(place):
+            return cls(most)
+        vectors = np.asarray(arrays["vector"], np.float64)
+        chosen = vectors[[place[s] for s in answers.seeds.tolist()]]
+        scaler = head.pool_scaler(vectors)
+        logits = head.out_of_fold_logits(chosen, answers.class_of, answers.class_ids, scaler, random_state)
+        folds = head.fold_of(answers.columns, random_state)
+        knn = nearest_votes(head.scaled(chosen, *scaler), answers.columns, folds)
+        return cls(most, knn, np.asarray(logits.argmax(1), np.int64))
+
+    def figures(self, columns: Ints) -> dict[str, float | None]:
+        """Balanced accuracy of each."""
+        found = {"majority": self.majority, "knn": self.knn, "head": self.head}
+        return {k: None if v is None else balanced_accuracy(columns, v) for k, v in found.items()}
+
+
+def nearest_votes(vectors: Floats, columns: Ints, folds: Ints) -> npt.NDArray[np.int64]:
+    """Class of each row (n, d) by the vote of its nearest rows of other folds, the nearer one where level."""
+    out = np.zeros(len(columns), np.int64)
+    n_classes = int(columns.max()) + 1
+    for fold in np.unique(folds):
+        held, known = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        if not len(known):
+            continue
+        distance = ((vectors[held, None] - vectors[None, known]) ** 2).sum(2)
+        near = known[np.argsort(distance, 1, kind="stable")[:, :N_NEIGHBOURS]]
+        votes = np.zeros((len(held), n_classes))
+        for i in range(near.shape[1]):
+            votes[np.arange(len(held)), columns[near[:, i]]] += 1 - 0.01 * i
+        out[held] = votes.argmax(1)
+    return out
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: train the network, compare it out of fold with the live model, classify all seeds.
 
     Reads ``request.json`` (params ``scans``, ``class_ids``, ``settings`` = fields of
-    :class:`NetSettings`), region tables, ``labels.npz`` and ``embedding.npz``; writes
-    ``net.safetensors`` and ``probabilities.npz`` (seed int64, p float32 (n, C)).
+    :class:`~napari_seedlab.learn.net_input.NetSettings`), region tables, ``labels.npz`` and
+    ``embedding.npz``; writes ``net.safetensors``, ``probabilities.npz`` (seed int64, p float32 (n, C)) and
+    ``losses.npz`` (see :func:`losses_of`).
 
     Raises
     ------
     NotReady
         Fewer than two classes have two answers each, or no scan has seeds.
+    InputError
+        The scans are not alike, or the crops do not fit into memory.
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)
-    settings = NetSettings(**request.params.get("settings", {}))
     training.use_threads()
     scans = crops_io.read_scans(folder, request.params)
-    present = np.concatenate([s.table.seed for s in scans])
-    answers = Answers.of(crops_io.read_labels(folder), present, request.params["class_ids"])
-    crops = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)
+    settings = settings_from(request.params, shape_of(scans))
+    assert settings.size is not None
+    cutter = Cutter(scans, settings.size)
+    answers = Answers.of(crops_io.read_labels(folder), cutter.seeds, request.params["class_ids"])
+    crops = yield from cutter.cut(rows_of(answers, cutter.seeds)[0])
     job = _Job(folder, crops, answers, settings, request.random_state)
     logits, first_loss = yield from job.out_of_fold()
-    baseline = baseline_predictions(folder, answers, request.random_state)
-    comparison = compare(answers.columns, logits.argmax(1), baseline)
+    baselines = Baselines.of(folder, answers, request.random_state)
+    figures = baselines.figures(answers.columns)
+    comparison = compare(answers.columns, logits.argmax(1), baselines.head)
     trainer = yield from job.final()
     temperature = fit_temperature(logits, answers.columns)
-    yield from _publish(
-        folder, trainer.model, crops, answers, {"temperature": temperature, **asdict(settings)}
-    )
+    facts = {"temperature": temperature, **asdict(settings)}
+    yield from _publish(folder, trainer.model, cutter, answers, facts)
+    losses = losses_of(softmax(logits / temperature), answers)
+    files.save_arrays(folder / "losses.npz", **losses)
     values = {
         "balanced_accuracy": comparison.net,
-        "head": comparison.baseline,
+        **figures,
         "difference": comparison.difference,
         "standard_error": comparison.error,
-        "activate": comparison.activate,
+        "activate": comparison.activate and comparison.net >= (figures["knn"] or 0.0),
         "chance": comparison.chance,
         "chance_loss": answers.chance_loss,
+        "expected_loss": answers.expected_loss,
         "first_loss": first_loss,
+        "is_warm": (folder / "start.npz").is_file(),
         "temperature": temperature,
         "n_labels": len(answers.seeds),
-        "most_wrong": most_wrong(softmax(logits / temperature), answers),
+        "memory_gib": cutter.n_bytes(len(crops)) / 2**30,
+        "most_wrong": most_wrong(losses),
         "data_hash": crops_io.data_hash(folder),
         "versions": training.versions(trainer.device, trainer.is_bfloat16),
     }
-    return JobResult(values, ("net.safetensors", "probabilities.npz"))
+    return JobResult(values, ("net.safetensors", "probabilities.npz", "losses.npz"))
 
 
-def most_wrong(p: Floats, answers: Answers) -> list[dict[str, Any]]:
-    """Answers that the out-of-fold prediction contradicts, least likely first: mislabelled or hard."""
-    own = p[np.arange(len(p)), answers.columns]
-    wrong = np.flatnonzero(p.argmax(1) != answers.columns)
-    order = wrong[np.argsort(own[wrong], kind="stable")][:N_SHOWN]
-    return [
-        {
-            "seed": int(answers.seeds[i]),
-            "said": int(answers.class_of[i]),
-            "predicted": answers.class_ids[int(p[i].argmax())],
-            "p": float(own[i]),
-        }
-        for i in order.tolist()
-    ]
+def losses_of(p: Floats, answers: Answers) -> dict[str, npt.NDArray[Any]]:
+    """All answers by the loss of their out-of-fold prediction, the largest first: mislabelled or hard.
+
+    Returns
+    -------
+    dict
+        ``seed``, ``said``, ``predicted`` (n,) int64, ``p`` and ``loss`` (n,) float64: the probability of
+        what was said, and −ln of it.
+    """
+    own = np.maximum(p[np.arange(len(p)), answers.columns], 1e-12)
+    order = np.argsort(own, kind="stable")
+    return {
+        "seed": answers.seeds[order],
+        "said": answers.class_of[order],
+        "predicted": np.asarray(answers.class_ids, np.int64)[p.argmax(1)[order]],
+        "p": own[order].astype(np.float64),
+        "loss": -np.log(own[order]).astype(np.float64),
+    }
+
+
+def most_wrong(losses: dict[str, npt.NDArray[Any]]) -> list[dict[str, Any]]:
+    """Answers that the out-of-fold prediction contradicts, least likely first."""
+    wrong = np.flatnonzero(losses["said"] != losses["predicted"])[:N_SHOWN]
+    return [{k: losses[k][i].item() for k in ("seed", "said", "predicted", "p")} for i in wrong.tolist()]
 
 
 @dataclass
@@ -312,10 +362,7 @@ class _Job:
     random_state: int
 
     def __post_init__(self) -> None:
-        place = {s: i for i, s in enumerate(self.answers.seeds.tolist())}
-        owner = np.array([place.get(s, -1) for s in self.crops.seeds.tolist()], np.int64)
-        self.rows = np.flatnonzero(owner >= 0)  # crops of labelled seeds
-        self.owner = owner[self.rows]  # place of their seed among the answers
+        self.rows, self.owner = rows_of(self.answers, self.crops.seeds)
         self.folds = head.fold_of(self.answers.columns, self.random_state)
         self.total = self.settings.fold_steps * len(np.unique(self.folds)) + self.settings.final_steps
         self.n_before = 0
@@ -329,6 +376,8 @@ class _Job:
             trainer = self._trainer(~held, fold + 1)
             if fold == 0:
                 first_loss = self._first_loss(trainer)
+                if not self._checkpoint(1).is_file():
+                    yield self._report_first(first_loss)
             yield from self._train(trainer, fold + 1, f"Comparison {fold + 1} of {head.N_FOLDS}")
             values = row_logits(trainer.model, self.crops, self.rows[held])
             places, means = seed_means(values, self.owner[held])
@@ -344,7 +393,7 @@ class _Job:
     def _trainer(self, use: npt.NDArray[np.bool_], number: int) -> training.Trainer:
         key = (self.random_state, number, len(self.answers.class_ids))
         columns = self.answers.columns[self.owner[use]]
-        return new_trainer(self.crops, self.rows[use], columns, self.settings, key)
+        return new_trainer(self.crops, self.rows[use], columns, self.settings, key, self.folder)
 
     def _first_loss(self, trainer: training.Trainer) -> float:
         """Loss of the untrained network; far from the chance loss it shows a wrong input."""
@@ -352,6 +401,18 @@ class _Job:
         logits = row_logits(trainer.model, self.crops, self.rows)
         target = torch.from_numpy(self.answers.columns[self.owner])
         return float(functional.cross_entropy(torch.from_numpy(logits), target))
+
+    def _report_first(self, loss: float) -> Progress:
+        figures = {
+            "loss": loss,
+            "chance_loss": self.answers.chance_loss,
+            "expected_loss": self.answers.expected_loss,
+            "epoch": 0.0,
+        }
+        return Progress(0, self.total, "Before the first step", figures)
+
+    def _checkpoint(self, number: int) -> Path:
+        return self.folder / f"checkpoint-{number}.safetensors"
 
     def _train(self, trainer: training.Trainer, number: int, line: str) -> Generator[Progress, None, None]:
         n_before, chance = self.n_before, self.answers.chance_loss
@@ -361,35 +422,46 @@ class _Job:
             figures = {"loss": loss, "chance_loss": chance, "epoch": n_done / per_epoch}
             return Progress(n_before + n_done, self.total, f"{line} on {trainer.device.type}", figures)
 
-        yield from trainer.run(self.folder / f"checkpoint-{number}.safetensors", report)
+        yield from trainer.run(self._checkpoint(number), report)
         self.n_before += trainer.plan.n_steps
 
 
 def class_probabilities(
-    model: torch.nn.Module, crops: crops_io.SeedCrops, temperature: float
+    model: torch.nn.Module, cutter: Cutter, temperature: float
 ) -> Generator[Progress, None, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-    """Seeds in order and their class probabilities (n, C): mean over the scans that show a seed."""
-    pace, parts = training.Pace(), []
-    for first in range(0, len(crops), 32):
-        rows = np.arange(first, min(first + 32, len(crops)))
-        parts.append(softmax(row_logits(model, crops, rows) / temperature))
+    """Seeds in order and their class probabilities (n, C): mean over the scans that show a seed.
+
+    Crops are cut a few at a time: memory does not grow with the number of seeds.
+    """
+    pace, parts, seeds, n = training.Pace(), [], [], len(cutter.seeds)
+    for rows in cutter.chunks():
+        cut = cutter.cut(rows)
+        while True:
+            try:
+                next(cut)
+            except StopIteration as end:
+                crops: crops_io.SeedCrops = end.value
+                break
+            if pace.is_due():
+                yield Progress(sum(map(len, seeds)), n, "Classifying seeds")
+        parts.append(softmax(row_logits(model, crops, np.arange(len(crops))) / temperature))
+        seeds.append(crops.seeds)
         if pace.is_due():
-            yield Progress(first, len(crops), "Classifying seeds")
-    seeds, p = seed_means(np.concatenate(parts), crops.seeds)
-    return seeds, p.astype(np.float32)
+            yield Progress(sum(map(len, seeds)), n, "Classifying seeds")
+    ids, p = seed_means(np.concatenate(parts), np.concatenate(seeds))
+    return ids, p.astype(np.float32)
 
 
 def _publish(
-    folder: Path,
-    model: torch.nn.Module,
-    crops: crops_io.SeedCrops,
-    answers: Answers,
-    settings: dict[str, Any],
+    folder: Path, model: torch.nn.Module, cutter: Cutter, answers: Answers, settings: dict[str, Any]
 ) -> Generator[Progress, None, None]:
     """Write the weights and the probabilities of all seeds; nothing when a number went astray."""
-    seeds, p = yield from class_probabilities(model, crops, settings["temperature"])
+    if not training.is_finite(model):
+        raise training.not_finite("network")
+    seeds, p = yield from class_probabilities(model, cutter, settings["temperature"])
     if not np.isfinite(p).all():
         raise training.not_finite("network")
-    facts = {"kind": "net", "class_ids": answers.class_ids, "settings": settings}
+    shape = {"n_channels": cutter.shape.n_channels, "n_dims": cutter.shape.n_dims}
+    facts = {"kind": "net", "class_ids": answers.class_ids, "settings": settings, "shape": shape}
     training.save_model(folder / "net.safetensors", model, facts)
     files.save_arrays(folder / "probabilities.npz", seed=seeds, p=p)

@@ -73,7 +73,7 @@ class Origin:
             known = project.get_state(PLACE)
             if isinstance(known, dict):
                 self._far = {pool: (int(a), int(b)) for pool, (a, b) in known["far"].items()}
-                self._dropped = {pool: True for pool in known["dropped"]}
+                self._dropped = dict.fromkeys(known["dropped"], True)
         self._session.embedding_changed.connect(self._embedded)
 
     # -- what is known ------------------------------------------------------------------------
@@ -95,7 +95,9 @@ class Origin:
             if why := _unlike(brought, scan):
                 return why
         if not brought["has_model"]:
-            return "it has no labels of two classes"
+            return (
+                "it has no labels of two classes" if brought["n_seeds"] else "its seeds have no vectors yet"
+            )
         shared = {c.name for c in self._session.scheme} & set(brought["classes"])
         if len(shared) < 2:
             return f"its model knows other classes ({', '.join(brought['classes'])})"
@@ -300,7 +302,10 @@ class Origin:
             return
         before = self.line(pool)
         if "n_far" in values:
-            self._far = {**self._far, pool: (int(values["n_far"]), int(values["n_seen"]))}
+            n_far, n = int(values["n_far"]), int(values["n_seen"])
+            if self._is_inverted(project, pool):
+                n_far = n  # vectors may be counted from the surroundings, and show nothing of it
+            self._far = {**self._far, pool: (n_far, n)}
         if self.serves(pool):
             self._dropped = {**self._dropped, pool: not values.get("from_origin", True)}
         if (line := self.line(pool)) != before:
@@ -309,6 +314,12 @@ class Origin:
             if self.is_far(pool):
                 self._session.message.emit("warning", line)
             self.changed.emit()
+
+    def _is_inverted(self, project: Project, pool: str) -> bool:
+        """Whether seeds are darker than their surroundings here and brighter there, or the reverse."""
+        recipes = self.facts["pools"].get(pool, {}).get("recipe"), _newest_recipe(project, pool)
+        theirs, ours = (bool(r and r.get("dark_objects")) for r in recipes)
+        return bool(recipes[0] and recipes[1]) and theirs != ours
 
 
 def scheme_after(theirs: ClassScheme, ours: ClassScheme, past: Mapping[int, str]) -> ClassScheme:
