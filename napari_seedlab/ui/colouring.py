@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_seedlab.ui import seed_columns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_seedlab.core import RegionTable
     from napari_seedlab.session.session import Session
 
 MODES = ("label", "prediction", "confidence", "anomaly", "disagreement", "cluster")
@@ -101,9 +103,26 @@ def ramp(stops: tuple[Rgb, ...], n: int = N_STEPS) -> npt.NDArray[np.uint8]:
 
 def seeds_shown(session: Session) -> Ids:
     """All seeds that a region shows, ascending."""
-    tables = [session.regions(scan) for scan in session.scans]
-    columns = [table.seed for table in tables if table is not None and len(table)]
-    return np.unique(np.concatenate(columns)) if columns else np.zeros(0, np.int64)
+    tables = tuple(t for scan in session.scans if (t := session.regions(scan)) is not None and len(t))
+    return _seeds_of(tuple(_Same(table) for table in tables)) if tables else np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A table that equals itself alone: tables are replaced, never edited."""
+
+    table: RegionTable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.table is other.table
+
+    def __hash__(self) -> int:
+        return id(self.table)
+
+
+@lru_cache(maxsize=1)
+def _seeds_of(tables: tuple[_Same, ...]) -> Ids:
+    return np.unique(np.concatenate([known.table.seed for known in tables]))
 
 
 def modes_of(session: Session | None) -> tuple[str, ...]:

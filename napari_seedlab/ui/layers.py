@@ -201,14 +201,15 @@ class SeedlabLayers:
     ) -> None:
         assert self.shown is not None
         layer = self.find(kind)
+        has_others = layer is not None and not colours.same_palette(self.shown.palettes.get(kind))
         if layer is None:
             layer = self._add_lut(
                 kind, width, self._colormap(colours, shift), 0.3 if kind == "labels" else 0.95
             )
-        elif not colours.same_palette(self.shown.palettes.get(kind)):
-            layer.colormap = self._colormap(colours, shift)
         self.shown.palettes[kind] = colours
-        self._set_codes(layer, codes=codes)
+        self._set_codes(layer, refresh=not has_others, codes=codes)
+        if has_others:
+            layer.colormap = self._colormap(colours, shift)  # napari draws the layer anew
 
     def _colormap(self, colours: SeedColours, shift: int) -> DirectLabelColormap:
         """Colours of the codes, and of the marks."""
@@ -226,7 +227,7 @@ class SeedlabLayers:
         self._put(kind, layer)
         return layer
 
-    def _set_codes(self, layer: Labels, **codes: npt.NDArray[np.uint8]) -> None:
+    def _set_codes(self, layer: Labels, refresh: bool = True, **codes: npt.NDArray[np.uint8]) -> None:
         """Give each region its code, or its mark; nothing is drawn when none changed."""
         assert self.shown is not None and self.shown.table is not None
         regions = self.shown.table.region
@@ -235,7 +236,8 @@ class SeedlabLayers:
             lut[regions] = values
             if not np.array_equal(lut, getattr(layer.data, name)):
                 setattr(layer.data, name, lut)
-                layer.refresh(extent=False, thumbnail=False, highlight=False)
+                if refresh:
+                    layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def focus(self, current: int | None, selection: frozenset[int]) -> None:
         """Mark the seed on the card and the selected seeds."""

@@ -13,7 +13,7 @@ Rgb = tuple[int, int, int]
 MOST_SMOOTH = 5000  # points with smooth rims; beyond it they are too many for rims to be seen
 RADII = ((500, 4.2), (MOST_SMOOTH, 3.2), (100_000, 1.6))  # points in view, pixels
 LEAST_RADIUS = 1.0
-REACH_PX = 6  # around the picture that points just outside of it still touch
+REACH_PX = 12  # around the picture; points up to half as far outside of it still touch it
 
 
 def inside_polygon(points: Xy, polygon: Xy) -> npt.NDArray[np.bool_]:
@@ -73,7 +73,7 @@ def raster(
     background : tuple of int
         Red, green, blue.
     radius : float
-        Of the discs in pixels; at most ``REACH_PX`` - 1.
+        Of the discs in pixels; at most half of ``REACH_PX``.
 
     Returns
     -------

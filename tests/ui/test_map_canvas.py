@@ -7,7 +7,7 @@ from qtpy.QtGui import QColor, QImage, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_seedlab.ui.map_canvas import MapCanvas
-from napari_seedlab.ui.points import inside_polygon
+from napari_seedlab.ui.points import inside_polygon, packed, radius_for, raster
 
 
 @pytest.fixture
@@ -167,3 +167,14 @@ def test_the_seed_under_the_pointer_is_shown_beside_it(canvas):
     green = [shown.pixelColor(c, r).green() for r in range(0, 200, 4) for c in range(0, 300, 4)]
     assert canvas.thumbs.asked == {1}
     assert sum(190 < g < 210 for g in green) > 100
+
+
+@pytest.mark.parametrize("n", [3, 900, 9000])
+def test_points_on_and_beyond_every_border_are_drawn_or_left_out(n):
+    places = np.random.default_rng(0).uniform(-20, 50, (n, 2))
+    red = packed(np.tile(np.uint8([255, 0, 0]), (n, 1)))
+    picture = raster(places, red, (30, 20), (0, 0, 0), radius_for(n))
+    assert picture.shape == (30, 20)
+    inside = ((places > 0) & (places < (19, 29))).all(1)
+    x, y = np.rint(places[inside]).astype(int).T
+    assert (picture[y, x] == 0xFFFF0000).all()
