@@ -433,7 +433,9 @@ def class_probabilities(
 
     Crops are cut a few at a time: memory does not grow with the number of seeds.
     """
-    pace, parts, seeds, n = training.Pace(), [], [], len(cutter.seeds)
+    pace, n_done, n = training.Pace(), 0, len(cutter.seeds)
+    parts: list[Floats] = []
+    seeds: list[Ints] = []
     for rows in cutter.chunks():
         cut = cutter.cut(rows)
         while True:
@@ -443,11 +445,12 @@ def class_probabilities(
                 crops: crops_io.SeedCrops = end.value
                 break
             if pace.is_due():
-                yield Progress(sum(map(len, seeds)), n, "Classifying seeds")
+                yield Progress(n_done, n, "Classifying seeds")
+        n_done += len(crops)
         parts.append(softmax(row_logits(model, crops, np.arange(len(crops))) / temperature))
         seeds.append(crops.seeds)
         if pace.is_due():
-            yield Progress(sum(map(len, seeds)), n, "Classifying seeds")
+            yield Progress(n_done, n, "Classifying seeds")
     ids, p = seed_means(np.concatenate(parts), np.concatenate(seeds))
     return ids, p.astype(np.float32)
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError, JobResult, Progress
 from napari_seedlab.learn import crops_io, net, training
-from napari_seedlab.models.seed_cnn import SeedCNN, SeedCNNConfig
+from napari_seedlab.learn.net_input import Cutter, NetSettings, Shape, new_model
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    import torch
 
-def load_net(path: Path, device: str = "auto") -> tuple[SeedCNN, net.NetSettings, float, tuple[int, ...]]:
-    """A saved network, its settings, its temperature and the classes of its columns.
+
+class SavedNet(NamedTuple):
+    """A network, its settings, the shape of its crops, its temperature and the classes of its columns."""
+
+    model: torch.nn.Module
+    settings: NetSettings
+    shape: Shape
+    temperature: float
+    class_ids: tuple[int, ...]
+
+
+def load_net(path: Path, device: str = "auto") -> SavedNet:
+    """A saved network.
 
     Raises
     ------
@@ -27,14 +39,15 @@ def load_net(path: Path, device: str = "auto") -> tuple[SeedCNN, net.NetSettings
         raise InputError(path.name, "holds no network for seeds", "Choose a network trained here")
     stored = dict(facts["settings"])
     temperature = float(stored.pop("temperature"))
-    settings = net.NetSettings(**{**stored, "widths": tuple(stored["widths"])})
-    config = SeedCNNConfig(len(facts["class_ids"]), widths=settings.widths, dropout=settings.dropout)
-    model = SeedCNN(config)
+    shape = Shape(**facts.get("shape", {"n_channels": 1, "n_dims": 3}))
+    settings = NetSettings(**stored).filled(shape.n_dims)
+    model = new_model(settings, len(facts["class_ids"]), 0, shape)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(path.name, "has weights of another network", "Train the model again") from error
-    return model.to(training.pick_device(device)), settings, temperature, tuple(facts["class_ids"])
+    model = model.to(training.pick_device(device))
+    return SavedNet(model, settings, shape, temperature, tuple(facts["class_ids"]))
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
@@ -42,14 +55,26 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     Reads ``request.json`` (params ``scans``, ``weights`` = path of ``net.safetensors``, absolute or in the
     folder, and optional ``device``); writes ``probabilities.npz`` (seed int64, p float32 (n, C)).
+
+    Raises
+    ------
+    InputError
+        The scans are not such as the network was trained on.
     """
     folder = Path(folder)
     request = crops_io.read_request(folder)
     training.use_threads()
     path = folder / str(request.params.get("weights", "net.safetensors"))
-    model, settings, temperature, class_ids = load_net(path, request.params.get("device", "auto"))
-    scans = crops_io.read_scans(folder, request.params)
-    crops = yield from crops_io.cut_seeds(scans, settings.size, crops_io.scan_scaling)
-    seeds, p = yield from net.class_probabilities(model, crops, temperature)
+    saved = load_net(path, request.params.get("device", "auto"))
+    assert saved.settings.size is not None
+    cutter = Cutter(crops_io.read_scans(folder, request.params), saved.settings.size)
+    if cutter.shape != saved.shape:
+        cause = f"saw {_words(saved.shape)}, these scans are {_words(cutter.shape)}"
+        raise InputError("the network", cause, "Train one on these scans")
+    seeds, p = yield from net.class_probabilities(saved.model, cutter, saved.temperature)
     files.save_arrays(folder / "probabilities.npz", seed=seeds, p=p)
-    return JobResult({"n_seeds": len(seeds), "class_ids": list(class_ids)}, ("probabilities.npz",))
+    return JobResult({"n_seeds": len(seeds), "class_ids": list(saved.class_ids)}, ("probabilities.npz",))
+
+
+def _words(shape: Shape) -> str:
+    return f"{'planes' if shape.n_dims == 2 else 'volumes'} of {shape.n_channels} channels"

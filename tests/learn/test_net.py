@@ -51,12 +51,15 @@ def test_the_job_classifies_all_seeds_and_reports_against_chance(net_job):
     folder = net_job()
     reports, result = finish(net.run(folder))
     arrays = files.load_arrays(folder / "probabilities.npz")
-    assert result.files == ("net.safetensors", "probabilities.npz")
+    assert result.files == ("net.safetensors", "probabilities.npz", "losses.npz")
     assert arrays["seed"].tolist() == list(range(1, 25))
     assert arrays["p"].shape == (24, 3)
     np.testing.assert_allclose(arrays["p"].sum(1), 1, rtol=1e-5)
     figures = [r.figures for r in reports if r.figures]
-    assert {"loss", "chance_loss", "epoch"} == set(figures[0])
+    assert {"loss", "chance_loss", "expected_loss", "epoch"} == set(figures[0])
+    assert {"loss", "chance_loss", "epoch"} == set(figures[-1])
+    assert figures[0]["loss"] == result.values["first_loss"]
+    assert figures[0]["expected_loss"] == pytest.approx(math.log(3))
     assert figures[0]["chance_loss"] == pytest.approx(math.log(2))
     assert max(r.done for r in reports if r.figures) <= 5 * 6 + 12
     assert result.values["first_loss"] == pytest.approx(math.log(3), rel=0.3)
@@ -196,7 +199,7 @@ def test_a_seed_in_two_scans_gets_the_mean():
 
 def test_augmentation_keeps_the_mask_and_what_is_outside_it():
     crops, masks, _, _ = grains(2, 0)
-    inputs = net.network_input(crops[:, 0], masks)
+    inputs = net.network_input(crops, masks)
     out = net.augmented(inputs, np.random.default_rng(0))
     assert out[:, 1].sum() == inputs[:, 1].sum()
     assert not out[:, 0][out[:, 1] == 0].any()
