@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
+    Answers = tuple[tuple[int, ...], LabelState, int]  # about these seeds, a state and a class
+
 N_ENOUGH = 20  # answers from which on the mixture is drawn, also where no typical seed was asked
 ASKABLE = (LabelState.NONE, LabelState.CONFLICT)  # states that a suggestion may still ask about
 ASKED_BY = ("margin_kmeans", "k_center", "anomaly", "disagreement")  # what the user may wish for
@@ -56,7 +58,7 @@ class Labelling:
         self.wishes: dict[str, str] = {}
         self.again: frozenset[int] = frozenset()
         self.spreads: frozenset[str] = frozenset()
-        self._unsaved: dict[int, tuple[tuple[int, ...], LabelState, int]] = {}
+        self._unsaved: dict[int, tuple[Answers, ...]] = {}
         self._n_unsaved = 0
 
     # -- what is asked ------------------------------------------------------------------------
@@ -187,10 +189,32 @@ class Labelling:
         chosen = self._chosen(seeds)
         state, class_id = self._parse(said)
         self._session.refuse_if_blocked()
-        self._commit(chosen, state, class_id)
+        self._commit(((chosen, state, class_id),))
         self.again = self.again.difference(chosen)
         if on_card or self.current_seed in chosen:
             self._advance()
+
+    def accept_all(self, seeds: Iterable[int]) -> int:
+        """Answer about seeds with the class predicted for each, in one event; returns how many have one.
+
+        Raises
+        ------
+        NotReady
+            None of them has a prediction.
+        """
+        predictions, chosen = self._session.predictions, self._chosen(seeds)
+        by_class: dict[int, list[int]] = {}
+        for seed in chosen:
+            row = None if predictions is None else predictions.row.get(seed)
+            if predictions is not None and row is not None:
+                by_class.setdefault(int(predictions.best[row]), []).append(seed)
+        if not by_class:
+            raise NotReady("the prediction", "is not there yet for these seeds", "Press a class key instead")
+        self._session.refuse_if_blocked()
+        self._commit(tuple((tuple(s), LabelState.LABELLED, c) for c, s in sorted(by_class.items())))
+        if self.current_seed in chosen:
+            self._advance()
+        return sum(map(len, by_class.values()))
 
     def accept(self) -> None:
         """Answer with the predicted class of the seed on the card."""
@@ -220,8 +244,8 @@ class Labelling:
             return WORDS[said], 0
         return LabelState.LABELLED, self._session.scheme.by_id(said).id
 
-    def _commit(self, seeds: tuple[int, ...], state: LabelState, class_id: int) -> None:
-        session = self._session
+    def _commit(self, answers: tuple[Answers, ...]) -> None:
+        session, seeds = self._session, {s for chosen, _, _ in answers for s in chosen}
         predicted = session.predictions
         asked = {s.seed: asdict(s) for s in self.queue if s.seed in seeds}
         shown = {} if predicted is None else {s: predicted.of(s) for s in asked}
@@ -230,9 +254,9 @@ class Labelling:
         with session.lock:
             self._n_unsaved += 1
             ticket = self._n_unsaved
-            self._unsaved[ticket] = (seeds, state, class_id)
+            self._unsaved[ticket] = answers
             self.pending = len(self._unsaved)
-            session.set_labels({s: Label(s, state, class_id) for s in seeds})
+            session.set_labels({s: Label(s, state, c) for chosen, state, c in answers for s in chosen})
         session.pending_changed.emit(self.pending)
 
         def save(project: Project) -> None:
@@ -240,9 +264,10 @@ class Labelling:
                 self._not_saved(ticket, self.failed, project)
                 return
             try:
-                event = project.label(
-                    seeds, state, class_id, session.annotator, suggestion=asked, shown=shown
-                )
+                if len(answers) == 1:
+                    event = project.label(*answers[0], session.annotator, asked, shown)
+                else:
+                    event = project.label_many(answers, session.annotator, asked, shown)
             except Exception as error:  # whatever the reason, the user must know
                 self._not_saved(ticket, one_line(error), project)
                 return
@@ -252,7 +277,7 @@ class Labelling:
 
     def _saved(self, ticket: int, event: Event, project: Project) -> None:
         with self._session.lock:
-            seeds, _, _ = self._unsaved.pop(ticket)
+            seeds = [s for chosen, _, _ in self._unsaved.pop(ticket) for s in chosen]
             self.pending = len(self._unsaved)
         self._keep_facts(event)
         self._session.pending_changed.emit(self.pending)
@@ -272,7 +297,7 @@ class Labelling:
 
     def overlay(self, labels: dict[int, Label]) -> dict[int, Label]:
         """Lay the answers that are not committed yet over those that are."""
-        for seeds, state, class_id in list(self._unsaved.values()):
+        for seeds, state, class_id in (a for answers in list(self._unsaved.values()) for a in answers):
             labels.update({s: Label(s, state, class_id) for s in seeds})
         return labels
 

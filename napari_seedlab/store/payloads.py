@@ -82,8 +82,6 @@ def label_many(
         "class_id": 0,
         "said": [(part["state"], part["class_id"]) for part in parts for _ in part["seeds"]],
         "before": [before for part in parts for before in part["before"]],
-        "suggestion": {},
-        "shown": {},
     }
 
 

@@ -24,12 +24,12 @@ from napari_seedlab.core import (
     Event,
     EventKind,
     InputError,
-    LabelState,
     RegionTable,
     Scan,
 )
 from napari_seedlab.files import ArraySource, link_tree, publish_tree, tree_hash
 from napari_seedlab.store import journal, opening, payloads, projection, queries, rasters, restoring, schema
+from napari_seedlab.store.answers import Answers
 from napari_seedlab.store.audit import find_problems
 from napari_seedlab.store.blobs import Blobs
 from napari_seedlab.store.contents import Contents
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_seedlab.core import ClassScheme, Label, ModelCard, ScanFacts, Seed
+    from napari_seedlab.core import ClassScheme, ModelCard, ScanFacts, Seed
     from napari_seedlab.store.lock import Holder
     from napari_seedlab.store.records import Stroke
 
@@ -75,6 +75,8 @@ class Project:
         Folders of background computations.
     stored_source, changed_sources, blob_paths, attach : methods
         Files of the project (see :class:`Contents`).
+    labels, label_facts, label, label_many : methods
+        What was said about seeds (see :class:`Answers`).
     history, undo, redo : methods
         Edits that were done and can be taken back, also after a restart (see :class:`History`).
     """
@@ -99,6 +101,9 @@ class Project:
         contents = Contents(self._folder, self._database, self._blobs)
         self.stored_source, self.changed_sources = contents.stored_source, contents.changed_sources
         self.blob_paths, self.attach = contents.blob_paths, contents.attach
+        answers = Answers(self._database, self.append)
+        self.labels, self.label_facts = answers.labels, answers.label_facts
+        self.label, self.label_many = answers.label, answers.label_many
         history = History(self._database, self.append, self._bring_up)
         self.history, self.undo, self.redo = history.history, history.undo, history.redo
         self._closed = False
@@ -471,69 +476,7 @@ class Project:
         self._rasters.discard(scan)
         self._bring_up(scan)
 
-    # -- answers ----------------------------------------------------------------------------------
-    def labels(self) -> dict[int, Label]:
-        """The present answer about each seed that has one."""
-        with self._database.reading() as connection:
-            return queries.labels(connection)
-
-    def label_facts(self) -> dict[int, dict[str, Any]]:
-        """For each labelled seed `sequence`, `annotator`, `utc` and `suggestion` (or None)."""
-        with self._database.reading() as connection:
-            return queries.label_facts(connection)
-
-    def label(
-        self,
-        seeds: Iterable[int],
-        state: LabelState | str,
-        class_id: int = 0,
-        annotator: str = "",
-        suggestion: Mapping[int, Mapping[str, Any]] | None = None,
-        shown: Mapping[int, Mapping[Any, float]] | None = None,
-    ) -> Event:
-        """Say what seeds are, in one event.
-
-        Parameters
-        ----------
-        seeds : iterable of int
-            Seed ids; an alias stands for the seed it was merged into.
-        state : LabelState
-            ``labelled``, ``unsure``, ``not_whole``, or ``none`` to clear.
-        class_id : int
-            Grain class, for ``labelled`` only.
-        annotator : str
-            Who.
-        suggestion : mapping of int to mapping, optional
-            For seeds that were asked about: uuid, strategy, reason, inclusion_p, model_id.
-        shown : mapping of int to mapping, optional
-            For those seeds: the predicted chance per class id that was shown.
-        """
-        with self._database.reading() as connection:
-            payload = payloads.label(connection, seeds, LabelState(state), class_id)
-        payload |= {"suggestion": dict(suggestion or {}), "shown": dict(shown or {})}
-        return self.append(EventKind.LABEL, payload, annotator)
-
-    def label_many(
-        self, answers: Sequence[tuple[Iterable[int], LabelState | str, int]], annotator: str = ""
-    ) -> Event:
-        """Say different things of different seeds in one event: all or nothing, taken back as one.
-
-        Parameters
-        ----------
-        answers : sequence of (seeds, state, class id)
-            As :meth:`label` takes them.
-        annotator : str
-            Who.
-
-        Raises
-        ------
-        InputError
-            A seed or class is not known, or two answers are about the same seed; nothing was written.
-        """
-        with self._database.reading() as connection:
-            payload = payloads.label_many(connection, answers)
-        return self.append(EventKind.LABEL, payload, annotator)
-
+    # -- strokes ---------------------------------------------------------------------------------------
     def stroke(
         self,
         scan: int,

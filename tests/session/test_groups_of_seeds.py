@@ -95,3 +95,25 @@ def test_the_most_alike_is_the_seed_itself_then_its_kind(mapped):
     assert nearest[0] == seed and all(kind_of[s] for s in nearest)
     with pytest.raises(NotReady, match="999"):
         mapped.clusters.likeness(999)
+
+
+def test_predictions_of_many_are_accepted_in_one_event(mapped):
+    kind_of = kinds_of(mapped)
+    few = list(kind_of)[:8]
+    for seed in few:
+        mapped.answer(2 if kind_of[seed] else 1, [seed])
+    mapped.refit().wait(60)
+    others = [s for s in kind_of if s not in few]
+    assert mapped.labelling.accept_all(others) == len(others)
+    mapped.desk.do(lambda project: None).result(60)
+    said = {s: mapped.label(s).class_id for s in others}
+    assert set(said.values()) == {1, 2}
+    assert said == {s: int(mapped.predictions.best[mapped.predictions.row[s]]) for s in others}
+    mapped.undo().wait(60)
+    assert all(mapped.label(s).state is LabelState.NONE for s in others)
+    assert all(mapped.label(s).state is LabelState.LABELLED for s in few)
+
+
+def test_nothing_is_accepted_without_a_prediction(mapped):
+    with pytest.raises(NotReady, match="prediction"):
+        mapped.labelling.accept_all(mapped.layout.seeds[:3].tolist())
