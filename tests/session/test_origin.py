@@ -1,0 +1,151 @@
+"""A project that starts from another one."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from napari_seedlab.cli.main import app
+from napari_seedlab.core import ClassScheme, ProjectError, SeedClass, SeedlabError
+from napari_seedlab.session import Session
+from napari_seedlab.session.origin import scheme_after
+from napari_seedlab.store import Project
+from tests.session.conftest import is_hollow, settle, small_tray
+
+
+def scheme(**names):
+    classes = [SeedClass(i, name, "#009e73", str(n + 1)) for n, (name, i) in enumerate(names.items())]
+    return ClassScheme("grain", tuple(classes))
+
+
+def write_tray(path, random_state, factor=1.0):
+    volume, _ = small_tray(random_state)
+    tifffile.imwrite(path, (volume * factor + 10 * (factor != 1)).astype(np.uint8))
+    return path
+
+
+def prepared(session, path):
+    session.import_scan(path).wait(60)
+    session.split().wait(60)
+    session.embed().wait(60)
+
+
+def label(session, seeds, wrong=False):
+    hollow = [seed for seed in seeds if is_hollow(session, seed) != wrong]
+    session.answer(2, hollow)
+    session.answer(1, set(seeds) - set(hollow))
+    settle(session)
+
+
+@pytest.fixture
+def earlier(make_session, tmp_path):
+    """A project with 14 labels, still open for writing."""
+    session = make_session(tmp_path / "old.seedlab")
+    prepared(session, write_tray(tmp_path / "old.tif", 0))
+    label(session, session.seeds_of("ct")[:14])
+    return session
+
+
+def n_right(session):
+    shown = session.predictions
+    return sum((b == 2) == is_hollow(session, int(s)) for s, b in zip(shown.seeds, shown.best, strict=True))
+
+
+def test_seeds_are_predicted_before_any_label_and_a_bad_start_is_dropped(earlier, make_session, tmp_path):
+    session = make_session(tmp_path / "new.seedlab")
+    taken = session.origin.start_from(earlier.path).wait(60)
+    assert taken["taken"] == ["class scheme", "model of 14 ct labels", "ct split recipe"]
+    prepared(session, write_tray(tmp_path / "new.tif", 1, factor=0.8))
+    session.refit().wait(60)
+    assert session.predictions.model_id.endswith("-from-old")
+    assert n_right(session) >= 23
+    assert "predicts until yours say otherwise" in session.origin.line("ct")
+    label(session, session.seeds_of("ct")[:10], wrong=True)
+    session.refit().wait(60)
+    assert "is not used any more" in session.origin.line("ct")
+    session.close()
+    again = make_session(session.path)
+    assert "is not used any more" in again.origin.line("ct")
+
+
+def test_labels_keep_their_classes_and_names_bring_classes_together(earlier, make_session, tmp_path):
+    target = tmp_path / "own.seedlab"
+    Project.create(target, grain=scheme(dead=1, abnormal=2, normal=5)).close()
+    session = make_session(target)
+    prepared(session, write_tray(tmp_path / "own.tif", 1))
+    session.answer(5, session.seeds_of("ct")[:1])
+    settle(session)
+    before = session.scheme
+    assert session.origin.start_from(earlier.path).wait(60)["taken"][0] == "model of 14 ct labels"
+    settle(session)
+    session.refit().wait(60)
+    assert session.scheme == before
+    shown = session.predictions
+    said = {True: 2, False: 5}
+    right = [said[is_hollow(session, int(s))] == b for s, b in zip(shown.seeds, shown.best, strict=True)]
+    assert np.mean(right) > 0.9
+
+
+def test_their_ids_are_kept_where_they_are_free():
+    ours, theirs = scheme(normal=1, dead=2), scheme(dead=1, cracked=2, mould=7)
+    after = scheme_after(theirs, ours, {1: "normal", 2: "dead", 3: "cracked"})
+    assert {c.name: c.id for c in after} == {"dead": 2, "cracked": 8, "mould": 7}
+
+
+def test_other_channels_bring_the_classes_only(earlier, make_session, tmp_path):
+    session = make_session(tmp_path / "new.seedlab")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((20, 30, 30), np.uint8))
+    session.import_scan(tmp_path / "a.tif").wait(60)
+    session.origin.start_from(earlier.path).wait(60)
+    session.origin.facts["pools"]["ct"]["bands"] = 60  # as if those were cubes
+    line = session.origin.line("ct")
+    assert (
+        line == "Started from old, which gave the class scheme only: its scans have 60 bands, these have 1."
+    )
+    assert not session.origin.serves("ct") and session.origin.recipe(1) == {}
+
+
+@pytest.mark.parametrize("wrong", ["itself", "no project"])
+def test_what_cannot_be_started_from_is_refused(earlier, tmp_path, wrong):
+    before = earlier.scheme
+    path = earlier.path if wrong == "itself" else tmp_path
+    with pytest.raises(SeedlabError) as refused:
+        earlier.origin.start_from(path).wait(60)
+    assert "\n" not in str(refused.value) and str(refused.value).endswith(".")
+    assert earlier.scheme == before and not earlier.origin.facts
+
+
+def test_a_project_that_is_only_read_takes_nothing(earlier, make_session, tmp_path):
+    other = make_session(tmp_path / "p.seedlab")
+    with (
+        Session.open(earlier.path, read_only=True) as reader,
+        pytest.raises(ProjectError, match="read-only"),
+    ):
+        reader.origin.start_from(other.path)
+
+
+def run(*words):
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    lines = result.output.strip().splitlines()
+    return result.exit_code, lines
+
+
+def test_the_command_starts_from_a_project_and_tells_of_it(earlier, tmp_path):
+    new = tmp_path / "new.seedlab"
+    code, lines = run("new", new, "--start-from", earlier.path, "--json")
+    assert code == 0 and json.loads(lines[-1])["from"] == "old"
+    write_tray(tmp_path / "dark.tif", 1)
+    volume = 255 - tifffile.imread(tmp_path / "dark.tif")
+    tifffile.imwrite(tmp_path / "dark.tif", volume)
+    (tmp_path / "recipe.json").write_text('{"dark_objects": true}')
+    run("import", new, tmp_path / "dark.tif")
+    run("split", new, "--recipe", tmp_path / "recipe.json")
+    told = json.loads(run("embed", new, "--json")[1][-1])["origin"]
+    assert told["is_shifted"] and told["share_outside"] == 1.0
+    assert told["line"].startswith("100 % of these seeds look unlike those of old")
+    told = json.loads(run("predict", new, "--to", tmp_path / "p.csv", "--json")[1][-1])
+    assert told["rows"] == 25 and told["model"].endswith("-from-old")
+    code, lines = run("new", tmp_path / "none.seedlab", "--start-from", tmp_path / "nowhere")
+    assert code == 1 and not (tmp_path / "none.seedlab").exists()
