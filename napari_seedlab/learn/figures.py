@@ -213,8 +213,8 @@ class Figures:
             "n_random": self.draws.n,
             "accuracy": self._estimate(sampling.accuracy(self.judged)),
             "recall": recalls,
-            "confusion": sampling.confusion(self.judged, len(self.ids), weighted=False).tolist(),
-            "confusion_pool": None if weighted is None else weighted.tolist(),
+            "confusion": sampling.confusion(self.judged, len(self.ids), weighted=False),
+            "confusion_pool": weighted,
             "baselines": {
                 "majority": float(counts.max() / counts.sum()),
                 "neighbours": self._neighbours(),
@@ -272,7 +272,7 @@ class Figures:
         right = self.own_p.argmax(1) == self.columns
         curve = reject_curve(self.p.max(1), ~far, top, right, self.weight, self.settings.target)
         return {
-            **{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(curve).items()},
+            **asdict(curve),
             "target": self.settings.target,
             "n_far": int(far.sum()),
             "is_provisional": not self.is_honest,
@@ -303,17 +303,17 @@ class Figures:
         return {
             "curve": {
                 "n": grown.n.tolist(),
-                "accuracy": _plain(told.accuracy),
-                "fitted": _plain(told.fitted),
-                "kappa": _plain(grown.kappa),
-                "gain": _number(told.gain),
-                "low": _number(told.low),
-                "high": _number(told.high),
+                "accuracy": told.accuracy,
+                "fitted": told.fitted,
+                "kappa": grown.kappa,
+                "gain": told.gain,
+                "low": told.low,
+                "high": told.high,
                 "can_say": told.can_say,
                 "text": told.text,
                 "is_provisional": not self.is_honest,
             },
-            "stop": {"colour": light.colour, "text": light.text, "kappa": _number(light.kappa)},
+            "stop": {"colour": light.colour, "text": light.text, "kappa": light.kappa},
         }
 
     def across(self, groups: Mapping[str, Ints]) -> dict[str, Any]:
@@ -344,21 +344,23 @@ class Figures:
                 "chance": 1 / len(np.unique(self.columns)),
             },
             "gauge": {
-                "accuracy": _number(gauge.accuracy),
-                "chance": _number(gauge.chance),
+                "accuracy": gauge.accuracy,
+                "chance": gauge.chance,
                 "n_scans": gauge.n_scans,
                 "text": gauge.text,
             },
         }
 
 
-def _number(value: float) -> float | None:
-    """A number for JSON: None for NaN."""
-    return float(value) if np.isfinite(value) else None
-
-
-def _plain(values: Floats) -> list[float | None]:
-    return [_number(v) for v in values.tolist()]
+def _plain(value: Any) -> Any:
+    """A value for JSON: lists for arrays, None for NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
@@ -401,7 +403,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         told=figures.judged.own.astype(np.int32),
         loss=-np.log(np.maximum(own, 1e-12)).astype(np.float32),
     )
-    return JobResult(values, ("figures.npz",))
+    return JobResult(_plain(values), ("figures.npz",))
 
 
 def _settings(request: JobRequest) -> Settings:

@@ -20,6 +20,7 @@ def load_pool(session: SessionState, project: Project, pool: str) -> None:
     if (a := project.get_arrays(f"head-{pool}")) is not None:
         session.heads[pool] = Predictions(a["seed"], a["p"], session.scheme.ids, str(a["model"]))
     session.clusters.load(project, pool)
+    session.figures.load(project, pool)
     session.thumbnails.load(project, pool)
     session.opinions.load(project, pool, METHODS_OF[pool])
     load_net(session, project, pool)

@@ -19,6 +19,7 @@ from napari_seedlab.session.about import About, Neighbour
 from napari_seedlab.session.clusters import Clusters
 from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.encoders import Encoders
+from napari_seedlab.session.figures import Figures
 from napari_seedlab.session.kept import Kept
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
@@ -59,6 +60,7 @@ class Session(SessionState):
         self.strokes = Strokes(self)
         self.thumbnails = Thumbnails(self)
         self.clusters = Clusters(self)
+        self.figures = Figures(self)
         self._about, self.replay = About(self), Replaying(self)
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)

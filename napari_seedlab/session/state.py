@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_seedlab.core import ClassScheme
     from napari_seedlab.session.clusters import Clusters
     from napari_seedlab.session.encoders import Encoders
+    from napari_seedlab.session.figures import Figures
     from napari_seedlab.session.kept import Kept
     from napari_seedlab.session.labelling import Labelling
     from napari_seedlab.session.opinions import Opinions
@@ -77,6 +78,7 @@ class SessionState:
     anomaly_changed = Signal()
     thumbnails_changed = Signal(str)  # pool
     models_changed = Signal()
+    figures_changed = Signal(str)  # pool
     queue_changed = Signal()
     current_changed = Signal(object)  # seed or None
     current_scan_changed = Signal(object)
@@ -89,6 +91,7 @@ class SessionState:
     encoders: Encoders
     opinions: Opinions
     labelling: Labelling
+    figures: Figures
     thumbnails: Thumbnails
     clusters: Clusters
     scheme: ClassScheme

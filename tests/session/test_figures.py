@@ -1,0 +1,124 @@
+import threading
+
+import numpy as np
+import pytest
+from conftest import is_hollow, settle
+
+from napari_seedlab.core import InputError, NotReady
+from napari_seedlab.session.figures import _Journal
+
+
+@pytest.fixture
+def labelled(split_session):
+    """A session in which chance had no part in eight answers, four of each class."""
+    session = split_session
+    for hollow in (False, True):
+        seeds = [s for s in session.seeds if is_hollow(session, s) is np.bool_(hollow)]
+        for seed in seeds[:4]:
+            session.answer(1 + hollow, [seed])
+    settle(session)
+    return session
+
+
+def test_without_answers_it_says_what_to_do(split_session):
+    figures = split_session.figures
+    assert "Label two seeds" in figures.lacks()
+    with pytest.raises(NotReady, match="Label two seeds each of two classes"):
+        figures.ask()
+    assert figures.of() is None
+    assert figures.rejected() == frozenset()
+
+
+def test_an_honest_check_is_drawn_by_chance_and_counted(labelled):
+    session, told = labelled, []
+    session.figures_changed.connect(told.append)
+    session.figures.check(6).wait(60)
+    assert {s.strategy for s in session.queue} == {"check"}
+    assert all(0 < s.inclusion_p <= 1 for s in session.queue)
+    for suggestion in session.queue:
+        session.answer(2 if is_hollow(session, suggestion.seed) else 1, [suggestion.seed])
+    values = session.figures.ask().wait(60)
+    assert told == ["ct"]
+    assert values["n_random"] == 6
+    assert values["accuracy"]["text"] == "too few to say (6 of 30)"
+    assert values["n_labels"] == len(session.figures.of().answered) == 14
+    assert values["n_actions"] == 14
+    cells = [session.figures.of().cell(i, j) for i in range(4) for j in range(4)]
+    assert sum(map(len, cells)) == 14
+
+
+def test_figures_and_p0_are_there_after_a_restart(labelled, make_session):
+    labelled.figures.ask().wait(60)
+    labelled.figures.choose_p0(0.7)
+    before, path = labelled.figures.of(), labelled.path
+    settle(labelled)
+    labelled.close()
+    again = make_session(path).figures
+    assert again.p0() == 0.7
+    assert again.of().values == before.values
+    np.testing.assert_array_equal(again.of().p, before.p)
+
+
+def test_unsure_seeds_are_queued_the_least_sure_first(labelled):
+    figures = labelled.figures
+    figures.ask().wait(60)
+    figures.choose_p0(1.0)
+    figures.label_unsure(5).wait(60)
+    report = figures.of()
+    row = {int(s): i for i, s in enumerate(report.seeds)}
+    sure = [float(report.p[row[s.seed]]) for s in labelled.queue]
+    assert len(sure) == 5
+    assert sure == sorted(sure)
+    assert all(s.inclusion_p == 1 and s.reason for s in labelled.queue)
+    figures.choose_p0(0.0)
+    if not report.is_far.any():
+        with pytest.raises(NotReady, match="there are none"):
+            figures.label_unsure()
+
+
+def test_p0_is_a_probability(labelled):
+    with pytest.raises(InputError, match="no probability"):
+        labelled.figures.choose_p0(1.2)
+
+
+def test_a_corrected_answer_stays_in_the_sample(labelled):
+    labelled.figures.check(5).wait(60)
+    drawn = [s.seed for s in labelled.queue]
+    labelled.answer(1, drawn)
+    labelled.draw(3).wait(60)  # the check is no longer in the queue
+    labelled.answer(2, drawn[:2])
+    settle(labelled)
+    assert labelled.figures.ask().wait(60)["n_random"] == 5
+
+
+def test_an_answer_that_was_taken_back_is_no_longer_in_the_sample(labelled):
+    labelled.figures.check(5).wait(60)
+    for suggestion in labelled.queue:
+        labelled.answer(1, [suggestion.seed])
+    settle(labelled)
+    labelled.undo().wait(60)
+    assert labelled.figures.ask().wait(60)["n_random"] == 4
+    labelled.redo().wait(60)
+    assert labelled.figures.ask().wait(60)["n_random"] == 5
+
+
+def test_pauses_are_no_work():
+    from types import SimpleNamespace
+
+    minutes = ("10:00:00", "10:00:05", "10:00:12", "10:30:00", "10:31:00", "10:33:00")
+    events = [SimpleNamespace(annotator="ada", utc=f"2026-11-20T{m}+00:00") for m in minutes]
+    assert _Journal(events=events).spent() == (72.0, 6)
+
+
+def test_figures_follow_each_batch_in_the_window(labelled):
+    came = threading.Event()
+    labelled.figures_changed.connect(lambda pool: came.set())
+    labelled.follow_up = True
+    labelled.draw(4).wait(60)
+    assert came.wait(60)
+    first = labelled.figures.of()
+    assert first.values["n_labels"] == 8
+    labelled.draw(4).wait(60)  # nothing new was answered
+    for _ in range(5):
+        settle(labelled)
+    assert labelled.figures.of() is first
