@@ -279,9 +279,13 @@ class SeedlabUi(QObject):
             session.select((), "answer")
             return
         session.select((), "answer")
-        if self.card_seed != session.current_seed:
-            return  # the key was meant for a card that is no longer current
-        session.answer(said)
+        if self.card_seed is None and session.current_seed is not None:
+            self.say("The next seed has come this moment: answer about it now.")
+        elif self.card_seed in (None, session.current_seed):
+            session.answer(said)
+        else:  # the card is about to change: the key is about the seed that it shows
+            session.answer(said, (self.card_seed,))
+        self.listener.follow()
 
     def answer_hovered(self, class_id: int) -> None:
         """Answer about the seed under the cursor."""
@@ -401,6 +405,7 @@ class SeedlabUi(QObject):
             self.say("Open a project first.", "warning")
             return
         getattr(self.session, action)()
+        self.listener.follow()
 
     def split(self) -> None:
         """Split the shown scan with what the Project dock says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab.core import RegionTable, Scan
 
-FRAMES, FRAME_MS = 8, 16
+FLIGHT_MS, FRAME_MS = 70, 16  # a flight is over by then, in however many frames the computer can draw
 SHARE = 0.24  # of the canvas that a seed fills after a flight
 KEEP = (0.12, 0.6)  # a zoom at which the seed fills such a share is left alone
 
@@ -25,15 +26,16 @@ class Camera(QObject):
     ----------
     viewer : napari.Viewer
     animated : bool
-        Move in eight steps; otherwise at once.
+        Move within ``FLIGHT_MS``; otherwise at once.
     """
 
     def __init__(self, viewer: ViewerModel, animated: bool = True) -> None:
         super().__init__()
         self._viewer, self.animated = viewer, animated
         self._timer = QTimer(self)
-        self._timer.timeout.connect(self._frame)
-        self._path: list[tuple[npt.NDArray[np.float64], float]] = []
+        self._timer.timeout.connect(self._next)
+        self._flight: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, float] | None = None
+        self._begun = 0.0
         self._steps: list[tuple[int, int]] = []  # (axis, slice) to step to before the flight
 
     def fly_to(self, scan: Scan, table: RegionTable, row: int) -> None:
@@ -53,7 +55,7 @@ class Camera(QObject):
     @property
     def is_flying(self) -> bool:
         """Whether the view still moves."""
-        return bool(self._path)
+        return self._flight is not None
 
     def _zoom_for(self, size: float) -> float:
         now = float(self._viewer.scene.camera.zoom)
@@ -69,28 +71,35 @@ class Camera(QObject):
         return max(native.width(), 100), max(native.height(), 100)
 
     def _start(self, centre: npt.NDArray[np.float64], target: npt.NDArray[np.float64], zoom: float) -> None:
-        before = float(self._viewer.scene.camera.zoom)
-        steps = np.linspace(0, 1, FRAMES + 1)[1:] if self.animated else np.ones(1)
-        eased = steps * steps * (3 - 2 * steps)
-        self._path = [(centre + (target - centre) * t, before * (zoom / before) ** t) for t in eased.tolist()]
+        self._flight = centre, target, float(self._viewer.scene.camera.zoom), zoom
         if self.animated:
+            self._begun = time.perf_counter()
             self._timer.start(0)  # slicing all layers takes a turn of the event loop of its own
         else:
-            self._frame()
+            self._frame(FLIGHT_MS)
 
-    def _frame(self) -> None:
+    def _next(self) -> None:
+        self._timer.setInterval(FRAME_MS)
+        self._frame((time.perf_counter() - self._begun) * 1000)
+
+    def _frame(self, ms: float) -> None:
+        """Where the view is `ms` after the flight began; a slow computer leaves frames out."""
         while self._steps:
             self._viewer.dims.set_current_step(*self._steps.pop())
-        if not self._path:
+        if self._flight is None:
             self._timer.stop()
             return
-        self._timer.setInterval(FRAME_MS)
-        centre, zoom = self._path.pop(0)
-        self._viewer.scene.camera.center = tuple(centre)
-        self._viewer.scene.camera.zoom = zoom
+        centre, target, before, zoom = self._flight
+        t = min((ms + FRAME_MS) / FLIGHT_MS, 1.0)  # it is seen a frame later
+        eased = t * t * (3 - 2 * t)
+        self._viewer.scene.camera.center = tuple(centre + (target - centre) * eased)
+        self._viewer.scene.camera.zoom = before * (zoom / before) ** eased
+        if t >= 1.0:
+            self._flight = None
+            self._timer.stop()
 
     def close(self) -> None:
         """Stop a flight."""
-        self._path.clear()
+        self._flight = None
         self._steps.clear()
         self._timer.stop()

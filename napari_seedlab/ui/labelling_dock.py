@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.core import LabelState
+from napari_seedlab.ui.ahead import CutsAhead, to_come
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.few_lines import FewLines
@@ -98,6 +99,7 @@ class LabellingDock(DockFrame):
 
     def _make_card(self, body: QWidget) -> None:
         self.cuts = CutsView(self._ui.theme, body)
+        self._ahead = CutsAhead(self._ui.background, self.cuts.show_cuts)
         self.title, self.reason = FewLines(1, body), FewLines(2, body)
         font = self.title.font()
         font.setBold(True)
@@ -185,13 +187,11 @@ class LabellingDock(DockFrame):
         """Show another seed on the card."""
         session = self._ui.session
         if seed is None or session is None:
-            self._ui.background.drop("cuts")
+            self._ahead.forget()
             self.cuts.show_cuts(None, self._what_next())
         else:
-            from napari_seedlab.ui import reading
-
-            read = partial(reading.read_cuts, session, seed)
-            self._ui.background.submit("cuts", read, self.cuts.show_cuts)
+            self._ahead.show(session, seed)
+            self._ahead.read_ahead(session, to_come(session))
         self.refresh()
 
     def _what_next(self) -> str:

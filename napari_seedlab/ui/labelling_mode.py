@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtGui import QKeySequence
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtGui import QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QAbstractSpinBox,
@@ -18,6 +18,8 @@ from qtpy.QtWidgets import (
     QTextEdit,
     QWidget,
 )
+
+from napari_seedlab.ui.digits import digit_of_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,7 +53,9 @@ class LabellingMode(QObject):
     """Owns the shortcuts of labelling and decides when they listen.
 
     Application-wide Qt shortcuts come before napari's own keys on every kind of layer, so they are
-    disabled unless the focus lies in one of our zones, and never listen in a text field.
+    disabled unless the focus lies in one of our zones, and never listen in a text field. The key that
+    switches the mode on counts in the whole window. Digits are known by their place as well: a layout may
+    write something else on them, with Shift or without.
 
     Parameters
     ----------
@@ -82,6 +86,8 @@ class LabellingMode(QObject):
         self._actions, self._answer, self._answer_hovered = actions, answer, answer_hovered
         self._shortcuts: list[QShortcut] = []
         self._class_shortcuts: list[QShortcut] = []
+        self._class_of: dict[str, int] = {}
+        self._watched: QWidget | None = None  # has the keyboard while keys count
         self.is_on = False
         self._toggle = self._shortcut(TOGGLE_KEY, self.toggle)
         for name, keys in KEYS.items():
@@ -94,7 +100,7 @@ class LabellingMode(QObject):
         for shortcut in self._class_shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
-        self._class_shortcuts = []
+        self._class_shortcuts, self._class_of = [], dict(keys)
         for key, class_id in keys.items():
             if key:
                 plain = self._shortcut(key, partial(self._answer, class_id))
@@ -120,6 +126,7 @@ class LabellingMode(QObject):
             QApplication.instance().focusChanged.disconnect(self._focus_moved)
         except (TypeError, RuntimeError, AttributeError):  # the window or the application went first
             return
+        self._watch(None)
         for shortcut in [self._toggle, *self._shortcuts, *self._class_shortcuts]:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
@@ -146,8 +153,50 @@ class LabellingMode(QObject):
     def _focus_moved(self, _before: QWidget | None, _now: QWidget | None) -> None:
         self._listen()
 
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take a digit by its place, before it becomes a shortcut or reaches napari."""
+        if not isinstance(event, QKeyEvent) or event.type() == QEvent.Type.KeyRelease:
+            return False
+        call = self._by_place(event)
+        if call is None:
+            return False
+        if event.type() == QEvent.Type.ShortcutOverride:
+            event.accept()  # no shortcut may have it: it comes again as a key press
+        elif not event.isAutoRepeat():
+            call()
+        return True
+
+    def _by_place(self, event: QKeyEvent) -> Callable[[], object] | None:
+        """What a digit key means whose layout does not say its digit."""
+        held = event.modifiers()
+        digit = digit_of_place(event)
+        if digit is None or held not in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier):
+            return None
+        is_shifted = held == Qt.KeyboardModifier.ShiftModifier
+        if not is_shifted and event.text() in (str(digit), *self._class_of):
+            return None  # a shortcut knows it
+        class_id = self._class_of.get(str(digit))
+        if class_id is not None:
+            return partial(self._answer_hovered if is_shifted else self._answer, class_id)
+        return partial(self._act, "not_whole") if digit == 0 and not is_shifted else None
+
+    def _watch(self, widget: QWidget | None) -> None:
+        before, self._watched = self._watched, widget
+        if before is widget:
+            return
+        try:
+            if before is not None:
+                before.removeEventFilter(self)
+        except RuntimeError:  # Qt deleted it
+            pass
+        if widget is not None:
+            widget.installEventFilter(self)
+
     def _listen(self) -> None:
-        here = self.listens_at(QApplication.focusWidget())
-        self._toggle.setEnabled(here)
+        focus = QApplication.focusWidget()
+        here = self.listens_at(focus)
+        in_window = focus is not None and focus.window() is self._window
+        self._toggle.setEnabled(here or (in_window and not isinstance(focus, WRITERS)))
+        self._watch(focus if here and self.is_on else None)
         for shortcut in (*self._shortcuts, *self._class_shortcuts):
             shortcut.setEnabled(here and self.is_on)

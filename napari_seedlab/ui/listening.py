@@ -31,6 +31,7 @@ class Listener:
         self.flight_to: int | None = None
         self.in_view: int | None = None
         self.mapped: set[str] = set()
+        self._followed: list[int | None] = []  # seeds that were shown before the session's signal came
         self._connections: list[tuple[Any, Callable[..., None]]] = []
 
     def connect(self, session: Session) -> None:
@@ -44,7 +45,7 @@ class Listener:
             (session.anomaly_changed, self.anomaly_came),
             (session.layout_changed, self.layout_came),
             (session.thumbnails_changed, self._ui.thumbs.changed),
-            (session.current_changed, self.current_moved),
+            (session.current_changed, self._current_came),
             (session.selection_changed, self.selected),
             (session.pending_changed, self._ui.tell_card),
             (session.queue_changed, self._ui.tell_card),
@@ -65,6 +66,7 @@ class Listener:
         for signal, slot in self._connections:
             signal.disconnect(slot, missing_ok=True)
         self._connections.clear()
+        self._followed.clear()
 
     # -- signals of the session ---------------------------------------------------------------
     def scans_came(self) -> None:
@@ -141,6 +143,19 @@ class Listener:
         """Show the map."""
         self._ui.tell("map", "show_layout")
         self._ui.recolour_soon()
+
+    def follow(self) -> None:
+        """Show the seed that an action of the user led to, at once: the next key is about that one."""
+        session = self._ui.session
+        if session is not None and session.current_seed != self._ui.card_seed:
+            self._followed.append(session.current_seed)
+            self.current_moved(session.current_seed)
+
+    def _current_came(self, seed: int | None) -> None:
+        if seed in self._followed:
+            del self._followed[: self._followed.index(seed) + 1]
+        else:
+            self.current_moved(seed)
 
     def current_moved(self, seed: int | None) -> None:
         """Put a seed on the card and fly to it where that is wanted."""
