@@ -152,7 +152,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     yield Progress(0, 1, "grouping")
     table = load_arrays(folder / "embedding.npz")
     raw = np.asarray(table["vector"])
-    x = scaled(raw, *pool_scaler(raw)).astype(np.float32) if len(raw) else raw
+    x = scaled(raw, *pool_scaler(raw, table.get("widths"))).astype(np.float32) if len(raw) else raw
     found = grouped(x, int(request.params.get("n_clusters") or 0), request.random_state)
     save_arrays(folder / "clusters.npz", seed=np.asarray(table["seed"], np.int64), cluster=found.group)
     n = int(found.group.max()) + 1 if len(found.group) else 0

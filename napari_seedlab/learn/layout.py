@@ -231,7 +231,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     yield Progress(0, 3, "reading")
     table = load_arrays(folder / "embedding.npz")
     seeds, raw = np.asarray(table["seed"], np.int64), np.asarray(table["vector"])
-    x = scaled(raw, *pool_scaler(raw)).astype(np.float32) if len(raw) else raw
+    x = scaled(raw, *pool_scaler(raw, table.get("widths"))).astype(np.float32) if len(raw) else raw
     before = load_arrays(folder / "previous.npz") if (folder / "previous.npz").exists() else None
     yield Progress(1, 3, _line(method, len(seeds)))
     xy = _positions(method, seeds, x, before, request.random_state)

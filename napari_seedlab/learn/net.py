@@ -240,7 +240,7 @@ class Baselines:
             return cls(most)
         vectors = np.asarray(arrays["vector"], np.float64)
         chosen = vectors[[place[s] for s in answers.seeds.tolist()]]
-        scaler = head.pool_scaler(vectors)
+        scaler = head.pool_scaler(vectors, arrays.get("widths"))
         logits = head.out_of_fold_logits(chosen, answers.class_of, answers.class_ids, scaler, random_state)
         folds = head.fold_of(answers.columns, random_state)
         knn = nearest_votes(head.scaled(chosen, *scaler), answers.columns, folds)

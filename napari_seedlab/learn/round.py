@@ -114,6 +114,7 @@ def labelling_round(
     ranks: npt.NDArray[np.floating] | None = None,
     places: npt.NDArray[np.floating] | None = None,
     prior: Head | None = None,
+    widths: npt.NDArray[np.integer] | None = None,
 ) -> RoundResult:
     """Fit the head on the answers, predict every seed and choose the next suggestions.
 
@@ -141,8 +142,10 @@ def labelling_round(
     prior : Head, optional
         Of an earlier project, for this pool (see :func:`~napari_seedlab.learn.transfer.mapped`): it predicts
         before the first answer, and is held on to as far as the answers agree with it.
+    widths : sequence of int, optional
+        Columns of each encoder's block, where there are several.
     """
-    scaler = pool_scaler(vectors)
+    scaler = pool_scaler(vectors, widths)
     rows, said = _match(seeds, answers)
     known = _Known(len(seeds), rows, answers, said, settings.class_ids)
     askable = ~known.answered & ~np.isin(seeds, answers.seed)
@@ -264,7 +267,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         _known_of(folder / "anomaly.npz", "score", seeds),
         _known_of(folder / "ranks.npz", "rank", seeds),
         _known_of(folder / "places.npz", "place", seeds),
-        read_prior(folder, settings.class_ids, _names(settings), vectors),
+        read_prior(folder, settings.class_ids, _names(settings), vectors, table.get("widths")),
+        table.get("widths"),
     )
     files = ["suggestions.json"]
     write_json(folder / "suggestions.json", [asdict(s) for s in result.suggestions])

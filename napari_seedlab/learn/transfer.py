@@ -268,7 +268,11 @@ def net_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def read_prior(
-    folder: Path, class_ids: Sequence[int], class_names: Sequence[str], vectors: Floats
+    folder: Path,
+    class_ids: Sequence[int],
+    class_names: Sequence[str],
+    vectors: Floats,
+    widths: npt.NDArray[np.integer] | None = None,
 ) -> Head | None:
     """The head that ``prior.npz`` of a job brings (its columns and class names), for this pool."""
     from napari_seedlab.files import load_arrays
@@ -285,7 +289,7 @@ def read_prior(
         dict(zip(ids, a["names"].tolist(), strict=True)),
         dict(zip(class_ids, class_names, strict=True)),
     )
-    return mapped(head, names, class_ids, wanted, pool_scaler(vectors))
+    return mapped(head, names, class_ids, wanted, pool_scaler(vectors, widths))
 
 
 def shift(folder: Path, vectors: Floats) -> dict[str, int]:

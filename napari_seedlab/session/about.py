@@ -165,7 +165,7 @@ class About:
         from napari_seedlab.learn.head import pool_scaler, scaled
 
         if self._scaler is None or self._scaler[0] is not known:
-            self._scaler = known, *pool_scaler(known.vectors)
+            self._scaler = known, *pool_scaler(known.vectors, known.widths)
         _, *scaler = self._scaler
         here = scaled(known.vectors[known.row[seed]], *scaler)
         rows = np.asarray([known.row[int(s)] for s in others])

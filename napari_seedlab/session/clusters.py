@@ -232,7 +232,7 @@ class Clusters:
         from napari_seedlab.learn.head import pool_scaler, scaled
 
         if self._scaled is None or self._scaled[0] is not known:
-            scaler = pool_scaler(known.vectors)
+            scaler = pool_scaler(known.vectors, known.widths)
             starts = range(0, len(known.vectors), BLOCK)
             blocks = [scaled(known.vectors[i : i + BLOCK], *scaler).astype(np.float32) for i in starts]
             self._scaled = known, np.concatenate(blocks)
@@ -284,7 +284,7 @@ def _cut_step(session: Session, pool: str, n_groups: int) -> Step:
         known = session.embeddings.get(pool)
         if known is None:
             raise NotReady("clusters", "need the vectors of the seeds", "Press Draw the map")
-        files.save_arrays(folder / "embedding.npz", seed=known.seeds, vector=known.vectors)
+        files.save_arrays(folder / "embedding.npz", **known.columns())
         return {"n_clusters": n_groups}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

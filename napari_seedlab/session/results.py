@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,13 @@ class Embedding(_BySeed):
     encoders: tuple[str, ...] = ()
     widths: tuple[int, ...] = ()
     versions: tuple[str, ...] = ()
+
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """What a job gets as ``embedding.npz``: seed, vector and, where there are several blocks, widths."""
+        columns: dict[str, npt.NDArray[Any]] = {"seed": self.seeds, "vector": self.vectors}
+        if len(self.widths) > 1:
+            columns["widths"] = np.asarray(self.widths, np.int64)
+        return columns
 
     def block(self, encoder: str) -> Embedding | None:
         """The part of one encoder; None where it has none."""

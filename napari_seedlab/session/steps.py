@@ -200,10 +200,7 @@ def _write_embedding(session: Session, folder: Path, pool: str) -> None:
     embedding = session.embeddings.get(pool)
     if embedding is None or not len(embedding.seeds):
         raise NotReady(f"the {pool} seeds", "have no embedding yet", "Split a scan first")
-    columns: dict[str, Any] = {"seed": embedding.seeds, "vector": embedding.vectors}
-    if len(embedding.widths) > 1:  # of several encoders
-        columns["widths"] = np.asarray(embedding.widths, np.int64)
-    files.save_arrays(folder / "embedding.npz", **columns)
+    files.save_arrays(folder / "embedding.npz", **embedding.columns())
 
 
 def write_labels(session: Session, folder: Path, pool: str) -> int:
@@ -226,7 +223,7 @@ def write_labels(session: Session, folder: Path, pool: str) -> int:
     return len(rows)
 
 
-def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Step:
+def round_step(session: Session, pool: str, n: int, asked_by: str | None, ahead: bool = False) -> Step:
     """One labelling round: fit the live head on all answers, draw `n` new suggestions.
 
     Without a strategy in `asked_by` they are drawn as the user wished; where that cannot be, by the mixture.
@@ -256,6 +253,8 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Ste
             files.save_arrays(folder / "places.npz", seed=where, place=places)
         spreads = pool in session.labelling.spreads
         skip = [s for s, label in session.labels.items() if label.state not in ASKABLE]
+        if ahead:  # what is asked already is not asked again
+            skip += [asked.seed for asked in session.queue]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {
             "class_ids": list(session.scheme.ids),
@@ -276,7 +275,7 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None) -> Ste
             _adopt_head(session, project, folder, request, result)
         session.origin.told(project, pool, result.values)
         drawn = _read_suggestions(folder)
-        session.labelling.offer(drawn, pool)
+        session.labelling.offer(drawn, pool, ahead)
         return {"model": model_id, "suggestions": drawn, **result.values}
 
     kind = "round" if n else "refit"

@@ -208,3 +208,14 @@ def test_fit_and_predict_five_thousand_in_fifty_milliseconds():
         fit_head(x, y, IDS, scaler).probabilities(pool)
         best = min(best, time.process_time() - start)
     assert best <= 0.05
+
+
+def test_every_block_weighs_the_same_whatever_its_width():
+    rng = np.random.default_rng(0)
+    narrow, wide = rng.normal(5, 2, (200, 4)), rng.normal(-3, 7, (200, 64))
+    wide[:, 32:] = 1.0  # columns that do not vary count for nothing
+    x = np.hstack([narrow, wide])
+    z = scaled(x, *pool_scaler(x, (4, 64)))
+    np.testing.assert_allclose(z[:, :4], scaled(narrow, *pool_scaler(narrow)))
+    assert np.square(z[:, 4:]).sum() == pytest.approx(np.square(z[:, :4]).sum(), rel=0.01)
+    np.testing.assert_array_equal(pool_scaler(x, (68,))[1], pool_scaler(x)[1])
