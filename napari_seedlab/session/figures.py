@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from napari_seedlab.core import Event, JobRequest, JobResult
+    from napari_seedlab.core import Event, JobRequest, JobResult, Label
     from napari_seedlab.session.desk import Task
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
@@ -176,8 +176,7 @@ class Figures:
         session, pool = self._session, pool or self._session.pool
         if pool not in session.embeddings:
             return "Open a scan and split it into seeds first."
-        labels = (session.label(int(s)) for s in session.embeddings[pool].seeds)
-        counts = Counter(x.class_id for x in labels if x.state is LabelState.LABELLED)
+        counts = Counter(x.class_id for x in self._labelled(pool))
         n_ready = sum(n >= LEAST_PER_CLASS for n in counts.values())
         return "" if n_ready > 1 else "Label two seeds each of two classes first: press K and a class key."
 
@@ -204,12 +203,21 @@ class Figures:
         pool = pool or self._session.pool
         if why := self.lacks(pool):
             raise NotReady("the figures", "there is nothing to count yet", why.rstrip("."))
-        self._asked_at[pool] = self._n_answers(pool)
+        self._asked_at[pool] = len(self._labelled(pool))
         return self._session.desk.start(figures_step(self._session, pool, self._journal))
 
-    def _n_answers(self, pool: str) -> int:
-        labels = (self._session.label(int(s)) for s in self._session.embeddings[pool].seeds)
-        return sum(x.state is LabelState.LABELLED for x in labels)
+    def _labelled(self, pool: str) -> list[Label]:
+        known = self._session.embeddings.get(pool)
+        labels = self._session.labels.values()
+        if known is None:
+            return []
+        return [x for x in labels if x.state is LabelState.LABELLED and x.seed in known.row]
+
+    def n_new(self, pool: str | None = None) -> int:
+        """Labels that the newest figures do not count yet."""
+        pool = pool or self._session.pool
+        report = self.reports.get(pool)
+        return len(self._labelled(pool)) - (0 if report is None else int(report.values["n_labels"]))
 
     def _batch_came(self) -> None:
         """A batch was drawn: those before are answered, so there may be something new to count."""
@@ -217,7 +225,7 @@ class Figures:
         if not session.follow_up or session.read_only:
             return
         pool = session.pool
-        if not self.lacks(pool) and self._n_answers(pool) != self._asked_at.get(pool):
+        if not self.lacks(pool) and len(self._labelled(pool)) != self._asked_at.get(pool):
             self.ask(pool)
 
     def take(self, project: Project, pool: str, report: Report, arrays: Mapping[str, Any]) -> None:

@@ -25,12 +25,13 @@ N_TICKS = 4
 
 @dataclass(frozen=True)
 class Line:
-    """One line: name, colour ``#rrggbb``, x and y (n,)."""
+    """One line: name, colour ``#rrggbb``, x and y (n,); with `dots`, points that nothing joins."""
 
     name: str
     color: str
     x: Values
     y: Values
+    dots: bool = False
 
 
 def ticks(low: float, high: float, n: int = N_TICKS) -> list[float]:
@@ -53,15 +54,25 @@ class LinePlot(QWidget):
         What the axes show, with the unit.
     empty : str
         Said while there is nothing to draw.
+    y_range : (float, float), optional
+        Ends of the y axis; found by itself, from 0, where left out.
     """
 
     def __init__(
-        self, x_name: str, y_name: str, empty: str, theme: Theme = DARK, parent: QWidget | None = None
+        self,
+        x_name: str,
+        y_name: str,
+        empty: str,
+        theme: Theme = DARK,
+        parent: QWidget | None = None,
+        y_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(parent)
         self._x_name, self._y_name, self._empty, self._theme = x_name, y_name, empty, theme
         self.lines: tuple[Line, ...] = ()
         self.reference: tuple[str, float] | None = None
+        self.mark: float | None = None
+        self._y_range = y_range
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumHeight(150)
         self._pace = Pace(self.update, self)
@@ -70,9 +81,15 @@ class LinePlot(QWidget):
         """A low, wide picture."""
         return QSize(300, 160)
 
-    def show_lines(self, lines: Sequence[Line], reference: tuple[str, float] | None = None) -> None:
-        """Draw these lines, and a dashed one at the height of `reference` (name, value)."""
+    def show_lines(
+        self,
+        lines: Sequence[Line],
+        reference: tuple[str, float] | None = None,
+        mark: float | None = None,
+    ) -> None:
+        """Draw these lines, a dashed one at the height of `reference` (name, value), another at x `mark`."""
         self.lines, self.reference = tuple(line for line in lines if len(line.x)), reference
+        self.mark = mark
         self._pace.ask()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -97,6 +114,8 @@ class LinePlot(QWidget):
         if self.reference is not None:
             y = np.append(y, self.reference[1])
         y = y if len(y) else np.zeros(1)
+        if self._y_range is not None:
+            return float(x.min()), max(float(x.max()), float(x.min()) + 1e-9), *self._y_range
         x0, x1, y0, y1 = float(x.min()), float(x.max()), float(min(y.min(), 0)), float(y.max())
         return x0, x1 if x1 > x0 else x0 + 1, y0, (y1 if y1 > y0 else y0 + 1) * 1.06
 
@@ -114,16 +133,32 @@ class LinePlot(QWidget):
             painter.drawLine(QPointF(box.left(), y), QPointF(box.right(), y))
             label = QRectF(box.left(), y - 16, box.width() - 4, 15)
             painter.drawText(label, int(Qt.AlignmentFlag.AlignRight), name)
-        for i, line in enumerate(self.lines):
-            painter.setPen(QPen(QColor(line.color), 1.8))
-            ok = np.isfinite(line.y)
-            points = [
-                self._point(box, limits, *v)
-                for v in zip(line.x[ok].tolist(), line.y[ok].tolist(), strict=True)
-            ]
+        if self.mark is not None and limits[0] <= self.mark <= limits[1]:
+            x = self._point(box, limits, self.mark, limits[2]).x()
+            painter.setPen(QPen(self._theme.color("text"), 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(x, box.top()), QPointF(x, box.bottom()))
+        for line in self.lines:
+            self._draw_line(painter, box, limits, line)
+        named = [line for line in self.lines if line.name] if len(self.lines) > 1 else []
+        for i, line in enumerate(named):
+            painter.setPen(QColor(line.color))
+            painter.drawText(QRectF(box.left() + 6 + 90 * i, box.top(), 88, 16), 0, line.name)
+
+    def _draw_line(
+        self, painter: QPainter, box: QRectF, limits: tuple[float, float, float, float], line: Line
+    ) -> None:
+        painter.setPen(QPen(QColor(line.color), 1.8))
+        ok = np.isfinite(line.y)
+        points = [
+            self._point(box, limits, *v) for v in zip(line.x[ok].tolist(), line.y[ok].tolist(), strict=True)
+        ]
+        if not line.dots:
             painter.drawPolyline(QPolygonF(points))
-            if len(self.lines) > 1:
-                painter.drawText(QRectF(box.left() + 6 + 90 * i, box.top(), 88, 16), 0, line.name)
+            return
+        painter.setBrush(QColor(line.color))
+        for point in points:
+            painter.drawEllipse(point, 2.5, 2.5)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
 
     def _draw_axes(self, painter: QPainter, box: QRectF, limits: tuple[float, float, float, float]) -> None:
         x0, x1, y0, y1 = limits

@@ -1,4 +1,4 @@
-"""The Train dock: odd seeds without labels, the network, its loss curve, the models."""
+"""The Train dock: odd seeds without labels, the network, its loss curve, the models; honest figures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QTabBar,
+    QVBoxLayout,
     QWidget,
 )
 
@@ -21,6 +23,7 @@ from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.ui.ask_about import AskAbout
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.eliding_box import ElidingBox
+from napari_seedlab.ui.figures_page import FiguresPage
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.method_words import WORDS
 from napari_seedlab.ui.odd_row import OddRow
@@ -44,7 +47,8 @@ class TrainDock(DockFrame):
 
     def __init__(self, ui: SeedlabUi) -> None:
         super().__init__(ui, height=420)
-        body, layout = self.body, self.rows
+        self._make_pages()
+        body, layout = self.models_page, self._models_rows
         self._scored: object = None  # the scores that the list of models names
         self._losses: dict[str, list[tuple[float, float, float]]] = {}
         self.odd = self._button(
@@ -80,6 +84,32 @@ class TrainDock(DockFrame):
         layout.addStretch(1)
         ui.session_bound.connect(ui.slot(self.rebuild))
         self.rebuild()
+
+    def _make_pages(self) -> None:
+        """Two pages, of which the shown one alone takes room."""
+        self.tabs = QTabBar(self.body)
+        self.tabs.setExpanding(True)
+        self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.tabs.addTab("Models")
+        self.tabs.addTab("Figures")
+        self.models_page = QWidget(self.body)
+        self._models_rows = QVBoxLayout(self.models_page)
+        self._models_rows.setContentsMargins(0, 0, 0, 0)
+        self._models_rows.setSpacing(self.rows.spacing())
+        self.figures = FiguresPage(self._ui, self.body)
+        for widget in (self.tabs, self.models_page, self.figures):
+            self.rows.addWidget(widget)
+        self.tabs.currentChanged.connect(self._ui.slot(self._show_page))
+        self._show_page()
+
+    def _show_page(self) -> None:
+        self.models_page.setVisible(self.tabs.currentIndex() == 0)
+        self.figures.setVisible(self.tabs.currentIndex() == 1)
+        self.scroll.verticalScrollBar().setValue(0)
+
+    def show_figures(self, pool: str = "") -> None:
+        """New figures came."""
+        self.figures.show_figures()
 
     def _button(self, text: str, tip: str, call: object) -> QPushButton:
         button = QPushButton(text, self)
@@ -120,6 +150,7 @@ class TrainDock(DockFrame):
         self.odd_row.refresh()
         self.ask_about.refresh()
         self.replay.refresh()
+        self.figures.refresh()
         if session is not None and session.opinions.shown is not self._scored:
             self._scored = session.opinions.shown
             self.show_models()

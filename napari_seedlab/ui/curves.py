@@ -1,0 +1,159 @@
+"""The curves of the Figures page: growth with its forecast, what p0 keeps, and calibration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
+
+from napari_seedlab.ui.plot import Line, LinePlot
+from napari_seedlab.ui.section import Section, dim, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari_seedlab.session.figures import Report
+    from napari_seedlab.ui.theme import Theme
+
+LIGHTS = {"green": "good", "amber": "warning", "red": "error"}
+STEPS = 100  # of the slider
+HARD_ONES = "by all answers, which are the hard ones"
+
+
+def numbers(values: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Numbers (n,) of JSON, NaN for None."""
+    return np.asarray([np.nan if v is None else v for v in values], np.float64)
+
+
+class GrowthSection(Section):
+    """Whether to go on: the stop light, the forecast and the learning curve."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__("Go on?", theme, parent)
+        self.light = wrapped(self)
+        self.forecast = wrapped(self)
+        self.plot = LinePlot(
+            "answers", "right (%)", "The curve appears after the first batches.", theme, self
+        )
+        for widget in (self.light, self.forecast, self.plot):
+            self.content.addWidget(widget)
+
+    def show_growth(self, values: Mapping[str, Any]) -> None:
+        """Show what the newest figures say."""
+        stop, curve = values["stop"], values["curve"]
+        color = getattr(self._theme, LIGHTS[stop["colour"]])
+        self.light.setText(f'<span style="color:{color}; font-size:large">⬤</span> {stop["text"]}')
+        provisional = f" ({HARD_ONES})" if curve["is_provisional"] else ""
+        self.forecast.setText(dim(f"Forecast: {curve['text']}{provisional}.", self._theme))
+        n, level, fitted = (
+            numbers(curve["n"]),
+            100 * numbers(curve["accuracy"]),
+            100 * numbers(curve["fitted"]),
+        )
+        lines = [Line("measured", self._theme.accent, n, level, dots=True)]
+        if np.isfinite(fitted).any():
+            lines.append(Line("fitted", self._theme.dim, n, fitted))
+        self.plot.show_lines(lines if len(n) else ())
+        self.fill()
+
+
+class RejectSection(Section):
+    """The threshold p0: how many predictions it keeps and how many of these are right."""
+
+    def __init__(
+        self, choose: Callable[..., None], label: Callable[..., None], theme: Theme, parent: QWidget
+    ) -> None:
+        super().__init__("Use predictions above p0", theme, parent)
+        self._curve: Mapping[str, Any] = {}
+        self.told = wrapped(self)
+        self.slider = QSlider(Qt.Orientation.Horizontal, self)
+        self.slider.setRange(0, STEPS)
+        self.slider.setToolTip("Predictions with a smaller largest probability are left to a person")
+        self.slider.valueChanged.connect(self._move)
+        self.slider.sliderReleased.connect(choose)
+        self.slider.actionTriggered.connect(choose)
+        self.value = QLabel("p0 0.00", self)
+        row = QHBoxLayout()
+        row.addWidget(self.value)
+        row.addWidget(self.slider, 1)
+        self.plot = LinePlot("p0", "%", "", theme, self, y_range=(0, 105))
+        self.unsure = QPushButton("Label the unsure ones", self)
+        self.unsure.setToolTip("Ask about the predictions that are not used, the least sure first")
+        self.unsure.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.unsure.clicked.connect(label)
+        self.content.addLayout(row)
+        self.content.addWidget(self.told)
+        self.content.addWidget(self.plot)
+        self.content.addWidget(self.unsure)
+
+    @property
+    def p0(self) -> float:
+        """Where the slider stands."""
+        return float(self.slider.value()) / STEPS
+
+    def show_curve(self, report: Report, p0: float) -> None:
+        """Show the curve of the newest figures, with the threshold in use."""
+        self._curve = report.values["reject"]
+        self.fill("provisional" if self._curve["is_provisional"] else "")
+        self.slider.blockSignals(True)
+        self.slider.setValue(round(p0 * STEPS))
+        self.slider.blockSignals(False)
+        self._move()
+
+    def _move(self) -> None:
+        """Say what the threshold under the slider keeps; from the curve, so that it follows the hand."""
+        if not self._curve:
+            return
+        self.value.setText(f"p0 {self.p0:.2f}")
+        self.told.setText(kept_text(self._curve, self.p0))
+        x = numbers(self._curve["p0"])
+        lines = (
+            Line("kept", self._theme.warning, x, 100 * numbers(self._curve["coverage"])),
+            Line("right", self._theme.accent, x, 100 * numbers(self._curve["accuracy"])),
+        )
+        self.plot.show_lines(lines, mark=self.p0)
+
+
+def kept_text(curve: Mapping[str, Any], p0: float) -> str:
+    """What a threshold keeps: ``Keeps 78 % of the seeds; 98 % of these are right, at least 94 %.``."""
+    i = min(int(np.searchsorted(curve["p0"], p0 + 1e-9, side="right")) - 1, len(curve["p0"]) - 1)
+    kept, right, low = (curve[name][i] for name in ("coverage", "accuracy", "low"))
+    text = f"Keeps {kept:.0%} of the seeds"
+    if right is None:
+        return f"{text}; no answer tells how many of them are right."
+    text += f"; {right:.0%} of these are right, at least {low:.0%}."
+    target = curve["target"]
+    if abs(p0 - curve["chosen"]) < 1e-6 and not curve["is_proven"]:
+        text += f" Too few answers yet to be sure of {target:.0%}."
+    return text
+
+
+class CalibrationSection(Section):
+    """How often the model is right when it says that it is so sure."""
+
+    def __init__(self, theme: Theme, parent: QWidget) -> None:
+        super().__init__("Does it know how sure it is?", theme, parent)
+        self.told = wrapped(self)
+        self.plot = LinePlot(
+            "said (%)", "right (%)", "No answers to compare with yet.", theme, self, y_range=(0, 105)
+        )
+        self.plot.setToolTip("On the line: of what is said to be 80 % sure, 80 % is right. Below: too sure.")
+        self.content.addWidget(self.told)
+        self.content.addWidget(self.plot)
+
+    def show_calibration(self, values: Mapping[str, Any]) -> None:
+        """Show the calibration of the newest figures."""
+        found = values["calibration"]
+        bins = found["bins"]
+        text = f"Calibration error {found['ece']:.1%} (before scaling {found['ece_before']:.1%})."
+        self.told.setText(dim(f"{text} {found['text'].capitalize()}".strip(), self._theme))
+        ideal = np.asarray([0.0, 100.0])
+        said, right = (100 * numbers([b[k] for b in bins]) for k in ("confidence", "accuracy"))
+        lines = (
+            Line("", self._theme.dim, ideal, ideal),
+            Line("", self._theme.accent, said, right, dots=True),
+        )
+        self.plot.show_lines(lines if len(bins) else ())
+        self.fill("" if not found["text"] else "provisional")
