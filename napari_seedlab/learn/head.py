@@ -75,11 +75,11 @@ class Head:
                 "Compute the embedding anew or train the model again",
             )
         kind = np.float32 if vectors.dtype == np.float32 else np.float64
-        center, scale, weight = (np.asarray(v, kind) for v in (self.center, self.scale, self.weight))
+        center, shrink, weight = (np.asarray(v, kind) for v in (self.center, 1 / self.scale, self.weight))
         z = np.empty((len(vectors), len(self.class_ids)))
         for start in range(0, len(vectors), BLOCK):  # no second copy of all rows
             block = np.subtract(vectors[start : start + BLOCK], center, dtype=kind)
-            np.divide(block, scale, out=block)
+            block *= shrink
             z[start : start + BLOCK] = np.clip(block, -6.0, 6.0, out=block) @ weight
         z += self.bias
         z[:, self.n_behind == 0] = -30.0

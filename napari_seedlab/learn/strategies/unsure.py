@@ -134,14 +134,15 @@ def badge(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
         return typiclust(pool, n, rng)
     rows = pool.candidates
     n = min(n, len(rows))
-    everything = len(rows) == len(pool.vectors)
-    x = np.asarray(pool.vectors if everything else pool.vectors[rows], np.float32)
+    if 2 * len(rows) > len(pool.vectors):  # no copy of nearly all vectors
+        rows = np.arange(len(pool.vectors))
+    x = np.asarray(pool.vectors if len(rows) == len(pool.vectors) else pool.vectors[rows], np.float32)
     a = pool.probabilities[rows].astype(np.float32)
     a[np.arange(len(a)), a.argmax(axis=1)] -= 1.0
     length = np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", x, x)
     picks: list[Pick] = []
     gap = length.copy()  # to the nearest pick; to the zero gradient of a sure seed before the first
-    taken = np.zeros(len(rows), bool)
+    taken = ~pool.askable[rows]
     for k in range(n):
         chance = np.where(taken, 0.0, gap).astype(np.float64)
         total = chance.sum()
