@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Answers = tuple[tuple[int, ...], LabelState, int]  # about these seeds, a state and a class
 
+N_AHEAD = 3  # open suggestions at which the next batch is drawn, so that the card never stays empty
+N_BACK = 10  # answered ones that stay in the queue to go back to
 N_ENOUGH = 20  # answers from which on the mixture is drawn, also where no typical seed was asked
 ASKABLE = (LabelState.NONE, LabelState.CONFLICT)  # states that a suggestion may still ask about
 ASKED_BY = ("margin_kmeans", "k_center", "anomaly", "disagreement")  # what the user may wish for
@@ -60,6 +62,7 @@ class Labelling:
         self.spreads: frozenset[str] = frozenset()
         self._unsaved: dict[int, tuple[Answers, ...]] = {}
         self._n_unsaved = 0
+        self._drawing: set[str] = set()  # pools whose next batch is on its way
 
     # -- what is asked ------------------------------------------------------------------------
     @property
@@ -122,17 +125,29 @@ class Labelling:
         rows = np.asarray(list(found.values()), np.float64).reshape(-1, 4)
         return np.fromiter(found, np.int64), rows
 
-    def offer(self, drawn: Sequence[Suggestion], pool: str) -> None:
-        """Take a new batch over; the seed on the card stays."""
+    def offer(self, drawn: Sequence[Suggestion], pool: str, ahead: bool = False) -> None:
+        """Take a batch over, `ahead` behind what is left of the one before; the seed on the card stays."""
         if not drawn:
             return
-        self.again = frozenset(s.seed for s in drawn if s.strategy in ASKS_AGAIN)
-        fresh = tuple(s for s in drawn if self._is_open(s.seed))
-        self.queue = fresh
+        with self._session.lock:
+            kept = self.queue[max(0, self._n_passed() - N_BACK) :] if ahead else ()
+            again = frozenset(s.seed for s in drawn if s.strategy in ASKS_AGAIN)
+            self.again = again | self.again if ahead else again
+            known = {s.seed for s in kept}
+            fresh = tuple(s for s in drawn if self._is_open(s.seed) and s.seed not in known)
+            self.queue = (*kept, *fresh)
+            is_over = self.current_seed is None or not self._is_open(self.current_seed)
+            seed = next((s.seed for s in self.queue if self._is_open(s.seed)), None) if is_over else None
+            if is_over:
+                self.current_seed = seed
         self._session.queue_changed.emit()
-        if self.current_seed is None or not self._is_open(self.current_seed):
-            self._show(fresh[0].seed if fresh else None)
+        if is_over:
+            self._session.current_changed.emit(seed)
         self._remember()
+
+    def _n_passed(self) -> int:
+        """Suggestions of the queue before the first that is open."""
+        return next((i for i, s in enumerate(self.queue) if self._is_open(s.seed)), len(self.queue))
 
     def anomalies_found(self, pool: str) -> None:
         """Ask about the oddest seeds first, as long as nothing was answered."""
@@ -302,15 +317,22 @@ class Labelling:
         return labels
 
     def _advance(self) -> None:
-        seeds = [s.seed for s in self.queue]
-        start = seeds.index(self.current_seed) + 1 if self.current_seed in seeds else 0
-        left = [s for s in seeds[start:] + seeds[:start] if self._is_open(s)]
-        if left:
-            self._show(left[0])
-        else:
-            self._show(None)
-            self._session.draw()
+        """On to the next open suggestion; the next batch is drawn before this one ends."""
+        with self._session.lock:  # a batch may come this moment
+            seeds = [s.seed for s in self.queue]
+            start = seeds.index(self.current_seed) + 1 if self.current_seed in seeds else 0
+            left = [s for s in seeds[start:] + seeds[:start] if self._is_open(s)]
+            self.current_seed = left[0] if left else None
+        self._session.current_changed.emit(left[0] if left else None)
+        if len(left) <= N_AHEAD:
+            self._draw_ahead(self._session.pool)
         self._remember()
+
+    def _draw_ahead(self, pool: str) -> None:
+        if pool not in self._drawing:
+            self._drawing.add(pool)
+            task = self._session.draw(pool=pool, ahead=True)
+            task.future.add_done_callback(lambda _: self._drawing.discard(pool))
 
     # -- the same place after a restart -------------------------------------------------------
     def _remember(self) -> None:

@@ -186,10 +186,15 @@ class Session(SessionState):
         return self.desk.start(steps.map_step(self, pool or self.pool, method, n_clusters))
 
     # -- labelling ----------------------------------------------------------------------------
-    def draw(self, n: int = steps.BATCH, strategy: str | None = None, pool: str | None = None) -> Task:
-        """Draw the next batch of suggestions (and refit the head on the way)."""
+    def draw(
+        self, n: int = steps.BATCH, strategy: str | None = None, pool: str | None = None, ahead: bool = False
+    ) -> Task:
+        """Draw the next batch of suggestions (and refit the head on the way).
+
+        It takes the place of the one under way; drawn `ahead`, it is asked after what is left of that one.
+        """
         pool = pool or self.pool
-        return self.desk.start(steps.round_step(self, pool, n, strategy))
+        return self.desk.start(steps.round_step(self, pool, n, strategy, ahead))
 
     def refit(self, pool: str | None = None) -> Task | None:
         """Refit the live head of a pool after an answer, where there is something to fit."""

@@ -1,0 +1,77 @@
+"""The next batch comes before the present one is empty."""
+
+import threading
+import time
+
+from napari_seedlab.session.labelling import N_AHEAD
+from tests.session.conftest import is_hollow, settle
+
+
+def until(session, is_so):
+    """Wait until something holds that comes with another queue."""
+    came = threading.Event()
+    session.queue_changed.connect(came.set, check_nargs=False)
+    while not is_so():
+        assert came.wait(60), "no batch came"
+        came.clear()
+    session.queue_changed.disconnect(came.set)
+
+
+def test_the_card_is_never_empty_and_no_seed_is_asked_twice(split_session):
+    session = split_session
+    session.draw(6).wait(60)
+    seen = []
+    for _ in range(20):
+        assert session.current_seed is not None, f"nothing on the card after {len(seen)} answers"
+        seen.append(session.current_seed)
+        session.answer(2 if is_hollow(session, session.current_seed) else 1)
+        n_open = len(session.seeds) - len(seen)
+        if n_open > N_AHEAD:  # the person takes longer than the draw
+            until(session, lambda: session.labelling.n_left > N_AHEAD)
+    assert len(set(seen)) == 20
+    settle(session)
+    assert {s for s, label in session.labels.items() if label.class_id} == set(seen)
+    assert all(session.label_origin(s)[1] > 0 for s in seen), "each answer keeps how its seed was drawn"
+
+
+def test_what_was_answered_last_stays_in_reach(split_session):
+    session = split_session
+    session.draw(6).wait(60)
+    for _ in range(3):
+        session.answer(1)
+    until(session, lambda: len(session.queue) > 6)
+    last = session.current_seed
+    session.previous()
+    assert session.label(session.current_seed).class_id == 1
+    session.skip()
+    assert session.current_seed == last
+
+
+def test_a_batch_that_was_asked_for_takes_the_place_of_the_one_under_way(split_session):
+    session = split_session
+    session.draw(6).wait(60)
+    drawn = session.draw(4, "random").wait(60)["suggestions"]
+    assert [s.seed for s in session.queue] == [s.seed for s in drawn]
+
+
+def test_a_batch_that_comes_while_the_last_seed_is_answered_is_shown(split_session):
+    session = split_session
+    drawn = session.draw(6).wait(60)["suggestions"]
+    labelling, first = session.labelling, drawn[0].seed
+    labelling.queue, labelling.current_seed = (drawn[0],), first
+    is_looking, look = threading.Event(), labelling._is_open
+
+    def slow(seed):  # whether something is left, while the batch comes
+        found = look(seed)
+        if threading.current_thread() is answering:
+            is_looking.set()
+            time.sleep(0.2)
+        return found
+
+    labelling._is_open = slow
+    answering = threading.Thread(target=session.answer, args=(1,))
+    answering.start()
+    assert is_looking.wait(10)
+    labelling.offer(drawn[1:], "ct", ahead=True)
+    answering.join(10)
+    assert session.current_seed in [s.seed for s in drawn[1:]]
