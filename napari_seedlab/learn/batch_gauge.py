@@ -39,8 +39,8 @@ class BatchGauge:
         excess = (self.accuracy - self.chance) / (1 - self.chance)
         words = "look alike" if excess < ALIKE else ("differ" if excess < DIFFERENT else "differ strongly")
         return (
-            f"The {self.n_scans} scans {words}: seeds tell their scan in {self.accuracy:.0%} "
-            f"of the cases (by chance {self.chance:.0%})."
+            f"The {self.n_scans} scans {words}: seeds tell their scan in {100 * self.accuracy:.0f} % "
+            f"of the cases (by chance {100 * self.chance:.0f} %)."
         )
 
 

@@ -224,7 +224,11 @@ class Figures:
 
     def _estimate(self, told: Estimate) -> dict[str, Any]:
         few = f"too few to say ({self.draws.n} of {MIN_RANDOM_ANSWERS})"
-        text = f"{told.value:.0%} ({100 * told.low:.0f}-{100 * told.high:.0f} %)" if self.is_honest else few
+        text = (
+            f"{100 * told.value:.0f} % ({100 * told.low:.0f}-{100 * told.high:.0f} %)"
+            if self.is_honest
+            else few
+        )
         return {"value": told.value, "low": told.low, "high": told.high, "n": told.n, "text": text}
 
     def _neighbours(self) -> float:

@@ -248,6 +248,8 @@ def stop_light(growth: Growth, slope: float, unsure_share: float, level: float =
         )
         return StopLight("amber", f"Nearly: the predictions have settled, but {gain}.", kappa)
     if unsure_share > UNSURE_SHARE:
-        text = f"Nearly: the predictions have settled, but {unsure_share:.0%} of the seeds stay unsure."
+        text = (
+            f"Nearly: the predictions have settled, but {100 * unsure_share:.0f} % of the seeds stay unsure."
+        )
         return StopLight("amber", text, kappa)
     return StopLight("green", "You may stop: more answers would change little.", kappa)

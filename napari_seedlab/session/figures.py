@@ -284,9 +284,9 @@ class Figures:
 def _unsure(report: Report, row: int, model_id: str, session: Session) -> Suggestion:
     p, seed = float(report.p[row]), int(report.seeds[row])
     name = session.scheme.by_id(report.class_ids[int(report.predicted[row])]).name
-    reason = f"unsure of itself: {name} at only {p:.0%}"
+    reason = f"unsure of itself: {name} at only {100 * p:.0f} %"
     if report.is_far[row]:
-        reason = f"unlike anything labelled: taken for {name} ({p:.0%})"
+        reason = f"unlike anything labelled: taken for {name} ({100 * p:.0f} %)"
     return Suggestion(str(uuid.uuid4()), seed, 1.0 - p, "least_confidence", reason, 1.0, model_id)
 
 

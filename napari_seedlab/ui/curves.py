@@ -52,9 +52,11 @@ class GrowthSection(Section):
             100 * numbers(curve["accuracy"]),
             100 * numbers(curve["fitted"]),
         )
-        lines = [Line("measured", self._theme.accent, n, level, dots=True)]
+        lines = [Line("measured", self._theme.accent, n, level, np.full(len(n), 2.5))]
         if np.isfinite(fitted).any():
             lines.append(Line("fitted", self._theme.dim, n, fitted))
+        lowest = float(np.nanmin(level)) if np.isfinite(level).any() else 0.0
+        self.plot.y_range = (max(0.0, 10 * np.floor((lowest - 15) / 10)), 102.0)
         self.plot.show_lines(lines if len(n) else ())
         self.fill()
 
@@ -120,13 +122,13 @@ def kept_text(curve: Mapping[str, Any], p0: float) -> str:
     """What a threshold keeps: ``Keeps 78 % of the seeds; 98 % of these are right, at least 94 %.``."""
     i = min(int(np.searchsorted(curve["p0"], p0 + 1e-9, side="right")) - 1, len(curve["p0"]) - 1)
     kept, right, low = (curve[name][i] for name in ("coverage", "accuracy", "low"))
-    text = f"Keeps {kept:.0%} of the seeds"
+    text = f"Keeps {100 * kept:.0f} % of the seeds"
     if right is None:
         return f"{text}; no answer tells how many of them are right."
-    text += f"; {right:.0%} of these are right, at least {low:.0%}."
+    text += f"; {100 * right:.0f} % of these are right, at least {100 * low:.0f} %."
     target = curve["target"]
     if abs(p0 - curve["chosen"]) < 1e-6 and not curve["is_proven"]:
-        text += f" Too few answers yet to be sure of {target:.0%}."
+        text += f" Too few answers yet to be sure of {100 * target:.0f} %."
     return text
 
 
@@ -139,7 +141,10 @@ class CalibrationSection(Section):
         self.plot = LinePlot(
             "said (%)", "right (%)", "No answers to compare with yet.", theme, self, y_range=(0, 105)
         )
-        self.plot.setToolTip("On the line: of what is said to be 80 % sure, 80 % is right. Below: too sure.")
+        self.plot.setToolTip(
+            "<p>On the line: of what is said to be 80 % sure, 80 % is right. Below it: too sure. "
+            "Larger dots: more answers.</p>"
+        )
         self.content.addWidget(self.told)
         self.content.addWidget(self.plot)
 
@@ -147,13 +152,13 @@ class CalibrationSection(Section):
         """Show the calibration of the newest figures."""
         found = values["calibration"]
         bins = found["bins"]
-        text = f"Calibration error {found['ece']:.1%} (before scaling {found['ece_before']:.1%})."
+        before, after = 100 * found["ece_before"], 100 * found["ece"]
+        text = f"Calibration error {after:.1f} % (before scaling {before:.1f} %)."
         self.told.setText(dim(f"{text} {found['text'].capitalize()}".strip(), self._theme))
         ideal = np.asarray([0.0, 100.0])
         said, right = (100 * numbers([b[k] for b in bins]) for k in ("confidence", "accuracy"))
-        lines = (
-            Line("", self._theme.dim, ideal, ideal),
-            Line("", self._theme.accent, said, right, dots=True),
-        )
+        radii = np.clip(1.2 * np.sqrt([float(b["n"]) for b in bins]), 1.5, 7.0)
+        dots = Line("", self._theme.accent, said, right, radii)
+        lines = (Line("", self._theme.dim, ideal, ideal), dots)
         self.plot.show_lines(lines if len(bins) else ())
         self.fill("" if not found["text"] else "provisional")

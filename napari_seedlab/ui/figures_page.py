@@ -46,8 +46,12 @@ class FiguresPage(QWidget):
         rows.setSpacing(4)
         self.headline, self.spent = wrapped(self), wrapped(self)
         rows.addWidget(self.headline)
-        rows.addWidget(self.spent)
-        rows.addLayout(self._make_buttons())
+        self._make_buttons()
+        below = QHBoxLayout()
+        below.addWidget(self.spent, 1)
+        below.addWidget(self.count)
+        rows.addLayout(below)
+        rows.addWidget(self.check)
         self.growth = GrowthSection(ui.theme, self)
         self.matrix_section = Section("Mistaken for what?", ui.theme, self)
         self._fill_matrix_section()
@@ -67,7 +71,7 @@ class FiguresPage(QWidget):
         rows.addStretch(1)
         self.refresh()
 
-    def _make_buttons(self) -> QHBoxLayout:
+    def _make_buttons(self) -> None:
         self.check = self._button(
             f"Spend {N_CHECK} clicks on an honest check",
             "Asks about seeds drawn by chance within each predicted class: only such answers tell how good "
@@ -75,10 +79,7 @@ class FiguresPage(QWidget):
             self._check,
         )
         self.count = self._button("Count now", "Compute these figures anew from all answers", self._count)
-        row = QHBoxLayout()
-        row.addWidget(self.check, 3)
-        row.addWidget(self.count, 1)
-        return row
+        self.count.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
 
     def _button(self, text: str, tip: str, call: Any) -> QPushButton:
         button = QPushButton(text, self)
@@ -167,7 +168,8 @@ class FiguresPage(QWidget):
                 old.deleteLater()
         found = values["most_wrong"]
         for entry in found[:N_ROWS]:
-            link = QLabel(wrong_text(entry, session.scheme), self)
+            link = QLabel(wrong_text(entry, session.scheme, self._ui.theme.accent), self)
+            link.setToolTip(f"The model gives the answer a chance of {100 * entry['p']:.0f} %")
             link.setTextFormat(Qt.TextFormat.RichText)
             link.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             link.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -224,8 +226,8 @@ def headline(values: Mapping[str, Any]) -> str:
         )
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
     return (
-        f"<b>Right about {accuracy['value']:.0%} of all seeds ({low:.0f}-{high:.0f} %)</b><br>"
-        f"without being told, by {n} answers drawn by chance."
+        f"<b>Right about {100 * accuracy['value']:.0f} % of all seeds</b><br>"
+        f"{low:.0f}-{high:.0f} % with 95 % certainty, by {n} answers drawn by chance."
     )
 
 
@@ -250,11 +252,11 @@ def recall_text(values: Mapping[str, Any], scheme: ClassScheme) -> str:
     return "<br>".join(lines)
 
 
-def wrong_text(entry: Mapping[str, Any], scheme: ClassScheme) -> str:
+def wrong_text(entry: Mapping[str, Any], scheme: ClassScheme, color: str) -> str:
     """Rich text of one answer that the model contradicts; the seed is a link."""
     known = {c.id: c.name for c in scheme}
     said, told = (escape(known.get(entry[k], "?")) for k in ("said", "predicted"))
-    return f'<a href="#">Seed {entry["seed"]}</a> said {said}, looks {told} ({entry["p"]:.0%} for {said})'
+    return f'<a href="#" style="color:{color}">Seed {entry["seed"]}</a> said {said}, looks {told}'
 
 
 def scans_text(values: Mapping[str, Any]) -> str:
@@ -262,7 +264,7 @@ def scans_text(values: Mapping[str, Any]) -> str:
     folds, text = values["folds"], str(values["gauge"]["text"])
     if folds["held_out"] is not None:
         text += (
-            f" On a {folds['by']} without any label it is right in {folds['held_out']:.0%} of each class, "
-            f"on others in {folds['random']:.0%}."
+            f" On a {folds['by']} without any label it is right about {100 * folds['held_out']:.0f} % of "
+            f"each class, on others about {100 * folds['random']:.0f} %."
         )
     return text.strip()

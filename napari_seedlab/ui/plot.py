@@ -25,13 +25,13 @@ N_TICKS = 4
 
 @dataclass(frozen=True)
 class Line:
-    """One line: name, colour ``#rrggbb``, x and y (n,); with `dots`, points that nothing joins."""
+    """One line: name, colour ``#rrggbb``, x and y (n,); with `radii` (n,) in px, dots that nothing joins."""
 
     name: str
     color: str
     x: Values
     y: Values
-    dots: bool = False
+    radii: Values | None = None
 
 
 def ticks(low: float, high: float, n: int = N_TICKS) -> list[float]:
@@ -72,7 +72,7 @@ class LinePlot(QWidget):
         self.lines: tuple[Line, ...] = ()
         self.reference: tuple[str, float] | None = None
         self.mark: float | None = None
-        self._y_range = y_range
+        self.y_range = y_range
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumHeight(150)
         self._pace = Pace(self.update, self)
@@ -114,8 +114,8 @@ class LinePlot(QWidget):
         if self.reference is not None:
             y = np.append(y, self.reference[1])
         y = y if len(y) else np.zeros(1)
-        if self._y_range is not None:
-            return float(x.min()), max(float(x.max()), float(x.min()) + 1e-9), *self._y_range
+        if self.y_range is not None:
+            return float(x.min()), max(float(x.max()), float(x.min()) + 1e-9), *self.y_range
         x0, x1, y0, y1 = float(x.min()), float(x.max()), float(min(y.min(), 0)), float(y.max())
         return x0, x1 if x1 > x0 else x0 + 1, y0, (y1 if y1 > y0 else y0 + 1) * 1.06
 
@@ -142,7 +142,8 @@ class LinePlot(QWidget):
         named = [line for line in self.lines if line.name] if len(self.lines) > 1 else []
         for i, line in enumerate(named):
             painter.setPen(QColor(line.color))
-            painter.drawText(QRectF(box.left() + 6 + 90 * i, box.top(), 88, 16), 0, line.name)
+            top = box.top() if self.y_range is None else box.bottom() - 18
+            painter.drawText(QRectF(box.left() + 6 + 90 * i, top, 88, 16), 0, line.name)
 
     def _draw_line(
         self, painter: QPainter, box: QRectF, limits: tuple[float, float, float, float], line: Line
@@ -152,12 +153,12 @@ class LinePlot(QWidget):
         points = [
             self._point(box, limits, *v) for v in zip(line.x[ok].tolist(), line.y[ok].tolist(), strict=True)
         ]
-        if not line.dots:
+        if line.radii is None:
             painter.drawPolyline(QPolygonF(points))
             return
         painter.setBrush(QColor(line.color))
-        for point in points:
-            painter.drawEllipse(point, 2.5, 2.5)
+        for point, radius in zip(points, line.radii[ok].tolist(), strict=True):
+            painter.drawEllipse(point, radius, radius)
         painter.setBrush(Qt.BrushStyle.NoBrush)
 
     def _draw_axes(self, painter: QPainter, box: QRectF, limits: tuple[float, float, float, float]) -> None:
