@@ -30,10 +30,10 @@ class CutsAhead:
     background : Background
         Reads beside the event loop.
     show : callable
-        Gets the cuts of the seed that was asked for last; None where no scan shows it.
+        Gets a seed and its cuts, that of the seed asked for last; None where no scan shows it.
     """
 
-    def __init__(self, background: Background, show: Callable[[Cuts | None], None]) -> None:
+    def __init__(self, background: Background, show: Callable[[int, Cuts | None], None]) -> None:
         self._background, self._show = background, show
         self._kept: OrderedDict[object, Cuts | None] = OrderedDict()
 
@@ -43,10 +43,10 @@ class CutsAhead:
         if key in self._kept:
             self._background.drop("cuts")
             self._kept.move_to_end(key)
-            self._show(self._kept[key])
+            self._show(seed, self._kept[key])
             return
         read = partial(reading.read_cuts, session, seed)
-        self._background.submit("cuts", read, partial(self._came, key))
+        self._background.submit("cuts", read, partial(self._came, key, seed))
 
     def read_ahead(self, session: Session, seeds: Iterable[int]) -> None:
         """Read the cuts of the next seeds, as far as they are not known."""
@@ -60,9 +60,9 @@ class CutsAhead:
         self._background.drop("cuts")
         self._background.drop("ahead")
 
-    def _came(self, key: object, cuts: Cuts | None) -> None:
+    def _came(self, key: object, seed: int, cuts: Cuts | None) -> None:
         self._keep({key: cuts})
-        self._show(cuts)
+        self._show(seed, cuts)
 
     def _keep(self, found: dict[object, Cuts | None]) -> None:
         self._kept.update(found)

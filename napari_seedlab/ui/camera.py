@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_seedlab.core import RegionTable, Scan
 
 FLIGHT_MS, FRAME_MS = 70, 16  # a flight is over by then, in however many frames the computer can draw
+LEAST_FRAMES = 3  # in a flight; a computer that draws fewer gets there at once
 SHARE = 0.24  # of the canvas that a seed fills after a flight
 KEEP = (0.12, 0.6)  # a zoom at which the seed fills such a share is left alone
 
@@ -35,7 +36,8 @@ class Camera(QObject):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._next)
         self._flight: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, float] | None = None
-        self._begun = 0.0
+        self._begun = self._set_at = 0.0
+        self._frame_ms = float(FRAME_MS)  # that a frame usually takes
         self._steps: list[tuple[int, int]] = []  # (axis, slice) to step to before the flight
 
     def fly_to(self, scan: Scan, table: RegionTable, row: int) -> None:
@@ -57,6 +59,12 @@ class Camera(QObject):
         """Whether the view still moves."""
         return self._flight is not None
 
+    @property
+    def will_step(self) -> bool:
+        """Whether another slice is about to be shown."""
+        now = self._viewer.dims.current_step
+        return any(now[axis] != slice_ for axis, slice_ in self._steps)
+
     def _zoom_for(self, size: float) -> float:
         now = float(self._viewer.scene.camera.zoom)
         pixels = float(min(self._canvas_size()))
@@ -73,21 +81,28 @@ class Camera(QObject):
     def _start(self, centre: npt.NDArray[np.float64], target: npt.NDArray[np.float64], zoom: float) -> None:
         self._flight = centre, target, float(self._viewer.scene.camera.zoom), zoom
         if self.animated:
-            self._begun = time.perf_counter()
+            self._begun, self._set_at = time.perf_counter(), 0.0
             self._timer.start(0)  # slicing all layers takes a turn of the event loop of its own
         else:
             self._frame(FLIGHT_MS)
 
     def _next(self) -> None:
+        now = time.perf_counter()
+        if self._set_at:
+            self._frame_ms += ((now - self._set_at) * 1000 - self._frame_ms) / 2
+        if self._flight is None:
+            self._timer.stop()
+            return
+        is_slow = self._frame_ms * LEAST_FRAMES > FLIGHT_MS
         self._timer.setInterval(FRAME_MS)
-        self._frame((time.perf_counter() - self._begun) * 1000)
+        self._frame(FLIGHT_MS if is_slow else (now - self._begun) * 1000)
+        self._set_at = time.perf_counter()
 
     def _frame(self, ms: float) -> None:
         """Where the view is `ms` after the flight began; a slow computer leaves frames out."""
         while self._steps:
             self._viewer.dims.set_current_step(*self._steps.pop())
         if self._flight is None:
-            self._timer.stop()
             return
         centre, target, before, zoom = self._flight
         t = min((ms + FRAME_MS) / FLIGHT_MS, 1.0)  # it is seen a frame later
@@ -95,8 +110,7 @@ class Camera(QObject):
         self._viewer.scene.camera.center = tuple(centre + (target - centre) * eased)
         self._viewer.scene.camera.zoom = before * (zoom / before) ** eased
         if t >= 1.0:
-            self._flight = None
-            self._timer.stop()
+            self._flight = None  # the timer goes on once more, to see how long the last frame took
 
     def close(self) -> None:
         """Stop a flight."""

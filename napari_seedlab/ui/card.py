@@ -31,11 +31,16 @@ class CutsView(QWidget):
         self._theme = theme
         self._images: list[QImage] = []
         self._empty = ""
+        self.seed: int | None = None  # whose cuts are shown
+        self.drawn_seed: int | None = None  # whose cuts were painted last
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Cuts through the seed")
 
-    def show_cuts(self, cuts: Sequence[npt.NDArray[Any]] | None, empty: str = "") -> None:
-        """Show (n, n) uint8 pictures; `empty` is said where there are none."""
+    def show_cuts(
+        self, cuts: Sequence[npt.NDArray[Any]] | None, empty: str = "", seed: int | None = None
+    ) -> None:
+        """Show (n, n) uint8 pictures of a seed; `empty` is said where there are none."""
+        self.seed = seed
         self._images = [_grey_image(cut) for cut in cuts or ()]
         self._empty = empty
         self.update()
@@ -55,6 +60,7 @@ class CutsView(QWidget):
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the pictures and what they show."""
+        self.drawn_seed = self.seed
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         gap = 4

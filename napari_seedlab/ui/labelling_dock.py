@@ -99,7 +99,7 @@ class LabellingDock(DockFrame):
 
     def _make_card(self, body: QWidget) -> None:
         self.cuts = CutsView(self._ui.theme, body)
-        self._ahead = CutsAhead(self._ui.background, self.cuts.show_cuts)
+        self._ahead = CutsAhead(self._ui.background, lambda seed, cuts: self.cuts.show_cuts(cuts, seed=seed))
         self.title, self.reason = FewLines(1, body), FewLines(2, body)
         font = self.title.font()
         font.setBold(True)
@@ -165,7 +165,7 @@ class LabellingDock(DockFrame):
             buttons.clear()
         session = self._ui.session
         if session is not None:
-            for seed_class in session.scheme:
+            for seed_class in session.scheme.active:
                 button = ClassButton(seed_class, self._ui.theme, self)
                 button.clicked.connect(self._ui.slot(partial(self._ui.answer, seed_class.id)))
                 self._classes.addWidget(button)

@@ -239,8 +239,8 @@ class SeedlabLayers:
                 if refresh:
                     layer.refresh(extent=False, thumbnail=False, highlight=False)
 
-    def focus(self, current: int | None, selection: frozenset[int]) -> None:
-        """Mark the seed on the card and the selected seeds."""
+    def focus(self, current: int | None, selection: frozenset[int], refresh: bool = True) -> None:
+        """Mark the seed on the card and the selected seeds; without `refresh` the next slice shows it."""
         shown = self.shown
         if shown is None:
             return
@@ -251,7 +251,7 @@ class SeedlabLayers:
         marks = np.zeros(len(shown.table), np.uint8)
         marks[np.isin(shown.table.seed, np.fromiter(selection, np.int64, len(selection)))] = SELECTED
         marks[shown.table.seed == (-1 if current is None else current)] = CURRENT
-        self._set_codes(layer, marks=marks)
+        self._set_codes(layer, refresh, marks=marks)
 
     def seed_at(self, position: tuple[float, ...]) -> int | None:
         """Seed at a world position, None outside."""
