@@ -100,4 +100,7 @@ def make_encoder(spec: Mapping[str, Any], modality: str) -> Encoder:
         raise InputError(f"encoder {name}", "has no weights", "Give its file or folder")
     where, _, function = (BY_PATH.get(name) or BY_MODALITY[name]).partition(":")
     make = getattr(importlib.import_module(where), function)
-    return cast("Encoder", make(Path(str(spec["path"])) if name in BY_PATH else modality))
+    if name not in BY_PATH:
+        return cast("Encoder", make(modality))
+    sizes = (spec["config"],) if spec.get("config") else ()  # of a network that is not of the usual sizes
+    return cast("Encoder", make(Path(str(spec["path"])), *sizes))

@@ -24,8 +24,10 @@ SIZE = 224
 READ = 2**20  # bytes at a time
 
 
-def vgg16_encoder(path: Path, config: VGG16Config | None = None) -> PictureEncoder:
+def vgg16_encoder(path: Path, sizes: Mapping[str, Any] | None = None) -> PictureEncoder:
     """The encoder ``vgg16`` from a safetensors file that :func:`run_convert` wrote, or one of the same names.
+
+    `sizes` are the fields of a :class:`VGG16Config`, where they are not those of the paper.
 
     Raises
     ------
@@ -41,7 +43,7 @@ def vgg16_encoder(path: Path, config: VGG16Config | None = None) -> PictureEncod
             digest.update(part)
     key = f"vgg16-{VERSION}.{views.VERSION}-{digest.hexdigest()}"
     return PictureEncoder(
-        "vgg16", key, lambda: (Preparation(SIZE), network_of(load_weights(path), path.name, config))
+        "vgg16", key, lambda: (Preparation(SIZE), network_of(load_weights(path), path.name, _config(sizes)))
     )
 
 

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_seedlab import files
-from napari_seedlab.core import InputError, NotReady
+from napari_seedlab.core import InputError, LabelState, NotReady
 from napari_seedlab.imaging.features import VERSION, descriptor_names
-from napari_seedlab.session import steps
-from napari_seedlab.session.desk import Step
+from napari_seedlab.session import encoding, steps
+from napari_seedlab.session.desk import Step, Task
 from napari_seedlab.session.results import Embedding, mixed, region_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
+    from concurrent.futures import Future
 
     import numpy.typing as npt
 
-    from napari_seedlab.core import JobRequest, JobResult
-    from napari_seedlab.session.desk import Task
+    from napari_seedlab.core import JobRequest, JobResult, ModelCard
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
 PLACE = "encoders"  # what the project remembers under this name
 NAMES = ("descriptors", "bundled", "own", "spectral", "vgg16", "hf")
 DEFAULT = {"ct": ("descriptors",), "image": ("descriptors",), "hsi": ("descriptors",)}
+
+
+KIND_FILES = {"ct": ("volume",), "image": ("picture", "volume"), "hsi": ("cube",)}  # bundled weights
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,16 @@ class Option:
     ----------
     name : str
         One of :data:`NAMES`.
-    lacks : str
-        Why it cannot be used yet, in one line; empty where it can.
+    lacks, remedy : str
+        Why it cannot be used yet, and what to do; empty where it can.
+    about : str
+        Where its weights are from, such as the name of a folder.
     """
 
     name: str
     lacks: str = ""
+    remedy: str = ""
+    about: str = ""
 
 
 class Encoders:
@@ -55,12 +64,19 @@ class Encoders:
     Parameters
     ----------
     session : Session
+
+    Attributes
+    ----------
+    tables : dict of str to dict
+        By pool, what the last comparison said (see :func:`napari_seedlab.learn.compare.run`).
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._chosen: dict[str, tuple[str, ...]] = {}
         self._written: dict[tuple[str, str], Embedding] = {}  # what the project holds, as it was written
+        self._backbone: dict[str, str] = {}  # where `hf` lies: `path` or `model`, and its `name`
+        self.tables: dict[str, dict[str, Any]] = {}
 
     # -- what there is ------------------------------------------------------------------------
     def chosen(self, pool: str) -> tuple[str, ...]:
@@ -69,7 +85,39 @@ class Encoders:
 
     def options(self, pool: str) -> tuple[Option, ...]:
         """Every encoder that suits a pool, usable or not."""
-        return (Option("descriptors"),)
+        found = [Option("descriptors"), self._bundled(pool), self._own(pool)]
+        if pool == "hsi":
+            found.append(Option("spectral"))
+        return (*found, self._vgg16(), self._hf())
+
+    def _bundled(self, pool: str) -> Option:
+        place = Path(str(resources.files("napari_seedlab"))) / "weights"
+        if all((place / f"{kind}.safetensors").is_file() for kind in KIND_FILES[pool]):
+            return Option("bundled")
+        return Option("bundled", "has no weights in this installation", "Install napari-seedlab again")
+
+    def _own(self, pool: str) -> Option:
+        card = self._newest("own", pool)
+        lacks = "" if card is not None else "was not trained yet"
+        remedy = "Press Train own… or run seedlab embed --encoder own"
+        return Option("own", lacks, remedy if lacks else "", "" if card is None else card.id)
+
+    def _vgg16(self) -> Option:
+        card = self._newest("vgg16")
+        if card is None:
+            return Option("vgg16", "has no weights yet", "Open a .pth or .safetensors file")
+        return Option("vgg16", about=str(card.config.get("file", card.id)))
+
+    def _hf(self) -> Option:
+        if find_spec("transformers") is None:
+            return Option("hf", "needs the package transformers", "Install napari-seedlab[backbones]")
+        if not self._backbone:
+            return Option("hf", "has no folder yet", "Open the folder of a vision backbone")
+        return Option("hf", about=self._backbone["name"])
+
+    def _newest(self, kind: str, pool: str = "") -> ModelCard | None:
+        cards = [c for c in self._session.models if c.kind == kind and pool in ("", c.config.get("pool"))]
+        return cards[-1] if cards else None
 
     def vectors(self, pool: str, name: str) -> Embedding | None:
         """Vectors by one encoder, None where there are none yet; reads them where they are not in use.
@@ -111,8 +159,65 @@ class Encoders:
                 known = ", ".join(options)
                 raise InputError(f"encoder {name!r}", f"is none for {pool} seeds", f"Use one of {known}")
             if options[name].lacks:
-                raise NotReady(f"encoder {name}", options[name].lacks, "")
+                raise NotReady(f"encoder {name}", options[name].lacks, options[name].remedy)
         return wanted
+
+    def own(self, pool: str, settings: Mapping[str, Any] | None = None) -> Task:
+        """Teach the bundled encoder by the seeds of a pool, in the background; taken up where it stopped.
+
+        Raises
+        ------
+        NotReady
+            It is being taught already.
+        """
+        again = "own" in self.chosen(pool)
+        task = self._session.trainings.teach(pool, dict(settings or {}))
+        return task.then(lambda _: self.choose(pool, self.chosen(pool))) if again else task
+
+    def use_folder(self, path: Path | str) -> Task:
+        """Take the vision backbone in a folder as ``hf``, once it was found good; its weights stay there."""
+        return self._session.desk.start(encoding.folder_step(self._session, Path(path).absolute()))
+
+    def fetch(self, model: str) -> Task:
+        """Fetch a backbone such as "org/name" from the hub as ``hf``: the one call that uses a network."""
+        return self._session.desk.start(encoding.fetch_step(self._session, model))
+
+    def use_file(self, path: Path | str, config: Mapping[str, Any] | None = None) -> Task:
+        """Take the weights of a VGG16 into the project; `config` for one of other sizes."""
+        return self._session.desk.start(encoding.weights_step(self._session, Path(path).absolute(), config))
+
+    def compare(self, pool: str, names: Iterable[str] | None = None) -> Task:
+        """Compare encoders on the labels so far; computes vectors that are missing first.
+
+        Without names those that can be used. What is found stands in :attr:`tables`.
+
+        Raises
+        ------
+        NotReady
+            An encoder cannot be used yet, or the labels are of one class.
+        """
+        labels = (self._session.label(seed) for seed in self._session.seeds_of(pool))
+        if len({label.class_id for label in labels if label.state is LabelState.LABELLED}) < 2:
+            raise NotReady("comparing encoders", "needs labels of two classes", "Label some seeds first")
+        ready = [option.name for option in self.options(pool) if not option.lacks]
+        wanted = self.usable(pool, ready if names is None else names)
+        desk, task = self._session.desk, Task("compare")
+
+        def forward(future: Future[dict[str, Any]]) -> None:
+            if (error := future.exception()) is not None:
+                task.future.set_exception(error)
+            else:
+                task.future.set_result(future.result())
+
+        def begin(future: Future[dict[str, Any]]) -> None:
+            if future.exception() is not None:
+                forward(future)
+            else:
+                second = desk.start(encoding.compare_step(self._session, pool, wanted))
+                second.future.add_done_callback(forward)
+
+        desk.start(embed_step(self._session, pool, wanted, use=False)).future.add_done_callback(begin)
+        return task
 
     def _redraw(self, pool: str) -> None:
         session = self._session
@@ -131,6 +236,10 @@ class Encoders:
             names = ("descriptors",)  # of a project from before there were others
         if names:
             self._chosen = {**self._chosen, pool: names}
+        self._backbone = _texts(project.get_state(encoding.FOLDER_PLACE))
+        tables = project.get_state(encoding.TABLE_PLACE)
+        if isinstance(tables, dict) and isinstance(tables.get(pool), dict):
+            self.tables = {**self.tables, pool: tables[pool]}
         blocks = [read_block(project, pool, name) for name in self.chosen(pool)]
         found = [block for block in blocks if block is not None]
         if found and len(found) == len(blocks):
@@ -139,7 +248,20 @@ class Encoders:
 
     def specs(self, project: Project, pool: str, names: Sequence[str]) -> list[dict[str, Any]]:
         """How a job makes these encoders."""
-        return [{"name": name} for name in names]
+        paths = {"own": self._newest("own", pool), "vgg16": self._newest("vgg16")}
+        found: list[dict[str, Any]] = []
+        for name in names:
+            spec: dict[str, Any] = {"name": name}
+            if (card := paths.get(name)) is not None:
+                file = "encoder.safetensors" if name == "own" else "vgg16.safetensors"
+                spec["path"] = str(project.model_path(card.id, file))
+                spec["config"] = card.config.get("sizes")
+            elif name == "hf" and "model" in self._backbone:
+                spec["path"] = str(project.model_path(self._backbone["model"], "config.json").parent)
+            elif name == "hf" and self._backbone:
+                spec["path"] = self._backbone["path"]
+            found.append(spec)
+        return found
 
     def known(self, project: Project, pool: str, name: str) -> Embedding | None:
         """What is known by one encoder, in memory or in the project; for the desk's thread."""
@@ -161,6 +283,19 @@ class Encoders:
             self._show(pool, blocks)
         self._session.encoders_changed.emit(pool)
 
+    def keep_backbone(self, project: Project, backbone: dict[str, str]) -> None:
+        """Remember where ``hf`` lies: its `path` or the `model` of the project, and its `name`."""
+        self._backbone = backbone
+        project.set_state(encoding.FOLDER_PLACE, backbone)
+        for pool in {str(scan.facts.modality) for scan in self._session.scans.values()}:
+            self._session.encoders_changed.emit(pool)
+
+    def keep_table(self, project: Project, pool: str, table: dict[str, Any]) -> None:
+        """Keep what a comparison said."""
+        self.tables = {**self.tables, pool: table}
+        project.set_state(encoding.TABLE_PLACE, self.tables)
+        self._session.encoders_changed.emit(pool)
+
     def _show(self, pool: str, blocks: Sequence[Embedding]) -> None:
         together = mixed(blocks)
         if together is not None:
@@ -169,6 +304,12 @@ class Encoders:
 
     def _remember(self, project: Project) -> None:
         project.set_state(PLACE, {"chosen": {pool: list(names) for pool, names in self._chosen.items()}})
+
+
+def _texts(said: Any) -> dict[str, str]:
+    """What was remembered of the backbone; empty where that is something else."""
+    is_whole = isinstance(said, dict) and "name" in said and bool({"path", "model"} & said.keys())
+    return {str(k): str(v) for k, v in said.items()} if is_whole else {}
 
 
 def as_descriptors(known: Embedding, pool: str) -> Embedding | None:

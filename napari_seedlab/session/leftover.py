@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_seedlab.core import JobState, SeedlabError
-from napari_seedlab.session import anomaly, steps
+from napari_seedlab.session import anomaly, encoding, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ class Leftovers:
 
     def _step(self, request: JobRequest) -> Step | None:
         kind, params = request.id.split("-")[0], request.params
-        make: dict[str, Callable[..., Step]] = {"net": steps.net_step}
+        make: dict[str, Callable[..., Step]] = {"net": steps.net_step, "own": encoding.own_step}
         make |= {method: partial(anomaly.anomaly_step, method=method) for method in anomaly.METHODS}
         if kind not in make:
             return None

@@ -65,7 +65,7 @@ class Session(SessionState):
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)
         self.desk.failed.connect(self._error)
-        self._trainings = Trainings(self)
+        self.trainings = Trainings(self)
         self._leftovers = Leftovers(self)
         try:
             self.desk.do(self._load).result()
@@ -272,7 +272,7 @@ class Session(SessionState):
             raise NotReady("training", f"{why[:1].lower()}{why[1:]}", "")
         if model == "head":
             return self.draw(n=0, strategy="default")
-        return self._trainings.train(settings or {})
+        return self.trainings.train(settings or {})
 
     def find_odd(
         self,
@@ -287,7 +287,7 @@ class Session(SessionState):
         With `teachers` only these seeds teach: to evaluate a method with what is known to be normal.
         """
         only = None if teachers is None else sorted(teachers)
-        return self._trainings.find_odd(settings or {}, method, normal_class, only)
+        return self.trainings.find_odd(settings or {}, method, normal_class, only)
 
     def activate(self, model_id: str) -> Task:
         """Show the predictions of a model, or the scores of one that looks for odd seeds."""
@@ -350,7 +350,7 @@ class Session(SessionState):
             is_over = status.state.is_final and not status.error
             self.jobs = others if is_over else {**others, status.id: status}
         self.job_changed.emit(status)
-        if status.state is JobState.CANCELLED and status.id.split("-")[0] in ("net", *anomaly.METHODS):
+        if status.state is JobState.CANCELLED and status.id.split("-")[0] in ("net", "own", *anomaly.METHODS):
             self.message.emit("info", "The training was cancelled; the models are as before.")
 
     def _error(self, line: str) -> None:

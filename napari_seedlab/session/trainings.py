@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import NotReady, SeedlabError
-from napari_seedlab.session import anomaly, steps
+from napari_seedlab.session import anomaly, encoding, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +35,11 @@ class Trainings:
         session = self._session
         self._refuse_double(("net",))
         return self._begin(steps.net_step(session, session.pool, dict(settings)), {"pool": session.pool})
+
+    def teach(self, pool: str, settings: Mapping[str, Any]) -> Task:
+        """Teach the bundled encoder by the seeds of a pool."""
+        self._refuse_double(("own",))
+        return self._begin(encoding.own_step(self._session, pool, dict(settings)), {"pool": pool})
 
     def find_odd(
         self,
@@ -91,7 +96,7 @@ def what_lacks(scheme: ClassScheme, counts: Mapping[int, int]) -> str:
     counts : mapping of int to int
         Labelled seeds per class id that is in use.
     """
-    names = {c.id: c.name for c in scheme}
+    names = {c.id: c.name for c in scheme.active}
     used = [c for c in names if counts.get(c)]
     if len(used) < 2:
         others = [names[c] for c in names if c not in used]

@@ -187,7 +187,7 @@ def test_fc7_is_that_of_the_file_after_it_was_converted(tmp_path):
     write_json(tmp_path / "request.json", request.to_json())
     _, result = finish(vgg16.run_convert(tmp_path))
     assert result.values["length"] == 10
-    encoder = vgg16.vgg16_encoder(tmp_path / "vgg16.safetensors", TINY)
+    encoder = vgg16.vgg16_encoder(tmp_path / "vgg16.safetensors", config)
     encoder._is_bfloat16 = False
     network = VGG16(TINY).eval()
     network.load_state_dict({k: v for k, v in vgg_weights().items() if "6.weight" not in k})
