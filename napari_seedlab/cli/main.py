@@ -171,16 +171,33 @@ def split(
 
 @app.command()
 def embed(
-    project: ProjectArg, scan: PoolOption = None, scheduler: Scheduler = "", as_json: Json = False
+    project: ProjectArg,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="To use from now on, separated by commas: descriptors, bundled, own (taught first), "
+            "spectral, vgg16, hf. Those in use when left out."
+        ),
+    ] = "",
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of a vision backbone for hf; .pth or .safetensors for vgg16.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Compare the usable encoders on the labels so far.")
+    ] = False,
+    scan: PoolOption = None,
+    random_state: RandomState = 0,
+    scheduler: Scheduler = "",
+    as_json: Json = False,
 ) -> None:
     """Compute the vectors of all seeds."""
 
     def work() -> dict[str, Any]:
-        from napari_seedlab.cli import start
+        from napari_seedlab.cli import encode, start
 
-        with opened(project, scheduler) as session:
+        with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
-            return session.embed().wait() | start.predicted(session)
+            return encode.encode(session, encoder, weights, compare) | start.predicted(session)
 
     run(work, as_json)
 
