@@ -22,10 +22,10 @@ BATCH = 10  # answers between two points
 N_RECENT = 6  # points at whole batches; older ones lie further apart
 N_POINTS = 16
 MORE = 50  # answers that the forecast is about
-EXPONENTS = np.geomspace(0.2, 3.0, 24)
-LEAST_POINTS = 4  # that a curve is fitted to
+EXPONENTS = np.geomspace(0.2, 1.5, 20)
+LEAST_POINTS = 5  # that a curve is fitted to
 N_RESAMPLES = 60
-WIDEST = 0.08  # interval of a gain beyond which it cannot be said
+WIDEST = 0.06  # interval of a gain beyond which it cannot be said
 N_STOP = 5000  # seeds at most on which successive models are compared
 LEVEL = 0.98  # mean kappa of models that have settled; 0.95 is daring, 0.99 safe
 N_ROUNDS = 3
@@ -182,7 +182,7 @@ def forecast(growth: Growth, weight: Floats, random_state: int) -> Forecast:
     gains = []
     for _ in range(N_RESAMPLES):
         drawn = rng.choice(used, len(used))
-        again = _fit(n, right[:, drawn] @ w[drawn] / w[drawn].sum())
+        again = _fit(n, right[:, drawn] @ w[drawn] / w[drawn].sum(), may_fall=True)
         gains.append(float(again(now + MORE) - again(now)))
     low, high = np.percentile(gains, (2.5, 97.5))
     return Forecast(level, curve(n), gain, float(low), float(high), slope, bool(high - low <= WIDEST))
@@ -198,16 +198,15 @@ class _Curve:
         return np.asarray(self._a - self._b * np.asarray(n, np.float64) ** -self._c)
 
 
-def _fit(n: Ints, accuracy: Floats) -> _Curve:
-    """The curve with the least squared error, a ≤ 1 and b ≥ 0."""
+def _fit(n: Ints, accuracy: Floats, may_fall: bool = False) -> _Curve:
+    """The curve with the least squared error; a ≤ 1, and b ≥ 0 unless it `may_fall`."""
     best, least = _Curve(float(np.mean(accuracy)), 0.0, 1.0), np.inf
     for c in EXPONENTS.tolist():
         x = np.asarray(n, np.float64) ** -c
-        mean_x, mean_y = x.mean(), float(np.mean(accuracy))
-        b = max(
-            0.0, -float(((x - mean_x) * (accuracy - mean_y)).sum() / max(((x - mean_x) ** 2).sum(), 1e-12))
-        )
-        a = mean_y + b * mean_x
+        away, level = x - x.mean(), float(np.mean(accuracy))
+        b = -float((away * (accuracy - level)).sum() / max((away**2).sum(), 1e-12))
+        b = b if may_fall else max(0.0, b)
+        a = level + b * float(x.mean())
         if a > 1:
             a, b = 1.0, max(0.0, float(((1 - accuracy) * x).sum() / (x * x).sum()))
         error = float(np.square(a - b * x - accuracy).sum())

@@ -17,6 +17,7 @@ SURE = 0.85  # p0 where nothing better is known, and what the stop light calls s
 GRID = np.round(np.arange(0.0, 1.0, 0.01), 2)  # values of p0
 PERCENTILE = 99.0  # of the labelled seeds' distances to one another
 N_NEAREST = 3
+LEAST_KNOWN = 10  # labelled seeds below which nothing counts as far
 BLOCK = 2048  # rows compared at a time
 
 
@@ -102,8 +103,10 @@ def nearest_distance(x: Floats, known: Floats, *, same: bool = False) -> npt.NDA
 def is_far(x: Floats, known: Floats, percentile: float = PERCENTILE) -> npt.NDArray[np.bool_]:
     """Rows (n,) that lie further from everything labelled than labelled seeds do from one another.
 
-    A softmax is sure of what it has never seen; this rule is not (Sun et al. 2022, "Out-of-Distribution
-    Detection with Deep Nearest Neighbors"). Nothing is far of fewer than ten labelled rows.
+    A softmax is sure of what it has never seen; this rule is not. Distance is taken twice: between the
+    vectors, and between their directions (Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest
+    Neighbors", which tells unseen kinds better, but not how far off they are). Nothing is far of fewer than
+    ten labelled rows.
 
     Parameters
     ----------
@@ -114,8 +117,14 @@ def is_far(x: Floats, known: Floats, percentile: float = PERCENTILE) -> npt.NDAr
     percentile : float
         Of the labelled rows' distances to one another.
     """
-    if len(known) < 10:
-        return np.zeros(len(x), bool)
-    return np.asarray(
-        nearest_distance(x, known) > np.percentile(nearest_distance(known, known, same=True), percentile)
-    )
+    far = np.zeros(len(x), bool)
+    if len(known) < LEAST_KNOWN:
+        return far
+    for rows, others in ((x, known), (_directions(x), _directions(known))):
+        limit = np.percentile(nearest_distance(others, others, same=True), percentile)
+        far |= nearest_distance(rows, others) > limit
+    return far
+
+
+def _directions(x: Floats) -> npt.NDArray[np.float64]:
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9))

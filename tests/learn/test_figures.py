@@ -1,0 +1,293 @@
+import functools
+
+import numpy as np
+import pytest
+
+from napari_seedlab import files
+from napari_seedlab.core import JobRequest, NotReady
+from napari_seedlab.learn import figures
+from napari_seedlab.learn.batch_gauge import batch_gauge
+from napari_seedlab.learn.calibration import calibration_error, fit_temperature, softmax
+from napari_seedlab.learn.figures import Figures, Known, Settings, out_of_fold
+from napari_seedlab.learn.folds import folds_of
+from napari_seedlab.learn.head import columns_of, fit_head, fold_of, out_of_fold_logits, pool_scaler, scaled
+from napari_seedlab.learn.learning_curve import Growth, forecast, sizes, stop_light
+from napari_seedlab.learn.reject import GRID, is_far, reject_curve
+
+IDS = tuple(range(10))
+
+
+@functools.cache
+def digits():
+    from sklearn.datasets import load_digits
+
+    return load_digits(return_X_y=True)
+
+
+@functools.cache
+def taught(random_state, without=None):
+    """A head on 150 digits with its temperature from folds, and the rows that it did not see."""
+    x, y = digits()
+    order = np.random.default_rng(random_state).permutation(len(y))
+    known, fresh = order[:150], order[150:]
+    known = known[y[known] != without]
+    ids = tuple(c for c in IDS if c != without)
+    scaler = pool_scaler(x)
+    head = fit_head(x[known], y[known], ids, scaler)
+    own = out_of_fold_logits(x[known], y[known], ids, scaler, random_state)
+    temperature = fit_temperature(own, columns_of(y[known], ids))
+    return head, temperature, known, fresh
+
+
+def known_of(rows, class_id, **columns):
+    m = len(rows)
+    table = {"inclusion_p": np.zeros(m), "batch": np.full(m, -1), "by_chance": np.zeros(m, bool)} | columns
+    return Known(np.asarray(rows), np.asarray(class_id, np.int32), np.arange(m), *table.values())
+
+
+# -- what is rejected ---------------------------------------------------------------------------
+def test_rejecting_below_p0_cuts_the_error_to_a_third():
+    x, y = digits()
+    at = int(np.flatnonzero(GRID == 0.85)[0])
+    falls, kept = [], []
+    for random_state in range(5):
+        head, temperature, _, fresh = taught(random_state)
+        p = softmax(head.logits(x[fresh]) / temperature)
+        right = p.argmax(1) == y[fresh]
+        every = np.ones(len(fresh), bool)
+        curve = reject_curve(p.max(1), every, p.max(1), right, np.ones(len(fresh)))
+        falls.append((1 - right.mean()) / (1 - curve.accuracy[at]))
+        kept.append(curve.coverage[at])
+        assert np.nanmin(np.diff(curve.accuracy[:97])) >= -0.01
+        assert np.all(np.diff(curve.coverage) <= 0)
+    assert min(falls) >= 3
+    assert np.mean(kept) >= 0.75
+
+
+def test_without_a_temperature_p0_keeps_next_to_nothing():
+    x, _ = digits()
+    head, _, _, fresh = taught(0)
+    assert (softmax(head.logits(x[fresh])).max(1) >= 0.85).mean() < 0.5  # what the gate above would refuse
+
+
+def test_an_unseen_class_is_rejected():
+    x, y = digits()
+    rejected = []
+    for digit in IDS:
+        head, temperature, known, fresh = taught(0, digit)
+        strange = fresh[y[fresh] == digit]
+        unsure = softmax(head.logits(x[strange]) / temperature).max(1) < 0.85
+        far = is_far(scaled(x[strange], head.center, head.scale), scaled(x[known], head.center, head.scale))
+        rejected.append((unsure | far).mean())
+    assert np.mean(rejected) >= 0.8
+
+
+def test_the_distance_rule_sees_what_the_probabilities_are_sure_of():
+    x, _ = digits()
+    head, temperature, known, fresh = taught(0)
+    stripes = np.tile([16.0, 0, 0, 16], (20, 16)) + np.random.default_rng(0).normal(0, 0.5, (20, 64))
+    z, near = scaled(stripes, head.center, head.scale), scaled(x[known], head.center, head.scale)
+    assert (softmax(head.logits(stripes) / temperature).max(1) > 0.85).mean() >= 0.9
+    assert is_far(z, near).all()
+    assert is_far(scaled(x[fresh], head.center, head.scale), near).mean() <= 0.06
+
+
+def test_p0_is_the_smallest_that_is_proven_else_the_smallest_that_seems_right():
+    p = np.repeat([0.6, 0.9], 300)
+    right = np.repeat([False, True], 300)
+    always = np.ones(600, bool)
+    proven = reject_curve(p, always, p, right, np.ones(600))
+    assert (proven.chosen, proven.is_proven) == (0.61, True)
+    few = np.arange(0, 600, 20)
+    seems = reject_curve(p, always, p[few], right[few], np.ones(30))
+    assert (seems.chosen, seems.is_proven) == (0.61, False)
+    never = reject_curve(p, always, p, np.zeros(600, bool), np.ones(600))
+    assert (never.chosen, never.is_proven) == (0.85, False)
+
+
+# -- calibration --------------------------------------------------------------------------------
+@pytest.mark.parametrize("random_state", range(3))
+def test_the_temperature_calibrates_and_changes_no_class(random_state):
+    x, y = digits()
+    head, temperature, _, fresh = taught(random_state)
+    logits = head.logits(x[fresh])
+    before, after = softmax(logits), softmax(logits / temperature)
+    ratio = calibration_error(after, y[fresh]) / calibration_error(before, y[fresh])
+    assert temperature > 0
+    assert ratio <= 0.6
+    np.testing.assert_array_equal(before.argmax(1), after.argmax(1))
+
+
+# -- wrong labels -------------------------------------------------------------------------------
+def test_wrong_labels_are_among_the_most_wrong():
+    x, y = digits()
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(y), 400, replace=False)
+    said, flipped = y[rows].copy(), rng.choice(400, 20, replace=False)
+    said[flipped] = (said[flipped] + rng.integers(1, 10, 20)) % 10
+    found = Figures(x, known_of(rows, said), Settings(IDS, ()))
+    loss = -np.log(found.own_p[np.arange(400), found.columns])
+    assert np.isin(flipped, np.argsort(-loss)[:40]).mean() >= 0.7
+    seen = -np.log(found.p[rows][np.arange(400), found.columns])  # by the model that learnt them
+    assert loss[flipped].mean() > 2 * seen[flipped].mean()
+    shown = [entry["row"] for entry in found.most_wrong()]
+    assert np.isin(shown, rows[flipped]).mean() >= 0.7
+
+
+# -- folds and scans ----------------------------------------------------------------------------
+def test_seeds_of_a_scan_are_held_out_together():
+    columns, scan = np.tile([0, 1], 60), np.repeat(np.arange(12), 10)
+    folds = folds_of(columns, {"lot": np.full(120, -1), "scan": scan}, 0)
+    assert folds.by == "scan"
+    assert all(len(np.unique(folds.fold[scan == s])) == 1 for s in range(12))
+    assert len(np.unique(folds.fold)) == 5
+    assert folds_of(columns, {"lot": scan // 6, "scan": scan}, 0).by == "lot"
+
+
+def test_where_a_class_lies_in_one_scan_alone_seeds_are_held_out():
+    columns = scan = np.repeat([0, 1], 20)
+    assert folds_of(columns, {"scan": scan}, 0).by == "seed"
+    assert folds_of(columns, {"scan": np.zeros(40, int)}, 0).by == "seed"
+
+
+def test_the_gauge_tells_scans_that_look_alike_from_those_that_do_not():
+    rng = np.random.default_rng(0)
+    x, scan = rng.normal(size=(300, 20)), np.arange(300) % 3
+    alike = batch_gauge(x, scan, 0)
+    differ = batch_gauge(x + 3 * (scan == 1)[:, None], scan, 0)
+    assert alike.accuracy < 0.5
+    assert "look alike" in alike.text
+    assert differ.accuracy > 0.6
+    assert "differ" in differ.text
+    assert batch_gauge(x, np.zeros(300, int), 0).text == ""
+
+
+def test_a_scan_without_labels_is_harder_where_the_class_looks_different_in_each():
+    rng = np.random.default_rng(1)
+    y, scan = np.arange(240) % 2, np.repeat(np.arange(4), 60)
+    x = rng.normal(size=(240, 12)) * 0.3
+    x[np.arange(240), 2 * scan + y] += 3  # each scan shows its classes in entries of its own
+    told = Figures(x, known_of(np.arange(240), y), Settings((0, 1), ()))
+    folds = told.across({"lot": np.full(240, -1), "scan": scan})["folds"]
+    assert folds["random"] >= 0.95
+    assert folds["held_out"] <= 0.7
+
+
+def test_shuffled_labels_tell_no_more_than_chance():
+    x, y = digits()
+    for state in range(5):
+        rng = np.random.default_rng(state)
+        rows = rng.choice(len(y), 150, replace=False)
+        said = rng.permutation(y[rows])
+        scaler, fold = pool_scaler(x), fold_of(said, state)
+        told = out_of_fold(x[rows], said, IDS, scaler, fold).argmax(1)
+        spread = 1.96 * np.sqrt(0.1 * 0.9 / 150)
+        assert abs((told == said).mean() - 0.1) <= spread + 0.03
+
+
+# -- growth -------------------------------------------------------------------------------------
+def growth_of(accuracy, m=400, kappa=1.0):
+    """Models that are right about the first share of `m` answers, in a fixed order."""
+    n = np.arange(10, 10 * len(accuracy) + 1, 10)
+    rank = np.arange(m) / m
+    return Growth(n, np.asarray([rank < a for a in accuracy]), np.full(len(n), kappa))
+
+
+def test_a_rising_curve_promises_more_and_a_flat_one_does_not():
+    n = np.arange(10, 101, 10)
+    rising = forecast(growth_of(0.95 - 2 * n**-0.8), np.ones(400), 0)
+    assert rising.can_say
+    truth = 2 * 100**-0.8 - 2 * 150**-0.8
+    assert rising.gain == pytest.approx(truth, abs=0.006)
+    assert rising.text == "about +1 point for 50 more answers"
+    flat = forecast(growth_of(np.full(10, 0.9)), np.ones(400), 0)
+    assert flat.text == "less than a point for 50 more answers"
+    assert forecast(growth_of([0.5, 0.7, 0.8]), np.ones(400), 0).text == "cannot say yet"
+    noisy = np.random.default_rng(0).random((10, 12)) < 0.8
+    assert forecast(Growth(n, noisy, np.ones(10)), np.ones(12), 0).text == "cannot say yet"
+
+
+def test_the_light_is_green_only_when_all_is_settled():
+    settled = growth_of(np.full(6, 0.9))
+    assert stop_light(settled, 0.001, 0.05).colour == "green"
+    assert stop_light(settled, 0.02, 0.05).colour == "amber"
+    assert stop_light(settled, float("nan"), 0.05).colour == "amber"
+    assert stop_light(settled, 0.001, 0.3).colour == "amber"
+    assert stop_light(growth_of(np.full(6, 0.9), kappa=0.9), 0.001, 0.05).colour == "red"
+    for n_rounds in (1, 2):
+        assert stop_light(growth_of(np.full(n_rounds, 0.9)), 0.0, 0.0).colour == "red"
+
+
+def test_a_curve_has_few_points_however_many_answers_there_are():
+    assert sizes(45).tolist() == [10, 20, 30, 40]
+    assert len(sizes(3000)) <= 16
+    assert sizes(3000)[-6:].tolist() == [2950, 2960, 2970, 2980, 2990, 3000]
+
+
+# -- the job ------------------------------------------------------------------------------------
+@pytest.fixture
+def job(tmp_path):
+    def make(n_labels, n_drawn, **params):
+        x, y = digits()
+        rng = np.random.default_rng(0)
+        rows = rng.choice(len(y), n_labels, replace=False)
+        drawn = np.arange(n_labels) < n_drawn
+        seeds = 100 + np.arange(len(y))
+        files.save_arrays(tmp_path / "embedding.npz", seed=seeds, vector=x.astype(np.float32))
+        files.save_arrays(
+            tmp_path / "labels.npz",
+            seed=seeds[rows],
+            class_id=y[rows].astype(np.int32),
+            sequence=np.arange(n_labels),
+            inclusion_p=np.where(drawn, n_drawn / len(y), 1.0),
+            strategy=np.where(drawn, "random", "margin_kmeans"),
+            batch=np.where(drawn, 0, 1),
+        )
+        lot = np.full(len(y), -1)
+        files.save_arrays(tmp_path / "groups.npz", seed=seeds, scan=1 + np.arange(len(y)) % 2, lot=lot)
+        names = [str(c) for c in IDS]
+        params = {"class_ids": list(IDS), "class_names": names, **params}
+        files.write_json(tmp_path / "request.json", JobRequest("f-1", "", params).to_json())
+        return tmp_path
+
+    return make
+
+
+def finish(generator):
+    while True:
+        try:
+            next(generator)
+        except StopIteration as end:
+            return end.value
+
+
+def test_the_job_tells_everything_and_only_what_json_holds(job):
+    import json
+
+    folder = job(80, 40)
+    result = finish(figures.run(folder))
+    values = json.loads(json.dumps(result.values, allow_nan=False))
+    assert values["n_random"] == 40
+    assert values["accuracy"]["text"].endswith("%)")
+    assert np.sum(values["confusion"]) == 80
+    assert np.sum(values["confusion_pool"]) == pytest.approx(values["n_seeds"])
+    assert len(values["recall"]) == 10
+    assert values["folds"]["by"] == "scan"
+    assert values["stop"]["colour"] in ("red", "amber", "green")
+    out = files.load_arrays(folder / "figures.npz")
+    assert out["seed"].shape == out["p"].shape == out["is_far"].shape == out["predicted"].shape
+    assert out["answered"].shape == out["said"].shape == out["told"].shape == (80,)
+
+
+def test_too_few_random_answers_claim_nothing(job):
+    values = finish(figures.run(job(80, 12))).values
+    assert values["accuracy"]["text"] == "too few to say (12 of 30)"
+    assert {r["text"] for r in values["recall"]} == {"too few to say (12 of 30)"}
+    assert values["confusion_pool"] is None
+    assert values["reject"]["is_provisional"]
+    assert values["calibration"]["text"].startswith("not enough for calibration")
+
+
+def test_two_answers_are_too_few(job):
+    with pytest.raises(NotReady, match="need 2 answers of two classes"):
+        finish(figures.run(job(2, 0)))
