@@ -30,7 +30,8 @@ from napari_seedlab.learn.strategies.unsure import (
 __all__ = ["OLD_NAMES", "STRATEGIES", "Pick", "Pool", "default", "suggest", "today"]
 
 ODD_SHARE = 0.2  # of each batch, from the top of the anomaly scores
-NOVEL_SHARE = 0.2  # of each batch, the least like anything answered
+LONELY_SHARE = 0.1  # of each batch, where only the embedding tells what is odd
+NOVEL_SHARE = 0.3  # of each batch, the least like anything answered
 RANDOM_SHARE = 0.1  # of each batch, drawn blindly: the unbiased accuracy estimate
 N_EVIDENCE = 2  # labelled seeds shown beside an asked one
 
@@ -49,7 +50,9 @@ def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     p = RANDOM_SHARE * n / max(len(pool.candidates), 1)
     blind = [replace(k, inclusion_p=p) for k in at_random(pool, _rounded(RANDOM_SHARE * n, rng), rng)]
     picks = list(blind)
-    for strategy, share in ((anomaly, ODD_SHARE), (k_center, NOVEL_SHARE)):
+    scored = pool.n_ranked_twice or (pool.anomaly is not None and np.isfinite(pool.anomaly).any())
+    odd_share = ODD_SHARE if scored else LONELY_SHARE
+    for strategy, share in ((anomaly, odd_share), (k_center, NOVEL_SHARE)):
         wanted = min(_rounded(share * n, rng), n - len(picks))
         left = _without(pool, picks)
         if strategy is anomaly and (n_apart := min(wanted // 2, left.n_ranked_twice)):

@@ -150,7 +150,14 @@ def test_batch_of_default_is_mixed():
     counts = {}
     for s in suggest(make_pool(), 20, "default"):
         counts[s.strategy] = counts.get(s.strategy, 0) + 1
-    assert counts == {"margin_kmeans": 10, "anomaly": 4, "k_center": 4, "random": 2}
+    assert counts == {"margin_kmeans": 10, "anomaly": 2, "k_center": 6, "random": 2}
+
+
+def test_scores_of_oddness_double_the_odd_share():
+    scored = suggest(make_pool(anomaly=np.arange(120.0)), 20, "default")
+    assert sum(s.strategy == "anomaly" for s in scored) == 4
+    nothing = suggest(make_pool(anomaly=np.full(120, np.nan)), 20, "default")
+    assert sum(s.strategy == "anomaly" for s in nothing) == 2
 
 
 def test_first_batch_takes_one_typical_seed_of_each_group():
@@ -227,12 +234,12 @@ def test_seeds_that_may_be_asked_decide_whether_methods_can_disagree():
     assert suggest(pool.without(pool.candidates), 3, "disagreement") == []
 
 
-def test_half_of_the_odd_share_asks_where_methods_disagree_and_nothing_else_moves():
+def test_half_of_the_odd_share_asks_where_methods_disagree():
     one, two = suggest(make_pool(), 20, "default"), suggest(make_pool(**two_opinions()), 20, "default")
     counts = {}
     for s in two:
         counts[s.strategy] = counts.get(s.strategy, 0) + 1
-    assert counts == {"margin_kmeans": 10, "disagreement": 2, "anomaly": 2, "k_center": 4, "random": 2}
+    assert counts == {"margin_kmeans": 8, "disagreement": 2, "anomaly": 2, "k_center": 6, "random": 2}
     blind = [[s.seed for s in batch if s.strategy == "random"] for batch in (one, two)]
     assert blind[0] == blind[1]
     single = make_pool(ranks=two_opinions()["ranks"][:, :1], method_names=("pasted defects",))
