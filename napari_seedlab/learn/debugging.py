@@ -149,14 +149,15 @@ def overfit(folder: Path) -> Generator[Progress, None, JobResult]:
     picks = balanced_picks(made.answers.columns[made.owner], made.settings.batch, rng)
     samples = yield from _cut(made, picks)
     seeds = made.answers.seeds[made.owner[picks]]
+    if wrong := what_changes(samples, seeds):
+        return JobResult({"passed": False, "line": wrong, "loss": None, "n_steps": 0}, ())
     trainer = _trainer(made, samples, request.random_state)
     losses: list[float] = []
     pace = training.Pace()
     while trainer.n_done < N_STEPS and (not losses or losses[-1] >= LOW_LOSS):
         losses.append(trainer.step())
         if pace.is_due():
-            figures = {"loss": losses[-1], "chance_loss": made.answers.chance_loss}
-            yield Progress(trainer.n_done, N_STEPS, "Learning one batch by heart", figures)
+            yield Progress(trainer.n_done, N_STEPS, f"Learning one batch by heart, loss {losses[-1]:.2f}")
     wrong = what_is_wrong(samples, seeds, losses[-1]) or _out_of_step(trainer, samples)
     is_learnt = f"One batch of {len(picks)} seeds learnt by heart: loss {losses[-1]:.2f}"
     line = wrong or f"{is_learnt} after {len(losses)} steps. Crops and labels fit together."
@@ -179,8 +180,22 @@ def _trainer(made: Prepared, samples: Samples, random_state: int) -> training.Tr
     return training.Trainer("one batch", model.to(device), loss, plan)
 
 
+def what_changes(samples: Samples, seeds: npt.NDArray[np.int64]) -> str:
+    """Whether the same samples are not the same when they are drawn twice, in one line; else empty."""
+    every = np.arange(len(samples))
+    (inputs, target), (again, target_again) = samples.draw(every, None), samples.draw(every, None)
+    if not torch.equal(target, target_again):
+        n = int((target != target_again).sum())
+        return f"The labels of {n} of {len(seeds)} seeds change from step to step: nothing can be learnt."
+    if not bool(torch.isfinite(inputs).all()):
+        return "Some values of the batch are no numbers: look at the batch, then at the scan."
+    if not torch.equal(inputs, again):
+        return "The crops of the same seeds change from step to step: nothing can be learnt by heart."
+    return ""
+
+
 def what_is_wrong(samples: Samples, seeds: npt.NDArray[np.int64], loss: float) -> str:
-    """What speaks against the samples, in one line; empty where nothing does.
+    """Why a network cannot learn the samples, in one line; empty where it did.
 
     Parameters
     ----------
@@ -191,17 +206,9 @@ def what_is_wrong(samples: Samples, seeds: npt.NDArray[np.int64], loss: float) -
     loss : float
         That the network came down to.
     """
-    every = np.arange(len(samples))
-    (inputs, target), (again, target_again) = samples.draw(every, None), samples.draw(every, None)
-    if not torch.equal(target, target_again):
-        n = int((target != target_again).sum())
-        return f"The labels of {n} of {len(seeds)} seeds change from step to step: nothing can be learnt."
-    if not torch.equal(inputs, again):
-        return "The crops of the same seeds change from step to step: nothing can be learnt by heart."
-    if not bool(torch.isfinite(inputs).all()):
-        return "Some values of the batch are no numbers: look at the batch, then at the scan."
     if loss < LOW_LOSS:
         return ""
+    inputs, target = samples.draw(np.arange(len(samples)), None)
     flat = inputs[:, :-1].flatten(1)
     if not bool((flat != 0).any()):
         return "All crops of the batch are empty: look at the batch, then at the split."

@@ -21,6 +21,7 @@ from napari_seedlab.learn.net_input import (
     Samples,
     Shape,
     augmented,
+    dropout_at,
     network_input,
     new_model,
     settings_from,
@@ -121,6 +122,8 @@ def new_trainer(
     shape = Shape(crops.crops.shape[1], crops.masks.ndim - 1)
     settings = settings.filled(shape.n_dims)
     assert settings.peak_rate is not None
+    steps = settings.final_steps if number == 0 else settings.fold_steps
+    assert steps is not None
     device = training.pick_device(settings.device)
     weights = torch.from_numpy(head.class_weights(columns, n_classes)).float()
     samples = Samples(crops, np.asarray(rows, np.int64), np.asarray(columns, np.int64))
@@ -128,13 +131,13 @@ def new_trainer(
     def loss(model: torch.nn.Module, step: int, batch: int) -> torch.Tensor:
         picks, dropout, rng = step_of(random_state, number, step, len(samples), batch)
         torch.manual_seed(dropout)
+        dropout_at(model, step / steps)
         inputs, target = samples.draw(picks, rng)
         logits = model(to_device(inputs, device)).float()
         each = functional.cross_entropy(logits, target.to(device), reduction="none")
         weight = weights[picks].to(device)
         return (each * weight).sum() / weight.sum()
 
-    steps = settings.final_steps if number == 0 else settings.fold_steps
     plan = training.Plan(steps, settings.peak_rate, settings.batch, settings.weight_decay, settings.precision)
     model = new_model(settings, n_classes, random_state * 100 + number, shape)
     model = (started(model, folder) if folder else model).to(device)
@@ -364,6 +367,7 @@ class _Job:
     def __post_init__(self) -> None:
         self.rows, self.owner = rows_of(self.answers, self.crops.seeds)
         self.folds = head.fold_of(self.answers.columns, self.random_state)
+        assert self.settings.fold_steps is not None and self.settings.final_steps is not None
         self.total = self.settings.fold_steps * len(np.unique(self.folds)) + self.settings.final_steps
         self.n_before = 0
 

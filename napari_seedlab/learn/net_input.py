@@ -32,9 +32,19 @@ CHUNK_BYTES = 64 * 2**20  # of crops that are classified at a time
 LARGEST_SHARE = 0.8  # of the free memory, that crops may take
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}  # a third faster than the usual order
 OWN = {  # what each kind of network brings, where nothing else is asked for: planes, volumes
-    "seed": {"size": (72, 32), "peak_rate": (3e-3, 3e-3), "dropout": (0.3, 0.3)},
-    "screening": {"size": (72, 24), "peak_rate": (1e-3, 3e-3), "dropout": (0.5, 0.5)},
-}
+    "seed": {
+        "size": (72, 32), "peak_rate": (3e-3, 3e-3), "dropout": (0.3, 0.3),
+        "fold_steps": (100, 100), "final_steps": (200, 200),
+    },
+    "screening": {
+        "size": (72, 24), "peak_rate": (1e-3, 3e-3), "dropout": (0.5, 0.5),
+        "fold_steps": (600, 100), "final_steps": (700, 200),
+    },
+}  # fmt: skip
+DROPS_FROM, DROPS_FULLY = (
+    0.3,
+    0.8,
+)  # of all steps: where the baseline begins to drop units, and drops them all
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,8 @@ class NetSettings:
 
     kind: str = "seed"  # or screening
     size: int | None = None  # cells per edge of a crop
-    fold_steps: int = 100  # optimiser steps of each comparison fold
-    final_steps: int = 200  # of the network that is kept, on all answers
+    fold_steps: int | None = None  # optimiser steps of each comparison fold
+    final_steps: int | None = None  # of the network that is kept, on all answers
     batch: int = 16
     peak_rate: float | None = None  # largest learning rate
     weight_decay: float = 1e-2
@@ -285,6 +295,19 @@ def step_of(
     rng = training.stream(random_state, number, step)
     dropout = int(rng.integers(2**31))
     return rng.choice(n, min(batch, n), replace=False), dropout, rng
+
+
+def dropout_at(model: Net, share: float) -> None:
+    """Let the baseline drop as many units as it should after `share` of its steps: none at first.
+
+    Morerio et al., "Curriculum Dropout", ICCV 2017. With all of it from the first step, three layers of a
+    network without batch norm stay at the loss of guessing for hundreds of steps.
+    """
+    if isinstance(model, ScreeningCNN):
+        part = (share - DROPS_FROM) / (DROPS_FULLY - DROPS_FROM)
+        for layer in model.head:
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = model.config.dropout * min(1.0, max(0.0, part))
 
 
 def to_device(inputs: torch.Tensor, device: torch.device) -> torch.Tensor:

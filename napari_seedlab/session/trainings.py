@@ -34,7 +34,8 @@ class Trainings:
         """Train the network of the shown pool."""
         session = self._session
         self._refuse_double(("net",))
-        return self._begin(steps.net_step(session, session.pool, dict(settings)), {"pool": session.pool})
+        wanted = {"pool": session.pool, "kind": settings.get("kind", "seed")}
+        return self._begin(steps.net_step(session, session.pool, dict(settings)), wanted)
 
     def teach(self, pool: str, settings: Mapping[str, Any]) -> Task:
         """Teach the bundled encoder by the seeds of a pool."""
