@@ -165,7 +165,7 @@ class Labelling:
         if not self.queue:
             return
         seeds = [s.seed for s in self.queue]
-        here = seeds.index(self.current_seed) if self.current_seed in seeds else (-1 if by > 0 else 0)
+        here = seeds.index(self.current_seed) if self.current_seed in seeds else self._n_passed() - (by > 0)
         self._show(seeds[(here + by) % len(seeds)])
         self._remember()
 

@@ -21,6 +21,7 @@ from napari_seedlab.core import LabelState
 from napari_seedlab.ui.ahead import CutsAhead, to_come
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.evidence import EvidenceRow
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
 from napari_seedlab.ui.layers import background_value
@@ -111,7 +112,13 @@ class LabellingDock(DockFrame):
         head.addWidget(self.buttons["jump"])
         self.rows.addLayout(head)
         self.rows.addWidget(self.cuts)
-        self.rows.addWidget(self.reason)
+        self.evidence = EvidenceRow(self._ui.thumbs, self._look_at, self._ui.theme, body)
+        self._ui.thumbs.ready.connect(self.evidence.refresh)
+        why = QHBoxLayout()
+        why.setSpacing(6)
+        why.addWidget(self.reason, 1)
+        why.addWidget(self.evidence)
+        self.rows.addLayout(why)
 
     def _make_answers(self, body: QWidget) -> None:
         self._classes = QVBoxLayout()
@@ -228,6 +235,8 @@ class LabellingDock(DockFrame):
 
     def _say_why(self, seed: int | None, many: int) -> None:
         session = self._ui.session
+        asked = None if session is None or many > 1 else session.current
+        self.evidence.show_evidence(session, () if asked is None else asked.evidence)
         if session is None or (seed is None and many < 2):
             self.title.tell("No seed on the card")
             self.reason.tell("")
@@ -236,14 +245,13 @@ class LabellingDock(DockFrame):
             self.title.tell(f"{many} seeds selected")
             self.reason.tell("A digit answers about all of them at once.")
             return
-        asked = session.current
-        place = "" if asked is None else f" · {session.queue.index(asked) + 1} of {len(session.queue)}"
-        self.title.tell(f"Seed {seed}{place}")
         if asked is None:
+            self.title.tell(f"Seed {seed}")
             self.reason.tell("You chose this seed.")
         else:
-            reason = asked.reason or STRATEGY_WORDS.get(asked.strategy, "Suggested")
-            self.reason.tell(f"{reason[:1].upper()}{reason[1:]}")
+            words = STRATEGY_WORDS.get(asked.strategy, "Suggested")
+            self.title.tell(f"Seed {seed} · {words.lower()} {asked.score:.2f}")
+            self.reason.tell(f"{asked.reason[:1].upper()}{asked.reason[1:]}" if asked.reason else words)
 
     def _tell_classes(self, seed: int | None) -> None:
         session = self._ui.session
@@ -259,6 +267,9 @@ class LabellingDock(DockFrame):
             self.title.tell(f"{self.title.full_text()} · {str(label.state).replace('_', ' ')}")
 
     # -- from the user ------------------------------------------------------------------------
+    def _look_at(self, seed: int) -> None:
+        self._ui.slot(self._ui.pick)(seed, "evidence")
+
     def _toggled(self, on: bool) -> None:
         self._ui.start_labelling(on)
 

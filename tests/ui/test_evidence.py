@@ -1,0 +1,44 @@
+"""The nearest labelled seeds beside the reason, on the card."""
+
+from dataclasses import replace
+
+from qtpy.QtCore import Qt
+
+from napari_seedlab.core import Evidence
+
+
+def ask_with(session, *evidence):
+    session.draw()
+    first, *others = session.queue
+    session.queue = (replace(first, strategy="margin_kmeans", score=0.83, evidence=evidence), *others)
+    session.queue_changed.emit()
+
+
+def test_the_card_shows_what_an_asked_seed_resembles_and_a_click_goes_there(ui, session, qtbot):
+    card = ui.docks["labelling"]
+    ui.raise_dock("labelling")
+    height = card.sizeHint().height(), card.body.sizeHint().height()
+    ask_with(session, Evidence(7, 2, 0.4), Evidence(9, 3, 0.9))
+    card.refresh()
+    shown = card.evidence.tiles
+    assert [tile.seed for tile in shown] == [7, 9] and all(tile.isVisible() for tile in shown)
+    assert [tile.seed_class.name for tile in shown] == ["abnormal", "dead"]
+    assert "hard to tell 0.83" in card.title.full_text()
+    qtbot.waitUntil(lambda: ui.thumbs.get(7) is not None, timeout=60_000)
+    assert (card.sizeHint().height(), card.body.sizeHint().height()) == height, "the card has not grown"
+    picture = shown[0].grab().toImage()
+    grey = [picture.pixelColor(x, 8) for x in range(10, 45)]
+    assert any(c.red() == c.green() == c.blue() and c.red() > 40 for c in grey), "its thumbnail is drawn"
+    qtbot.mouseClick(shown[1], Qt.MouseButton.LeftButton)
+    assert session.current_seed == 9
+    assert not card.evidence.isVisible(), "a seed that was chosen has none"
+    session.skip()
+    assert session.current_seed in [asked.seed for asked in session.queue]
+
+
+def test_no_room_is_taken_where_nothing_is_labelled_yet(ui, session):
+    session.draw()
+    card = ui.docks["labelling"]
+    card.refresh()
+    assert not card.evidence.isVisible()
+    assert card.reason.width() > 250
