@@ -17,14 +17,14 @@ from napari_seedlab.learn.calibration import (
     calibration_error,
     softmax,
 )
-from napari_seedlab.learn.folds import Folds, folds_of
-from napari_seedlab.learn.head import Head, columns_of, fit_calibrated, fit_head, fold_of, pool_scaler, scaled
+from napari_seedlab.learn.folds import Folds, folds_of, out_of_fold
+from napari_seedlab.learn.head import Head, columns_of, fit_calibrated, fold_of, pool_scaler, scaled
 from napari_seedlab.learn.learning_curve import LEVEL, forecast, grow, stop_light
 from napari_seedlab.learn.reject import SURE, TARGET, is_far, reject_curve
 from napari_seedlab.learn.transfer import held, read_prior
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from napari_seedlab.learn.calibration import Estimate
@@ -101,23 +101,6 @@ def alone_folds(columns: Ints, drawn: npt.NDArray[np.bool_], random_state: int) 
     return fold
 
 
-def out_of_fold(
-    vectors: Floats,
-    class_of: Ints,
-    class_ids: Sequence[int],
-    scaler: tuple[Floats, Floats],
-    fold: Ints,
-    start: tuple[Head | None, float] = (None, 1.0),
-) -> npt.NDArray[np.float64]:
-    """Scores (m, C) of each answered row by a head that did not see the rows of its fold."""
-    logits = np.zeros((len(class_of), len(class_ids)))
-    for k in np.unique(fold):
-        out = fold == k
-        head = fit_head(vectors[~out], class_of[~out], class_ids, scaler, prior=start[0], hold=start[1])
-        logits[out] = head.logits(vectors[out])
-    return logits
-
-
 @dataclass(frozen=True)
 class Settings:
     """What the figures are about.
@@ -152,6 +135,8 @@ class Figures:
     settings : Settings
     prior : Head, optional
         What an earlier project brought, as in the labelling round.
+    widths : (b,) int, optional
+        Columns of each encoder's block.
 
     Raises
     ------
@@ -159,7 +144,14 @@ class Figures:
         Fewer than two classes have two answers each.
     """
 
-    def __init__(self, vectors: Floats, known: Known, settings: Settings, prior: Head | None = None) -> None:
+    def __init__(
+        self,
+        vectors: Floats,
+        known: Known,
+        settings: Settings,
+        prior: Head | None = None,
+        widths: Ints | None = None,
+    ) -> None:
         self.vectors, self.known, self.settings = vectors, known, settings
         ids = self.ids = settings.class_ids
         self.columns = columns_of(known.class_id, ids)
@@ -168,7 +160,7 @@ class Figures:
         if n_ready < 2:
             cause = f"need {LEAST_PER_CLASS} answers of two classes each, {n_ready} of the classes have them"
             raise NotReady("figures", cause, "Label some more seeds")
-        self.scaler, self.x = pool_scaler(vectors), vectors[known.row]
+        self.scaler, self.x = pool_scaler(vectors, widths), vectors[known.row]
         state = settings.random_state
         self.start = held(self.x, known.class_id, ids, self.scaler, prior, state)
         drawn_p = np.where(known.by_chance, known.inclusion_p, 1.0)
@@ -215,12 +207,20 @@ class Figures:
             "recall": recalls,
             "confusion": sampling.confusion(self.judged, len(self.ids), weighted=False),
             "confusion_pool": weighted,
+            "is_better_than_guessing": self._beats_guessing(counts),
             "baselines": {
                 "majority": float(counts.max() / counts.sum()),
                 "neighbours": self._neighbours(),
                 "live_model": float(right.mean()),
             },
         }
+
+    def _beats_guessing(self, counts: Ints) -> bool:
+        """Whether the mean recall over the answers lies two standard errors of guessing above chance."""
+        n = counts[counts > 0]
+        chance = 1 / len(n)
+        error = float(np.sqrt((chance * (1 - chance) / n).sum()) / len(n))
+        return balanced_accuracy(self.columns, self.judged.own) > chance + 2 * error
 
     def _estimate(self, told: Estimate) -> dict[str, Any]:
         few = f"too few to say ({self.draws.n} of {MIN_RANDOM_ANSWERS})"
@@ -383,9 +383,10 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     seeds, vectors = np.asarray(table["seed"], np.int64), np.asarray(table["vector"])
     settings = _settings(request)
     known = Known.of(seeds, load_arrays(folder / "labels.npz"))
-    prior = read_prior(folder, settings.class_ids, settings.class_names, vectors)
+    widths = table.get("widths")
+    prior = read_prior(folder, settings.class_ids, settings.class_names, vectors, widths)
     yield Progress(1, N_STEPS, "judging")
-    figures = Figures(vectors, known, settings, prior)
+    figures = Figures(vectors, known, settings, prior, widths)
     values = {**figures.overall(), "calibration": figures.calibration()}
     yield Progress(2, N_STEPS, "looking for unsure seeds")
     values["reject"], far = figures.reject()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.learn.head import N_FOLDS, fold_of
+from napari_seedlab.learn.head import N_FOLDS, Head, fit_head, fold_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
-LEAST_GROUP = 5  # answers of a scan that can stand for it
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,20 @@ def _is_fair(columns: Ints, fold: Ints) -> bool:
     """Whether each class with two answers is in two folds."""
     shared = [len(np.unique(fold[columns == c])) > 1 for c in np.unique(columns) if (columns == c).sum() > 1]
     return bool(shared) and all(shared)
+
+
+def out_of_fold(
+    vectors: Floats,
+    class_of: Ints,
+    class_ids: Sequence[int],
+    scaler: tuple[Floats, Floats],
+    fold: Ints,
+    start: tuple[Head | None, float] = (None, 1.0),
+) -> npt.NDArray[np.float64]:
+    """Scores (m, C) of each answered row by a head that did not see the rows of its fold."""
+    logits = np.zeros((len(class_of), len(class_ids)))
+    for k in np.unique(fold):
+        out = fold == k
+        head = fit_head(vectors[~out], class_of[~out], class_ids, scaler, prior=start[0], hold=start[1])
+        logits[out] = head.logits(vectors[out])
+    return logits

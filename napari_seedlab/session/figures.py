@@ -294,20 +294,20 @@ def figures_step(session: Session, pool: str, journal: _Journal) -> Step:
     """Count what the answers say about the live model."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
-        known, labels = session.embeddings[pool], session.labels
-        whole = [session.label(s).state is not LabelState.NOT_WHOLE for s in known.seeds.tolist()]
-        use = np.flatnonzero(whole)
-        files.save_arrays(folder / "embedding.npz", seed=known.seeds[use], vector=known.vectors[use])
+        known, taught = session.embeddings[pool], [c.id for c in session.scheme.active]
+        use = np.asarray([_counts(session.label(s), taught) for s in known.seeds.tolist()], bool)
+        columns = known.columns()
+        columns |= {name: columns[name][use] for name in ("seed", "vector")}
+        files.save_arrays(folder / "embedding.npz", **columns)
         journal.follow(project)
-        first = journal.first_answers()
         there = set(known.seeds[use].tolist())
-        rows = [x for x in labels.values() if x.state is LabelState.LABELLED and x.seed in there]
-        _write_answers(folder, [(x.seed, x.class_id) for x in rows], first)
+        rows = [x for x in session.labels.values() if x.state is LabelState.LABELLED and x.seed in there]
+        _write_answers(folder, [(x.seed, x.class_id) for x in rows], journal.first_answers())
         _write_groups(session, folder, pool)
         session.origin.write(project, folder, pool)
         return {
-            "class_ids": list(session.scheme.ids),
-            "class_names": [c.name for c in session.scheme],
+            "class_ids": taught,
+            "class_names": [c.name for c in session.scheme.active],
             "pool": pool,
             "spent": journal.spent(),
         }
@@ -323,6 +323,13 @@ def figures_step(session: Session, pool: str, journal: _Journal) -> Step:
 
     function = "napari_seedlab.learn.figures:run"
     return Step("figures", function, prepare, adopt, latest_only=True, about=pool)
+
+
+def _counts(label: Label, taught: list[int]) -> bool:
+    """Whether a seed belongs to what the model is about: a whole one, of no class that is hidden."""
+    if label.state is LabelState.LABELLED:
+        return label.class_id in taught
+    return label.state is not LabelState.NOT_WHOLE
 
 
 def _write_answers(

@@ -220,6 +220,8 @@ class FiguresPage(QWidget):
 def headline(values: Mapping[str, Any]) -> str:
     """Rich text of the one figure that counts."""
     accuracy, n = values["accuracy"], values["n_random"]
+    if not values["is_better_than_guessing"]:
+        return "<b>No better than guessing yet.</b><br>Label on, or choose another encoder."
     if accuracy["text"].startswith("too few"):
         return (
             f"<b>How good is it? {accuracy['text'].capitalize()}</b><br>answers about seeds drawn by chance."
