@@ -58,7 +58,9 @@ def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
         if strategy is anomaly and (n_apart := min(wanted // 2, left.n_ranked_twice)):
             picks += disagreement(left, n_apart, rng)
             wanted -= n_apart
-        picks += strategy(_without(pool, picks), wanted, rng)
+        left = _without(pool, picks)
+        covered = pool.answered | ~left.askable & pool.askable  # by an answer, or by this batch
+        picks += strategy(replace(left, answered=covered) if strategy is k_center else left, wanted, rng)
     return margin_kmeans(_without(pool, picks), n - len(picks), rng) + picks[len(blind) :] + blind
 
 
