@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_seedlab.cli.frame import look_at, opened, run
+from napari_seedlab.cli.report import report
 from napari_seedlab.cli.simulate import simulate
 from napari_seedlab.core import InputError
 
@@ -414,6 +415,7 @@ def doctor(
 
 
 app.command()(simulate)
+app.command()(report)
 
 
 def main() -> None:
