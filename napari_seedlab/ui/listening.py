@@ -51,6 +51,7 @@ class Listener:
             (session.queue_changed, self._ui.tell_card),
             (session.saved, self._ui.tell_card),
             (session.models_changed, partial(self._ui.tell, "train", "show_models")),
+            (session.encoders_changed, partial(self._ui.tell, "train", "show_encoders")),
             (session.figures_changed, partial(self._ui.tell, "train", "show_figures")),
             (session.strokes_changed, self.strokes_changed),
             (session.slice_predicted, self.slice_predicted),

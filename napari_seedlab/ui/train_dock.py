@@ -20,9 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_seedlab.session.anomaly import METHODS
+from napari_seedlab.session.encoding import KINDS as ENCODERS
 from napari_seedlab.ui.ask_about import AskAbout
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.eliding_box import ElidingBox
+from napari_seedlab.ui.encoder_table import EncoderTable
 from napari_seedlab.ui.figures_page import FiguresPage
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.method_words import WORDS
@@ -86,18 +88,20 @@ class TrainDock(DockFrame):
         self.rebuild()
 
     def _make_pages(self) -> None:
-        """Two pages, of which the shown one alone takes room."""
+        """The pages, of which the shown one alone takes room."""
         self.tabs = QTabBar(self.body)
         self.tabs.setExpanding(True)
         self.tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.tabs.addTab("Models")
         self.tabs.addTab("Figures")
+        self.tabs.addTab("Encoders")
         self.models_page = QWidget(self.body)
         self._models_rows = QVBoxLayout(self.models_page)
         self._models_rows.setContentsMargins(0, 0, 0, 0)
         self._models_rows.setSpacing(self.rows.spacing())
         self.figures = FiguresPage(self._ui, self.body)
-        for widget in (self.tabs, self.models_page, self.figures):
+        self.encoders = EncoderTable(self._ui, self.body)
+        for widget in (self.tabs, self.models_page, self.figures, self.encoders):
             self.rows.addWidget(widget)
         self.tabs.currentChanged.connect(self._ui.slot(self._show_page))
         self._show_page()
@@ -105,11 +109,16 @@ class TrainDock(DockFrame):
     def _show_page(self) -> None:
         self.models_page.setVisible(self.tabs.currentIndex() == 0)
         self.figures.setVisible(self.tabs.currentIndex() == 1)
+        self.encoders.setVisible(self.tabs.currentIndex() == 2)
         self.scroll.verticalScrollBar().setValue(0)
 
     def show_figures(self, pool: str = "") -> None:
         """New figures came."""
         self.figures.show_figures()
+
+    def show_encoders(self, pool: str = "") -> None:
+        """The encoders in use, or what is known of them, changed."""
+        self.encoders.refresh()
 
     def _button(self, text: str, tip: str, call: object) -> QPushButton:
         button = QPushButton(text, self)
@@ -134,6 +143,7 @@ class TrainDock(DockFrame):
         self.plot.show_lines(())
         self.job.forget()
         self.replay.rebuild()
+        self.encoders.rebuild()
         self.show_models()
         self.refresh()
 
@@ -151,6 +161,7 @@ class TrainDock(DockFrame):
         self.ask_about.refresh()
         self.replay.refresh()
         self.figures.refresh()
+        self.encoders.refresh()
         if session is not None and session.opinions.shown is not self._scored:
             self._scored = session.opinions.shown
             self.show_models()
@@ -167,6 +178,7 @@ class TrainDock(DockFrame):
         """Show progress, and the loss where the job tells one."""
         self.job.show_job(status)
         self.replay.show_job(status)
+        self.encoders.show_job(status)
         figures = status.progress.figures
         if "loss" in figures and kind_of(status) in ("net", *METHODS):
             chance = figures.get("chance_loss", self._chance())
@@ -190,7 +202,8 @@ class TrainDock(DockFrame):
     def show_models(self) -> None:
         """List the models of the project, the newest first, the active one chosen."""
         session = self._ui.session
-        cards: tuple[ModelCard, ...] = () if session is None else session.models
+        models = () if session is None else session.models
+        cards = [card for card in models if card.kind not in ENCODERS]
         self.models.clear()
         for card in reversed(cards):
             name = self._name(card)

@@ -30,6 +30,7 @@ from napari_seedlab.core import (
 from napari_seedlab.files import ArraySource
 from napari_seedlab.session.about import Answer, Neighbour
 from napari_seedlab.session.desk import Task
+from napari_seedlab.session.encoders import Encoders
 from napari_seedlab.session.figures import Figures
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
@@ -92,6 +93,7 @@ class FakeSession:
     thumbnails_changed = Signal(str)
     models_changed = Signal()
     figures_changed = Signal(str)
+    encoders_changed = Signal(str)
     queue_changed = Signal()
     current_changed = Signal(object)
     current_scan_changed = Signal(object)
@@ -118,6 +120,7 @@ class FakeSession:
         self.predictions = self.layout = None
         self.desk, self.opinions = SimpleNamespace(do=lambda work: None), Opinions(self)
         self.embeddings, self.figures = {}, Figures(self)
+        self.encoders = Encoders(self)
         self.thumbnails = FakeThumbs(FakeTable(SIDE[0] * SIDE[1]))
         self.queue, self.current_seed = (), None
         self.labelling = SimpleNamespace(

@@ -1,0 +1,275 @@
+"""The page of the Train dock about encoders: which are in use, how well each does, how to get others."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_seedlab.ui.job_row import JobRow, kind_of
+from napari_seedlab.ui.section import Section, dim, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtGui import QShowEvent
+
+    from napari_seedlab.core import JobStatus
+    from napari_seedlab.session.encoders import Option
+    from napari_seedlab.session.session import Session
+    from napari_seedlab.ui.app import SeedlabUi
+
+TITLES = {
+    "descriptors": ("Descriptors", "shape, grey, texture"),
+    "bundled": ("Bundled", "small networks of ours"),
+    "own": ("Own", "taught by these seeds"),
+    "spectral": ("Spectra", "mean and spread"),
+    "vgg16": ("VGG16", "FC7"),
+    "hf": ("Backbone", "transformers"),
+}
+KINDS = {"embed", "own", "compare", "backbone", "fetch", "vgg16"}
+USE_PX = 58
+FIGURE_PX = 64
+HEADS = {
+    "5 nearest": "Share right by the five nearest labelled seeds, balanced over classes, out of fold",
+    "linear": "Share right by the live model, balanced over classes, out of fold; below it the 95 % interval",
+}
+
+
+class EncoderTable(QWidget):
+    """One row per encoder and mixture: figures by the labels so far, and *Use*; below, how to get others.
+
+    Parameters
+    ----------
+    ui : SeedlabUi
+    parent : QWidget
+    """
+
+    def __init__(self, ui: SeedlabUi, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._ui = ui
+        self._shown: object = None
+        self.table = Section("What makes the vectors", ui.theme, self)
+        self._place = QWidget(self.table)
+        self.table.content.addWidget(self._place)
+        self.verdict = wrapped(self)
+        self.compare = self._button("Compare on my labels", "", self._compare)
+        self.job = JobRow(KINDS, ui.slot(self._cancel), self.compare, self)
+        self.own = self._button(
+            "Train own…", "Teach the bundled encoder by these seeds, without labels; goes on after a restart",
+            self._train,
+        )  # fmt: skip
+        self.folder = self._button(
+            "Open folder…",
+            "A vision backbone of transformers: config.json and safetensors",
+            self._open_folder,
+        )
+        self.file = self._button("Open VGG16…", "Its weights as .pth or .safetensors", self._open_file)
+        self.name = QLineEdit(self)
+        self.name.setPlaceholderText("organisation/name on the hub")
+        self.name.setToolTip("A vision backbone that Fetch gets from the hub into this project")
+        self.fetch = self._button(
+            "Fetch", "Needs the network; nothing is fetched before you press", self._fetch
+        )
+        self.uses: dict[str, QPushButton] = {}
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(6)
+        for widget in (self.table, self.verdict, self.job):
+            rows.addWidget(widget)
+        for row in ((self.own, self.folder, self.file), (self.name, self.fetch)):
+            line = QHBoxLayout()
+            for widget in row:
+                line.addWidget(widget, 3 if widget is self.name else 1)
+            rows.addLayout(line)
+        rows.addStretch(1)
+
+    def _button(self, text: str, tip: str, call: Callable[[], None]) -> QPushButton:
+        button = QPushButton(text, self)
+        button.setToolTip(tip)
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        button.clicked.connect(self._ui.slot(call))
+        return button
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Catch up with what changed while nobody looked."""
+        super().showEvent(event)
+        self.refresh()
+
+    # -- from the session ---------------------------------------------------------------------
+    def rebuild(self) -> None:
+        """Show another project."""
+        self.job.forget()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the encoders of the shown kind of scan, and what the last comparison said."""
+        if not self.isVisible():  # it is told once somebody looks
+            return
+        session = self._ui.session
+        why = _why_empty(session)
+        can = session is not None and not why and not session.read_only
+        for widget in (self.own, self.folder, self.file, self.name, self.fetch):
+            widget.setEnabled(can)
+        self.compare.setEnabled(can and session is not None and _can_compare(session))
+        tip = "Judges each encoder out of fold; seeds that were not described by it yet are described first"
+        self.compare.setToolTip(tip if self.compare.isEnabled() else "Wants labels of two classes")
+        if session is None or why:
+            self._shown = None
+            self.table.lack(why)
+            self.verdict.setText("")
+            return
+        pool = session.pool
+        said = session.encoders.tables.get(pool, {})
+        options = {option.name: option for option in session.encoders.options(pool)}
+        shown = (pool, said, tuple(options.values()), session.encoders.chosen(pool))
+        if shown == self._shown:
+            return
+        self._shown = shown
+        self._fill(session, options, said)
+        n = said.get("n_labels")
+        self.table.fill("" if n is None else f"{n} labels · folds: {said['folds']}")
+        line = said.get("line") or "Label 20 seeds or more, then compare: the figures tell which one to use."
+        self.verdict.setText(escape(line))
+
+    def _fill(self, session: Session, options: dict[str, Option], said: dict[str, Any]) -> None:
+        """Lay the rows out anew."""
+        old, self._place = self._place, QWidget(self.table)
+        self.table.content.replaceWidget(old, self._place)
+        old.setParent(None)
+        old.deleteLater()
+        grid = QGridLayout(self._place)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(4)
+        grid.setVerticalSpacing(4)
+        grid.setColumnStretch(0, 1)
+        for column, (head, tip) in enumerate(HEADS.items(), 1):
+            grid.addWidget(self._text(dim(head, self._ui.theme), tip), 0, column)
+        figures = {tuple(row["encoders"]): row for row in said.get("rows", ())}
+        chosen = session.encoders.chosen(session.pool)
+        mixed = [names for names in figures if len(names) > 1]
+        if len(chosen) > 1 and chosen not in mixed:
+            mixed.append(chosen)
+        if not mixed and not options["bundled"].lacks:
+            mixed.append(("descriptors", "bundled"))
+        self.uses = {}
+        for number, names in enumerate([*((name,) for name in options), *mixed], 1):
+            best = said.get("recommended") == " + ".join(names)
+            self._row(grid, number, names, options, figures.get(names, {}), names == chosen, best)
+
+    def _row(
+        self, grid: QGridLayout, number: int, names: tuple[str, ...], options: dict[str, Option],
+        figures: dict[str, Any], is_used: bool, is_best: bool,
+    ) -> None:  # fmt: skip
+        lacking = [options[name] for name in names if name in options and options[name].lacks]
+        title = " + ".join(TITLES[name][0] for name in names)
+        about = _about(names, options, lacking, is_best)
+        head = f"<b>{escape(title)}</b>" if is_used else escape(title)
+        text = wrapped(self._place)
+        text.setText(f"{head}<br><small>{dim(about, self._ui.theme)}</small>")
+        text.setToolTip(escape(lacking[0].remedy) if lacking else "")
+        grid.addWidget(text, number, 0)
+        for column, kind in enumerate(("knn", "linear"), 1):
+            grid.addWidget(self._figure(figures.get(kind)), number, column)
+        use = self._button("In use" if is_used else "Use", "", partial(self._use, names))
+        use.setFixedWidth(USE_PX)
+        use.setEnabled(not is_used and not lacking and self.own.isEnabled())
+        tip = "Describe the seeds by this, then learn and map anew; the answers stay"
+        use.setToolTip(f"{title} {lacking[0].lacks}" if lacking else tip)
+        grid.addWidget(use, number, 3)
+        self.uses[" + ".join(names)] = use
+
+    def _figure(self, share: dict[str, float] | None) -> QLabel:
+        if share is None:
+            return self._text(dim("–", self._ui.theme), "not compared yet")
+        value, low, high = (round(100 * share[key]) for key in ("value", "low", "high"))
+        text = f"{value} %<br><small>{dim(f'{low}–{high}', self._ui.theme)}</small>"
+        return self._text(text, f"{value} %; 95 % interval {low} to {high} %")
+
+    def _text(self, text: str, tip: str) -> QLabel:
+        label = QLabel(text, self._place)
+        label.setTextFormat(Qt.TextFormat.RichText)
+        label.setAlignment(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignVCenter)
+        label.setFixedWidth(FIGURE_PX)
+        label.setToolTip(tip)
+        return label
+
+    def show_job(self, status: JobStatus) -> None:
+        """Show progress."""
+        self.job.show_job(status)
+        if kind_of(status) in KINDS and status.state.is_final:
+            self.refresh()
+
+    # -- from the user ------------------------------------------------------------------------
+    def _use(self, names: tuple[str, ...]) -> None:
+        session = self._ui.session
+        if session is not None:
+            session.encoders.choose(session.pool, names)
+
+    def _compare(self) -> None:
+        session = self._ui.session
+        if session is not None:
+            session.encoders.compare(session.pool)
+
+    def _train(self) -> None:
+        session = self._ui.session
+        if session is not None:
+            session.encoders.own(session.pool)
+
+    def _open_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open the folder of a vision backbone")
+        if path and self._ui.session is not None:
+            self._ui.session.encoders.use_folder(path)
+
+    def _open_file(self) -> None:
+        pattern = "Weights (*.safetensors *.pth *.pt);;All files (*)"
+        path, _ = QFileDialog.getOpenFileName(self, "Open the weights of a VGG16", "", pattern)
+        if path and self._ui.session is not None:
+            self._ui.session.encoders.use_file(path)
+
+    def _fetch(self) -> None:
+        name = self.name.text().strip()
+        if name and self._ui.session is not None:
+            self._ui.session.encoders.fetch(name)
+
+    def _cancel(self, job_id: str) -> None:
+        if self._ui.session is not None:
+            self._ui.session.cancel(job_id)
+
+
+def _why_empty(session: Session | None) -> str:
+    if session is None:
+        return "Open a project in the Project dock."
+    if all(session.regions(scan) is None for scan in session.scans):
+        return "Split a scan into seeds first: encoders turn seeds into vectors."
+    return ""
+
+
+def _can_compare(session: Session) -> bool:
+    """Whether there are labels of two classes."""
+    return sum(n > 0 for n in session.counts().values()) > 1
+
+
+def _about(names: tuple[str, ...], options: dict[str, Option], lacking: list[Option], is_best: bool) -> str:
+    """The line below the name of an encoder."""
+    if is_best:
+        return "recommended"
+    if lacking:
+        return lacking[0].lacks
+    if len(names) > 1:
+        return "side by side"
+    return options[names[0]].about or TITLES[names[0]][1]
