@@ -43,6 +43,7 @@ class Prepared(NamedTuple):
     ----------
     answers : Answers
     settings : NetSettings
+        Filled.
     cutter : Cutter
     rows : (n,) int64
         Rows of labelled seeds among all that can be cut.
@@ -63,7 +64,6 @@ def prepare(folder: Path, params: Mapping[str, Any]) -> Prepared:
     scans = crops_io.read_scans(folder, params)
     shape = shape_of(scans)
     settings = settings_from(params, shape)
-    assert settings.size is not None
     cutter = Cutter(scans, settings.size)
     answers = net.Answers.of(crops_io.read_labels(folder), cutter.seeds, params["class_ids"])
     rows, owner = net.rows_of(answers, cutter.seeds)
@@ -167,7 +167,6 @@ def overfit(folder: Path) -> Generator[Progress, None, JobResult]:
 
 def _trainer(made: Prepared, samples: Samples, random_state: int) -> training.Trainer:
     settings = replace(made.settings, dropout=0.0)
-    assert settings.peak_rate is not None
     device = training.pick_device(settings.device)
     every = np.arange(len(samples))
 

@@ -121,9 +121,7 @@ def new_trainer(
     random_state, number, n_classes = key
     shape = Shape(crops.crops.shape[1], crops.masks.ndim - 1)
     settings = settings.filled(shape.n_dims)
-    assert settings.peak_rate is not None
     steps = settings.final_steps if number == 0 else settings.fold_steps
-    assert steps is not None
     device = training.pick_device(settings.device)
     weights = torch.from_numpy(head.class_weights(columns, n_classes)).float()
     samples = Samples(crops, np.asarray(rows, np.int64), np.asarray(columns, np.int64))
@@ -292,7 +290,6 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     training.use_threads()
     scans = crops_io.read_scans(folder, request.params)
     settings = settings_from(request.params, shape_of(scans))
-    assert settings.size is not None
     cutter = Cutter(scans, settings.size)
     answers = Answers.of(crops_io.read_labels(folder), cutter.seeds, request.params["class_ids"])
     crops = yield from cutter.cut(rows_of(answers, cutter.seeds)[0])
@@ -367,7 +364,6 @@ class _Job:
     def __post_init__(self) -> None:
         self.rows, self.owner = rows_of(self.answers, self.crops.seeds)
         self.folds = head.fold_of(self.answers.columns, self.random_state)
-        assert self.settings.fold_steps is not None and self.settings.final_steps is not None
         self.total = self.settings.fold_steps * len(np.unique(self.folds)) + self.settings.final_steps
         self.n_before = 0
 

@@ -34,11 +34,11 @@ FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}  # a third faster 
 OWN = {  # what each kind of network brings, where nothing else is asked for: planes, volumes
     "seed": {
         "size": (72, 32), "peak_rate": (3e-3, 3e-3), "dropout": (0.3, 0.3),
-        "fold_steps": (100, 100), "final_steps": (200, 200),
+        "fold_steps": (100, 100), "final_steps": (200, 200), "batch": (16, 16),
     },
     "screening": {
         "size": (72, 24), "peak_rate": (1e-3, 3e-3), "dropout": (0.5, 0.5),
-        "fold_steps": (600, 100), "final_steps": (700, 200),
+        "fold_steps": (300, 100), "final_steps": (400, 200), "batch": (32, 16),
     },
 }  # fmt: skip
 DROPS_FROM, DROPS_FULLY = (
@@ -52,23 +52,23 @@ class NetSettings:
     """Which network is trained, and how.
 
     ``screening`` is the baseline of Dürr & Sick 2016 on planes, and its twin with global pooling on volumes.
-    What is None follows from the kind and from what it sees, see :meth:`filled`.
+    What is 0, or below for the dropout, follows from the kind and from what it sees, see :meth:`filled`.
     """
 
     kind: str = "seed"  # or screening
-    size: int | None = None  # cells per edge of a crop
-    fold_steps: int | None = None  # optimiser steps of each comparison fold
-    final_steps: int | None = None  # of the network that is kept, on all answers
-    batch: int = 16
-    peak_rate: float | None = None  # largest learning rate
+    size: int = 0  # cells per edge of a crop
+    fold_steps: int = 0  # optimiser steps of each comparison fold
+    final_steps: int = 0  # of the network that is kept, on all answers
+    batch: int = 0
+    peak_rate: float = 0  # largest learning rate
     weight_decay: float = 1e-2
     widths: tuple[int, ...] = (16, 32, 64)  # channels of the blocks of the seed network
-    dropout: float | None = None
+    dropout: float = -1.0
     device: str = "auto"  # or cpu, cuda
     precision: str = "auto"  # or float32, bfloat16; auto asks the hardware
 
     def filled(self, n_dims: int) -> NetSettings:
-        """With all that is None set for planes (2) or volumes (3).
+        """With all that is not chosen set for planes (2) or volumes (3).
 
         Raises
         ------
@@ -79,7 +79,7 @@ class NetSettings:
             raise InputError(f"network {self.kind!r}", "is not known", f"Use {' or '.join(OWN)}")
         own = {name: values[n_dims - 2] for name, values in OWN[self.kind].items()}
         wanted = {name: getattr(self, name) for name in own}
-        kept = {name: value for name, value in wanted.items() if value is not None}
+        kept = {name: v for name, v in wanted.items() if v > 0 or (name == "dropout" and v == 0)}
         return replace(self, **{**own, **kept}, widths=tuple(self.widths))
 
 
@@ -110,7 +110,6 @@ def new_model(
 ) -> Net:
     """An untrained network with weights drawn from the random state."""
     settings = settings.filled(shape.n_dims)
-    assert settings.size is not None and settings.dropout is not None
     model: Net
     n_inputs = shape.n_channels + 1
     with torch.random.fork_rng(devices=[]):

@@ -66,7 +66,6 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     training.use_threads()
     path = folder / str(request.params.get("weights", "net.safetensors"))
     saved = load_net(path, request.params.get("device", "auto"))
-    assert saved.settings.size is not None
     cutter = Cutter(crops_io.read_scans(folder, request.params), saved.settings.size)
     if cutter.shape != saved.shape:
         cause = f"saw {_words(saved.shape)}, these scans are {_words(cutter.shape)}"
