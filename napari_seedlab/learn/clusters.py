@@ -20,6 +20,7 @@ MAX_WARD = 4000  # rows; above it k-means, whose memory does not grow with the s
 MAX_SILHOUETTE = 1500  # rows of the sample that the number of groups is judged on
 N_COMPONENTS = 20
 K_RANGE = (2, 30)
+NEARLY = 0.97  # of the best silhouette: more groups that come so close are proposed instead
 
 Floats = npt.NDArray[np.floating]
 Groups = npt.NDArray[np.int32]
@@ -80,9 +81,11 @@ def cluster(vectors: Floats, n_clusters: int | None = None, random_state: int = 
 def grouped(vectors: Floats, n_clusters: int | None = None, random_state: int = 0) -> Grouping:
     """Rows of an embedding in groups.
 
-    Ward linkage on the leading principal components (k-means for more than ``MAX_WARD`` rows), cut
-    at `n_clusters` or at the number of groups from ``K_RANGE`` with the best silhouette. Use a
-    general embedding: in the space of a trained classifier unknown classes collapse.
+    Ward linkage on the leading principal components, each row at the root of its length (k-means for more
+    than ``MAX_WARD`` rows), cut at `n_clusters` or at a number of groups from ``K_RANGE``: the largest
+    whose silhouette, with all rows at length one, is nearly the best. At their full lengths a few strange
+    seeds, far from all others, are all that the silhouette sees. Use a general embedding: in the space of
+    a trained classifier unknown classes collapse.
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def grouped(vectors: Floats, n_clusters: int | None = None, random_state: int = 
     n = len(vectors)
     if n < 4:
         return Grouping(np.zeros(n, np.int32), np.zeros((0, 2), np.int32), np.zeros(0, np.float32), min(n, 1))
-    x = principal(vectors, min(N_COMPONENTS, vectors.shape[1], n - 1))
+    x = _shortened(principal(vectors, min(N_COMPONENTS, vectors.shape[1], n - 1)), 0.5)
     tree = _ward(x) if n <= MAX_WARD else np.zeros((0, 4))
     merges, heights = tree[:, :2].astype(np.int32), tree[:, 2].astype(np.float32)
     if n_clusters:
@@ -111,18 +114,25 @@ def _proposal(
 ) -> tuple[int, npt.NDArray[np.int64]]:
     n = len(x)
     rows = np.random.default_rng(random_state).permutation(n)[:MAX_SILHOUETTE]
-    y = np.asarray(x[rows], np.float32)
+    y = _shortened(x[rows], 1.0)
     square = (y * y).sum(1)
     d = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * y @ y.T, 0.0))
     np.fill_diagonal(d, 0.0)
-    best, found, wanted = -2.0, np.zeros(n, np.int64), 1
+    tried: list[tuple[float, int, npt.NDArray[np.int64]]] = []
     for k in range(K_RANGE[0], min(K_RANGE[1], n - 1) + 1):
         group = _cut(x, merges, k, random_state)
         place = np.unique(group[rows], return_inverse=True)[1]
-        score = _silhouette_of(d, place) if place.max() > 0 else -1.0
-        if score > best + 1e-9:
-            best, found, wanted = score, group, k
+        tried.append((_silhouette_of(d, place) if place.max() > 0 else -1.0, k, group))
+    best = max(score for score, _, _ in tried)
+    least = best - (1 - NEARLY) * abs(best)
+    _, wanted, found = next(entry for entry in reversed(tried) if entry[0] >= least)
     return wanted, found
+
+
+def _shortened(x: Floats, power: float) -> npt.NDArray[np.float32]:
+    """Rows (n, d) over their length to this power: how unusual a seed is counts less than in what way."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.maximum(length, 1e-9) ** power, np.float32)
 
 
 def _ward(x: Floats) -> Floats:

@@ -1,0 +1,89 @@
+"""What groups of seeds are worth: labelling a group as a whole, and how many kinds there are.
+
+Kinds of seeds are phantoms that differ in build, not in brightness: every seed has its own.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+
+from napari_seedlab.imaging.features import describe_seed, grey_levels, sample_levels
+from napari_seedlab.imaging.phantom import DEFAULT_TRAY, make_seed_pool
+from napari_seedlab.learn.clusters import cluster, grouped
+from napari_seedlab.learn.head import pool_scaler, scaled
+
+NORMAL, ABNORMAL, DEAD, FOREIGN = np.eye(4).tolist()
+BASE = DEFAULT_TRAY.replace(brightness_sd=0.12)
+LARGE = BASE.replace(defect_fraction=(0.06, 0.12))
+BUILD = {
+    "round": (NORMAL, BASE.replace(flatness=(0.88, 0.97))),
+    "flat": (NORMAL, BASE.replace(flatness=(0.5, 0.62))),
+    "coated": (NORMAL, BASE.replace(coat=3.4, coat_density=1.25)),
+    "cavity": (ABNORMAL, LARGE.replace(abnormal=(("cavity", 1.0),))),
+    "dense": (ABNORMAL, LARGE.replace(abnormal=(("dense", 1.0),))),
+    "shrunken": (ABNORMAL, BASE.replace(abnormal=(("shrunken", 1.0),))),
+    "empty": (DEAD, BASE.replace(dead=(("empty", 1.0),))),
+    "collapsed": (DEAD, BASE.replace(dead=(("collapsed", 1.0),))),
+    "mould": (DEAD, BASE.replace(dead=(("mould", 1.0),))),
+    "stone": (FOREIGN, BASE.replace(foreign=(("stone", 1.0),))),
+    "stem": (FOREIGN, BASE.replace(foreign=(("stem", 1.0),))),
+    "weed": (FOREIGN, BASE.replace(foreign=(("weed", 1.0),))),
+}
+SIX = (
+    ("round", "flat", "cavity", "dense", "empty", "weed"),
+    ("round", "flat", "coated", "cavity", "empty", "stone"),
+    ("round", "flat", "shrunken", "empty", "collapsed", "stem"),
+    ("flat", "coated", "shrunken", "empty", "stone", "mould"),
+    ("round", "cavity", "dense", "shrunken", "empty", "collapsed"),
+)
+
+
+@functools.cache
+def kinds_of(names, n_each, random_state):
+    """Standardised vectors (n, d) by the encoder in use where nobody chose one, kinds and mean greys (n,)."""
+    pools = [make_seed_pool(n_each, 100 * random_state + i, *BUILD[name]) for i, name in enumerate(names)]
+    crops = [(image, mask) for pool in pools for image, mask in zip(pool.images, pool.masks, strict=True)]
+    levels = grey_levels(sample_levels(image, mask.astype(np.uint8), 1) for image, mask in crops[::3])
+    edge = BASE.voxel_size_um
+    rows = np.asarray([describe_seed(image, mask, levels, (edge, edge, edge)) for image, mask in crops])
+    greys = np.asarray([[image[mask].mean()] for image, mask in crops])
+    return scaled(rows, *pool_scaler(rows)), np.repeat(np.arange(len(names)), n_each), greys
+
+
+def purity(kinds, group):
+    return sum(np.bincount(kinds[group == g]).max() for g in np.unique(group)) / len(kinds)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("round", "flat", "coated"), pytest.param(("round", "dense", "cavity"), marks=pytest.mark.slow)],
+    ids="-".join,
+)
+def test_groups_of_three_kinds_are_labelled_with_few_actions(names):
+    vectors, kinds, greys = kinds_of(names, 100, 0)
+    found = purity(kinds, cluster(vectors, 15))
+    actions = 15 + (1 - found) * len(kinds)  # a label for each group, and one for each that does not fit
+    assert found >= 0.9
+    assert actions <= 0.15 * len(kinds)
+    assert purity(kinds, cluster(greys, 15)) <= 0.7
+
+
+def check_six(names, random_state):
+    from sklearn.metrics import adjusted_rand_score
+
+    vectors, kinds, _ = kinds_of(names, 50, random_state)
+    found = grouped(vectors)
+    assert abs(found.proposed - 6) <= 2
+    assert adjusted_rand_score(kinds, found.group) >= 0.7
+
+
+def test_six_kinds_are_found_without_a_number_quick():
+    check_six(SIX[0], 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("random_state", range(3))
+@pytest.mark.parametrize("names", SIX, ids="-".join)
+def test_six_kinds_are_found_without_a_number(names, random_state):
+    check_six(names, random_state)
