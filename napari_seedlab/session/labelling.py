@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Answers = tuple[tuple[int, ...], LabelState, int]  # about these seeds, a state and a class
 
-N_AHEAD = 3  # open suggestions at which the next batch is drawn, so that the card never stays empty
+N_AHEAD = 5  # open suggestions at which the next batch is drawn, so that the card never stays empty
 N_BACK = 10  # answered ones that stay in the queue to go back to
 N_ENOUGH = 20  # answers from which on the mixture is drawn, also where no typical seed was asked
 ASKABLE = (LabelState.NONE, LabelState.CONFLICT)  # states that a suggestion may still ask about
