@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of what is done around the networks
 BATCH = 16  # seeds; always as many, so that a seed's vector does not depend on who stands beside it
+SIZES: dict[str, dict[str, Any]] = {
+    "volume": {"widths": (24, 48, 96), "n_vector": 16, "shells": (0, 1, 2, 4)},
+    "cube": {"widths": (48, 64, 96), "n_vector": 48, "shells": (0, 1, 2, 4)},
+    "picture": {"widths": (32, 64, 128), "n_vector": 96, "shells": ()},
+}  # of the networks: few numbers where few seeds of a kind are told by them
 KINDS = {"hsi": ("cube",)}  # networks by modality; (picture, volume) for the others
-GROUP = {2: ((), (0,), (1,), (0, 1)), 3: ((), (0, 1), (0, 2), (1, 2))}  # mirrored axes of the views of a seed
+VIEWS = {2: ((), (2,), (3,), (2, 3)), 3: ((), (2, 3), (2, 4), (3, 4))}  # mirrored axes of (n, c, *cells)
 
 
 class NetworkEncoder:
@@ -40,7 +45,7 @@ class NetworkEncoder:
     name : str
         Such as ``bundled``.
     networks : mapping of kind to SeedEncoder
-        All with vectors of one length.
+        Those that one pool may need.
     precision : str
         ``auto`` takes bfloat16 where the hardware has it; or ``float32``, ``bfloat16``.
     """
@@ -57,8 +62,8 @@ class NetworkEncoder:
 
     @property
     def n_columns(self) -> int:
-        """Length of a vector."""
-        return next(iter(self.networks.values())).config.n_vector + canonical.N_FORM
+        """Length of a vector; those of a network that has fewer end in zeros."""
+        return max(network.n_columns for network in self.networks.values()) + canonical.N_FORM
 
     def encode(self, seeds: Sequence[SeedImage]) -> npt.NDArray[np.float32]:
         """Vectors (n, n_columns) float32 of n seeds, row by row; zeros for a seed without a voxel."""
@@ -69,7 +74,8 @@ class NetworkEncoder:
             for first in range(0, len(rows), BATCH):
                 part = rows[first : first + BATCH]
                 views = [canonical.canonical(seeds[i], kind) for i in part.tolist()]
-                out[part] = self._vectors(self._network(kind), views)
+                vectors = self._vectors(self._network(kind), views)
+                out[part, : vectors.shape[1]] = vectors
         return out
 
     def _network(self, kind: str) -> SeedEncoder:
@@ -88,22 +94,17 @@ class NetworkEncoder:
         vectors = np.concatenate([learnt, form], 1)
         is_empty = masks[:n].flatten(1).amax(1).numpy() == 0
         vectors[is_empty] = 0
-        return np.nan_to_num(vectors).astype(np.float32)
+        return np.asarray(np.nan_to_num(vectors), np.float32)
 
 
 @torch.inference_mode()
 def encode_views(
     network: SeedEncoder, crops: torch.Tensor, masks: torch.Tensor, is_bfloat16: bool
 ) -> torch.Tensor:
-    """Mean vector (n, n_vector) over the mirrored views of crops (n, c, *cells) and masks (n, 1, *cells)."""
-    layout = _layout(network)
-    total = torch.zeros(len(crops), network.config.n_vector)
-    for flips in GROUP[network.config.n_dims]:
-        axes = [a + 2 for a in flips]
-        shown, inside = crops.flip(axes).to(memory_format=layout), masks.flip(axes).to(memory_format=layout)
-        with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
-            total += network(shown, inside)
-    return total / len(GROUP[network.config.n_dims])
+    """Vectors (n, n_columns) from the mirrored views of crops (n, c, *cells) and masks (n, 1, *cells)."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_bfloat16):
+        found: torch.Tensor = network(crops, masks, VIEWS[network.config.n_dims])
+    return found
 
 
 def _layout(network: SeedEncoder) -> torch.memory_format:
@@ -113,7 +114,8 @@ def _layout(network: SeedEncoder) -> torch.memory_format:
 
 def prepared(network: SeedEncoder) -> SeedEncoder:
     """The network as it is used for encoding, never trained again."""
-    return network.eval().requires_grad_(False).to(memory_format=_layout(network))
+    network.eval().requires_grad_(False).to(memory_format=_layout(network))
+    return network
 
 
 def new_network(kind: str, random_state: int, **sizes: Any) -> SeedEncoder:
@@ -121,7 +123,7 @@ def new_network(kind: str, random_state: int, **sizes: Any) -> SeedEncoder:
     n_dims = 3 if kind == "volume" else 2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
-        return SeedEncoder(SeedEncoderConfig(n_dims, canonical.CHANNELS[kind], **sizes))
+        return SeedEncoder(SeedEncoderConfig(n_dims, canonical.CHANNELS[kind], **(sizes or SIZES[kind])))
 
 
 def weights_hash(networks: Mapping[str, SeedEncoder]) -> str:
@@ -138,7 +140,7 @@ def save_network(path: Path, network: SeedEncoder, kind: str, facts: Mapping[str
     """Publish a network; its sizes and kind stand among the facts. Weights are kept as float16."""
     if not training.is_finite(network):
         raise training.not_finite(path.stem)
-    sizes = {"widths": list(network.config.widths), "n_vector": network.config.n_vector}
+    sizes = {name: getattr(network.config, name) for name in ("widths", "n_vector", "n_mixed", "shells")}
     whole = network.state_dict()
     halves = {k: v.half() if v.is_floating_point() and "running" not in k else v for k, v in whole.items()}
     training.save_tensors(path, halves, {**facts, "kind": kind, "sizes": sizes})
@@ -154,7 +156,7 @@ def load_network(path: Path) -> tuple[str, SeedEncoder]:
     """
     tensors, facts = training.load_tensors(path)
     try:
-        sizes = {"widths": tuple(facts["sizes"]["widths"]), "n_vector": int(facts["sizes"]["n_vector"])}
+        sizes = {k: tuple(v) if isinstance(v, list) else int(v) for k, v in facts["sizes"].items()}
         kind = str(facts["kind"])
         network = new_network(kind, 0, **sizes)
         network.load_state_dict({k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()})
@@ -173,8 +175,3 @@ def bundled_encoder(modality: str) -> NetworkEncoder:
     """The encoder ``bundled`` for ``ct``, ``image`` or ``hsi``."""
     kinds = KINDS.get(modality, ("picture", "volume"))
     return NetworkEncoder("bundled", dict(load_network(bundled_path(kind)) for kind in kinds))
-
-
-def own_encoder(path: Path) -> NetworkEncoder:
-    """The encoder ``own`` from the file that :mod:`napari_seedlab.learn.own_encoder` wrote."""
-    return NetworkEncoder("own", dict([load_network(Path(path))]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +46,28 @@ class Canonical(NamedTuple):
     form: Float
 
 
+@dataclass(frozen=True)
+class Wobble:
+    """A small change of how a seed is cut, for training.
+
+    Attributes
+    ----------
+    turn : (3,) float64
+        Rotation vector in radians; planes turn by its last entry.
+    zoom : float
+        Factor of the size of a cell.
+    """
+
+    turn: npt.NDArray[np.float64]
+    zoom: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Wobble:
+        """A random one; every fourth is turned anyhow, as round seeds are."""
+        spread = 1.5 if rng.random() < 0.25 else 0.15
+        return cls(rng.normal(0.0, spread, 3), float(rng.uniform(0.97, 1.12)))
+
+
 def kind_of(seed: SeedImage) -> str:
     """``cube``, ``volume`` or ``picture``: which of the networks sees a seed."""
     if seed.modality == "hsi":
@@ -52,7 +75,7 @@ def kind_of(seed: SeedImage) -> str:
     return "volume" if seed.mask.shape[0] > 1 else "picture"
 
 
-def canonical(seed: SeedImage, kind: str) -> Canonical:
+def canonical(seed: SeedImage, kind: str, wobble: Wobble | None = None) -> Canonical:
     """Turn a seed into its principal axes, longest last, and scale its longest axis to the crop.
 
     Parameters
@@ -61,6 +84,8 @@ def canonical(seed: SeedImage, kind: str) -> Canonical:
         Voxels that are not finite belong to no seed.
     kind : str
         As :func:`kind_of` says.
+    wobble : Wobble, optional
+        Changes the cut.
     """
     size = SIZES[kind]
     n_dims = 3 if kind == "volume" else 2
@@ -73,9 +98,11 @@ def canonical(seed: SeedImage, kind: str) -> Canonical:
         return Canonical(nothing, np.zeros((1, *empty), np.float32), np.zeros(N_FORM, np.float32))
     centre, axes, reach, form = _pose(mask, scale)
     cell = 2 * reach / (size - 2 * MARGIN)  # µm
+    if wobble is not None:
+        axes, cell = _turned(axes, wobble.turn), cell * wobble.zoom
     sampled = _sampled(np.concatenate([channels * mask, mask[None]]), centre, axes, scale, cell, size)
     inside = sampled[-1:]
-    crop = sampled[:-1] / np.maximum(inside, 0.25) * (inside > 0.25)
+    crop = np.asarray(sampled[:-1] / np.maximum(inside, 0.25) * (inside > 0.25), np.float32)
     return Canonical(crop, inside, form)
 
 
@@ -93,7 +120,7 @@ def _channels(seed: SeedImage, kind: str) -> tuple[Float, npt.NDArray[np.float32
     return shown, flat.astype(np.float32)
 
 
-def _bounded(relative: Float) -> Float:
+def _bounded(relative: npt.NDArray[Any]) -> Float:
     """Values of which 1 is the typical seed, as deviations from it in usual spreads."""
     return np.asarray(np.clip((relative - 1) / SPREAD, -LIMIT, LIMIT), np.float32)
 
@@ -133,7 +160,7 @@ def _averaged(
     if max(steps) == 1:
         return channels, mask, scale
     weight = _blocks(mask[None], steps)
-    values = _blocks(channels * mask, steps) / np.maximum(weight, 1e-6)
+    values = np.asarray(_blocks(channels * mask, steps) / np.maximum(weight, 1e-6), np.float32)
     return values, weight[0], scale * steps
 
 
@@ -180,6 +207,16 @@ def _form(variance: npt.NDArray[np.float64], along: npt.NDArray[np.float64], vol
         ],
         np.float32,
     )
+
+
+def _turned(axes: npt.NDArray[np.float64], turn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Axes (d, d) in rows, turned by a rotation vector."""
+    from scipy.spatial.transform import Rotation
+
+    if len(axes) == 3:
+        return np.asarray(axes @ Rotation.from_rotvec(turn).as_matrix())
+    cos, sin = np.cos(turn[-1]), np.sin(turn[-1])
+    return np.asarray([[cos, -sin], [sin, cos]] @ axes)
 
 
 def _sampled(

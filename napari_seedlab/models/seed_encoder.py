@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_seedlab.models.layers import AVERAGE, BATCH_NORM, CONV
+from napari_seedlab.models.layers import AVERAGE, BATCH_NORM, CONV, MAX_POOL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TINY = 1e-6
 N_POOLED = 4  # statistics of each channel
@@ -22,15 +26,20 @@ class SeedEncoderConfig:
     n_dims: int = 3  # or 2
     n_inputs: int = 1  # channels beside the mask
     widths: tuple[int, ...] = (32, 64, 128)  # channels of the stages; each halves the resolution
-    n_vector: int = 96  # numbers that are learnt on top of what is pooled
+    n_vector: int = 32  # numbers that are learnt on top of what is pooled
+    n_mixed: int = 192  # hidden numbers between the two
+    shells: tuple[
+        int, ...
+    ] = ()  # cells below the surface at which shells begin, whose light is told as it is
 
 
 class SeedEncoder(nn.Module):
-    """Crops (n, c, *cells) and their masks (n, 1, *cells) → vectors (n, n_vector).
+    """Crops (n, c, *cells) and their masks (n, 1, *cells) → vectors (n, n_columns).
 
     Channels are pooled inside the seed only, at the input and after every stage: mean, standard deviation,
-    maximum, and mean of the core less that of the rim. What few labels need (how bright, how mottled, is
-    there one odd spot) is linear in these at some depth.
+    maximum, and mean of the core less that of the whole. What few labels need (how bright, how mottled, is
+    there one odd spot) is linear in these at some depth. The vector is what is learnt from all of it, and the
+    brightness in shells below the surface as it is: the first numbers that a few answers can be told by.
     """
 
     def __init__(self, config: SeedEncoderConfig) -> None:
@@ -40,27 +49,51 @@ class SeedEncoder(nn.Module):
         self.stages = nn.ModuleList(
             _stage(config.n_dims, a, b, is_first=i == 0) for i, (a, b) in enumerate(pairwise(channels))
         )
-        n_pooled = N_POOLED * (config.n_inputs + sum(config.widths))
+        self.n_shells = 6 * len(config.shells) - 1 if config.shells else 0  # numbers that tell of them
+        self.n_columns = config.n_vector + self.n_shells
+        n_pooled = self.n_shells + N_POOLED * (config.n_inputs + sum(config.widths))
         self.norm = nn.BatchNorm1d(n_pooled)
-        self.mix = nn.Sequential(nn.Linear(n_pooled, 2 * config.n_vector), nn.ReLU())
-        self.vector = nn.Linear(n_pooled + 2 * config.n_vector, config.n_vector)
+        self.mix = nn.Sequential(nn.Linear(n_pooled, config.n_mixed), nn.ReLU())
+        self.vector = nn.Linear(n_pooled + config.n_mixed, config.n_vector)
 
-    def pooled(self, crops: Tensor, masks: Tensor) -> Tensor:
-        """Statistics inside the seed at every depth (n, n_pooled)."""
-        weights = torch.cat((masks, masks * _smoothed(masks).square()), 1)  # (n, 2, *cells)
-        found = [_statistics(crops, weights)]
+    def forward(self, crops: Tensor, masks: Tensor, views: Sequence[tuple[int, ...]] = ((),)) -> Tensor:
+        """Vectors (n, n_columns) of a batch: n_vector learnt numbers, then those of the shells.
+
+        Parameters
+        ----------
+        crops : (n, c, *cells) float
+            0 outside the seed.
+        masks : (n, 1, *cells) float
+            Share of each cell that is seed.
+        views : sequence of tuple of int
+            Axes of the crops that are mirrored; what is pooled of several views is averaged.
+        """
+        pooled = self.pooled(crops, masks, views)
+        normed = self.norm(pooled)
+        learnt: Tensor = self.vector(torch.cat((normed, self.mix(normed)), 1))
+        return torch.cat((learnt.float(), pooled[:, : self.n_shells]), 1)
+
+    def pooled(self, crops: Tensor, masks: Tensor, views: Sequence[tuple[int, ...]] = ((),)) -> Tensor:
+        """Statistics inside the seed at every depth (n, n_pooled) float32."""
+        halved = AVERAGE[self.config.n_dims](masks, 2)  # (n, 1, *cells / 2)
+        core = halved * _smoothed(halved).square()
+        whole = functional.interpolate(core, scale_factor=2.0)  # (n, 1, *cells)
+        with torch.autocast(crops.device.type, enabled=False):  # grey values need more than bfloat16
+            found = _statistics(crops.float(), torch.cat((masks, whole), 1))
+            shells = _shells(crops[:, :1].float(), masks.float(), self.config.shells)
+        weights = torch.cat((halved, core), 1)  # (n, 2, *cells / 2)
         maps = torch.cat((crops, masks), 1)  # (n, c + 1, *cells)
-        for stage in self.stages:
+        deeper = [self._deeper(maps.flip(v) if v else maps, weights.flip(v) if v else weights) for v in views]
+        return torch.cat((shells, found, sum(deeper[1:], deeper[0]) / len(views)), 1)
+
+    def _deeper(self, maps: Tensor, weights: Tensor) -> Tensor:
+        """Statistics after every stage (n, 4 · Σ w)."""
+        found = []
+        for depth, stage in enumerate(self.stages):
+            weights = weights if depth == 0 else AVERAGE[self.config.n_dims](weights, 2)
             maps = stage(maps)  # (n, w, *cells / 2ᵏ)
-            weights = AVERAGE[self.config.n_dims](weights, 2)
             found.append(_statistics(maps, weights))
         return torch.cat(found, 1)
-
-    def forward(self, crops: Tensor, masks: Tensor) -> Tensor:
-        """The learnt vectors of a batch."""
-        pooled = self.norm(self.pooled(crops, masks))
-        out: Tensor = self.vector(torch.cat((pooled, self.mix(pooled)), 1))
-        return out.float()
 
 
 def _stage(n_dims: int, n_in: int, n_out: int, is_first: bool) -> nn.Sequential:
@@ -79,13 +112,46 @@ def _statistics(maps: Tensor, weights: Tensor) -> Tensor:
 
     `weights` (n, 2, *cells) say how much of a cell is seed, and how much of it lies in the core.
     """
-    values, inside = maps.flatten(2).float(), weights.flatten(2).float()  # (n, w, cells), (n, 2, cells)
-    shares = inside / inside.sum(2, keepdim=True).clamp(min=TINY)
-    means = values @ shares.transpose(1, 2)  # (n, w, 2)
-    squares = values.square() @ shares[:, :1].transpose(1, 2)  # (n, w, 1)
-    spread = (squares[..., 0] - means[..., 0].square()).clamp(min=TINY).sqrt()
-    top = (values * (inside[:, :1] > 0.5)).amax(2)
-    return torch.cat((means[..., 0], spread, top, means[..., 1] - means[..., 0]), 1)
+    values, inside = _rows(maps), _rows(weights.float())  # (n, cells, w), (n, cells, 2)
+    shares = inside / inside.sum(1, keepdim=True).clamp(min=TINY)
+    columns = shares.to(values.dtype).transpose(1, 2)  # (n, 2, cells)
+    means = (columns @ values).float()  # (n, 2, w)
+    squares = (columns[:, :1] @ (values * values)).float()  # (n, 1, w)
+    spread = (squares[:, 0] - means[:, 0] * means[:, 0]).clamp(min=TINY).sqrt()
+    top = (values * (inside[..., :1] > 0.5)).amax(1).float()
+    return torch.cat((means[:, 0], spread, top, means[:, 1] - means[:, 0]), 1)
+
+
+def _shells(light: Tensor, masks: Tensor, begin: tuple[int, ...]) -> Tensor:
+    """Mean, sd, least and most of the smoothed light (n, 1, *cells) in shells, and steps: (n, 6 k − 1)."""
+    if not begin:
+        return light.new_zeros(len(light), 0)
+    average, top = AVERAGE[light.ndim - 2], MAX_POOL[light.ndim - 2](3, stride=1, padding=1)
+    share = average(masks, 3, stride=1, padding=1).clamp(min=0.05)
+    smooth = (average(light * masks, 3, stride=1, padding=1) / share).flatten(1)  # (n, cells)
+    eroded = [masks]
+    while len(eroded) <= begin[-1]:
+        eroded.append(-top(-eroded[-1]))
+    outer = [eroded[depth].flatten(1) for depth in begin]
+    inner = [*outer[1:], torch.zeros_like(outer[0])]
+    found, means = [], []
+    for shell in (a - b for a, b in zip(outer, inner, strict=True)):
+        size = shell.sum(1).clamp(min=TINY)
+        mean = (smooth * shell).sum(1) / size
+        spread = ((smooth - mean[:, None]).square() * shell).sum(1) / size
+        within, is_there = shell > 0.5, (shell > 0.5).any(1)
+        low = torch.where(is_there, smooth.masked_fill(~within, torch.inf).amin(1), mean)
+        high = torch.where(is_there, smooth.masked_fill(~within, -torch.inf).amax(1), mean)
+        found += [mean, spread.clamp(min=TINY).sqrt(), low, high]
+        means.append(mean)
+    level = torch.stack(means, 1)  # (n, shells)
+    steps = torch.cat((level - level[:, -2:-1], level.diff(dim=1)), 1)
+    return torch.cat((torch.stack(found, 1), steps), 1)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Maps (n, w, *cells) as (n, cells, w): no copy where channels lie last already."""
+    return maps.movedim(1, -1).flatten(1, -2)
 
 
 def _smoothed(masks: Tensor) -> Tensor:
@@ -96,8 +162,3 @@ def _smoothed(masks: Tensor) -> Tensor:
         kernel = [width if a == axis else 1 for a in range(n_dims)]
         masks = AVERAGE[n_dims](masks, kernel, stride=1, padding=[k // 2 for k in kernel])
     return masks
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors of length one."""
-    return functional.normalize(vectors, dim=1)
