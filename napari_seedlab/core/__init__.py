@@ -31,7 +31,7 @@ from napari_seedlab.core.job import (
 )
 from napari_seedlab.core.model_card import ModelCard
 from napari_seedlab.core.scan import Modality, Scan, ScanFacts
-from napari_seedlab.core.scheme import GRAIN_SCHEME, TISSUE_SCHEME, ClassScheme, SeedClass
+from napari_seedlab.core.scheme import GRAIN_SCHEME, PALETTE, TISSUE_SCHEME, ClassScheme, SeedClass
 from napari_seedlab.core.seed import RegionTable, Seed
 from napari_seedlab.core.settings import Settings
 from napari_seedlab.core.suggestion import ASKS_AGAIN, Evidence, Suggestion
@@ -39,6 +39,7 @@ from napari_seedlab.core.suggestion import ASKS_AGAIN, Evidence, Suggestion
 __all__ = [
     "ASKS_AGAIN",
     "GRAIN_SCHEME",
+    "PALETTE",
     "TISSUE_SCHEME",
     "TRANSITIONS",
     "ClassScheme",

@@ -34,6 +34,7 @@ STEP = 16  # seeds between two reports
 LEVEL_PLANES = 12  # that the grey values of black and white are taken from
 MOST_VOXELS = 2**27  # a larger box, such as a bed that was never split, stays black
 SOLID = (0.5, 99.8)  # percentiles of a volume's seeds that are black and white
+MOST_WHITE = 0.6  # above the median, of what black is below it: a few dense strangers dim no other seed
 BAND = (1.0, 99.0)  # percentiles of a band that are black and full colour
 
 
@@ -45,7 +46,10 @@ def volume_limits(scan: ScanView) -> tuple[float, float]:
         inside = np.asarray(scan.regions[z : z + 1]) > 0
         if inside.any():
             solid.append(np.asarray(scan.image[z : z + 1], np.float32)[inside])
-    return _percentiles(np.concatenate(solid), SOLID) if solid else (0.0, 1.0)
+    if not solid:
+        return 0.0, 1.0
+    black, middle, white = _percentiles(np.concatenate(solid), (SOLID[0], 50.0, SOLID[1]))
+    return black, min(white, middle + MOST_WHITE * (middle - black))
 
 
 def plane_limits(scan: ScanView, bands: Sequence[int]) -> npt.NDArray[np.float64]:
@@ -53,15 +57,16 @@ def plane_limits(scan: ScanView, bands: Sequence[int]) -> npt.NDArray[np.float64
     dtype = np.dtype(scan.image.dtype)
     if scan.modality == "image" and len(bands) == 3 and dtype.kind == "u":
         return np.tile([0.0, float(np.iinfo(dtype).max)], (3, 1))
-    return np.asarray([_percentiles(np.asarray(scan.image[b], np.float32), BAND) for b in bands])
+    return np.asarray([_percentiles(np.asarray(scan.image[b], np.float32), BAND) for b in bands], np.float64)
 
 
-def _percentiles(values: npt.NDArray[np.float32], ends: tuple[float, float]) -> tuple[float, float]:
+def _percentiles(values: npt.NDArray[np.float32], shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Percentiles of the finite values, the last at least above the first."""
     known = values[np.isfinite(values)]
     if not known.size:
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(known[:: max(1, known.size // 2_000_000)], ends))
-    return (low, high) if high > low else (low, low + 1.0)
+        return (*(0.0 for _ in shares[1:]), 1.0)
+    found = [float(v) for v in np.percentile(known[:: max(1, known.size // 2_000_000)], shares)]
+    return tuple(found) if found[-1] > found[0] else (*found[:-1], found[0] + 1.0)
 
 
 def thumbs_of(

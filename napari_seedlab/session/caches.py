@@ -18,7 +18,8 @@ def load_pool(session: SessionState, project: Project, pool: str) -> None:
     if (a := project.get_arrays(f"layout-{pool}")) is not None:
         session.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
     if (a := project.get_arrays(f"head-{pool}")) is not None:
-        session.heads[pool] = Predictions(a["seed"], a["p"], session.scheme.ids, str(a["model"]))
+        known = a["class_ids"].tolist() if "class_ids" in a else session.scheme.ids[: a["p"].shape[1]]
+        session.heads[pool] = Predictions(a["seed"], a["p"], tuple(known), str(a["model"]))
     session.clusters.load(project, pool)
     session.figures.load(project, pool)
     session.thumbnails.load(project, pool)

@@ -113,9 +113,8 @@ class Clusters:
         group, said = layout.cluster, self._labelled(layout.seeds)
         predictions = session.predictions_of(pool)
         guessed = np.zeros(len(said), np.int64)
-        if predictions is not None:
-            rows = np.asarray([predictions.row.get(s, -1) for s in layout.seeds.tolist()])
-            guessed[rows >= 0] = predictions.best[rows[rows >= 0]]
+        if predictions is not None and len(predictions.seeds):
+            guessed = _lookup(predictions.seeds, predictions.best, layout.seeds)
         sizes = np.bincount(group, minlength=int(group.max()) + 1)
         by_label, by_guess = majorities(group, said), majorities(group, guessed)
         out = []
@@ -128,8 +127,8 @@ class Clusters:
     def _labelled(self, seeds: Ids) -> Ids:
         """Class that people gave to each seed, 0 where none."""
         labels = self._session.labels
-        found = (labels.get(s) for s in seeds.tolist())
-        return np.fromiter((0 if x is None else x.class_id for x in found), np.int64, len(seeds))
+        keys, said = np.fromiter(labels, np.int64, len(labels)), [x.class_id for x in labels.values()]
+        return _lookup(keys, np.asarray(said, np.int64), seeds)
 
     def _layout(self, pool: str) -> Layout:
         layout = self._session.layouts.get(pool)
@@ -275,6 +274,15 @@ class Clusters:
             proposed=np.asarray(self.proposed.get(pool, 0)),
             wished=np.asarray(self.wished.get(pool, 0)),
         )
+
+
+def _lookup(keys: Ids, values: npt.NDArray[np.integer[Any]], wanted: Ids) -> Ids:
+    """Values of `wanted` among unordered `keys`, 0 where absent."""
+    if not len(keys):
+        return np.zeros(len(wanted), np.int64)
+    order = np.argsort(keys)
+    at = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
+    return np.where(keys[at] == wanted, values[at], 0).astype(np.int64)
 
 
 def _cut_step(session: Session, pool: str, n_groups: int) -> Step:

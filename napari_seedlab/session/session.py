@@ -16,6 +16,7 @@ from napari_seedlab.core import (
 )
 from napari_seedlab.session import anomaly, caches, making, painted, repair, sheets, steps
 from napari_seedlab.session.about import About, Neighbour
+from napari_seedlab.session.classes import Classes
 from napari_seedlab.session.clusters import Clusters
 from napari_seedlab.session.desk import Desk, Task
 from napari_seedlab.session.encoders import Encoders
@@ -59,7 +60,7 @@ class Session(SessionState):
         self.labelling, self.origin = Labelling(self), Origin(self)
         self.strokes = Strokes(self)
         self.thumbnails = Thumbnails(self)
-        self.clusters = Clusters(self)
+        self.clusters, self.classes = Clusters(self), Classes(self)
         self.figures = Figures(self)
         self._about, self.replay = About(self), Replaying(self)
         self.desk = Desk(project, runner, self.settings.random_state)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab import files
     from napari_seedlab.core import ClassScheme
+    from napari_seedlab.session.classes import Classes
     from napari_seedlab.session.clusters import Clusters
     from napari_seedlab.session.encoders import Encoders
     from napari_seedlab.session.figures import Figures
@@ -73,6 +74,7 @@ class SessionState:
     embedding_changed = Signal(str)
     encoders_changed = Signal(str)  # pool whose encoders in use, or what is known of them, changed
     layout_changed = Signal()
+    scheme_changed = Signal()
     clusters_changed = Signal()  # other groups on the same map
     predictions_changed = Signal()
     anomaly_changed = Signal()
@@ -94,6 +96,7 @@ class SessionState:
     figures: Figures
     thumbnails: Thumbnails
     clusters: Clusters
+    classes: Classes
     scheme: ClassScheme
     tissues: ClassScheme
     _kept: Kept

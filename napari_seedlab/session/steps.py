@@ -204,12 +204,12 @@ def _write_embedding(session: Session, folder: Path, pool: str) -> None:
 
 
 def write_labels(session: Session, folder: Path, pool: str) -> int:
-    """The labels that may be trained on; returns how many."""
-    known = set(session.seeds_of(pool))
+    """The labels that may be trained on, those of hidden classes left out; returns how many."""
+    known, taught = set(session.seeds_of(pool)), {c.id for c in session.scheme.active}
     rows = [
         (label.seed, label.class_id, *session.label_origin(label.seed))
         for label in session.labels.values()
-        if label.state is LabelState.LABELLED and label.seed in known
+        if label.class_id in taught and label.state is LabelState.LABELLED and label.seed in known
     ]
     rows.sort(key=lambda row: row[2])
     files.save_arrays(
@@ -257,8 +257,8 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None, ahead:
             skip += [asked.seed for asked in session.queue]
         files.save_arrays(folder / "skip.npz", seed=np.asarray(skip, np.int64))
         return {
-            "class_ids": list(session.scheme.ids),
-            "class_names": [c.name for c in session.scheme],
+            "class_ids": [c.id for c in session.scheme.active],
+            "class_names": [c.name for c in session.scheme.active],
             "n": n,
             "strategy": strategy,
             "model_id": f"head-{_data_hash(folder)}{origin}{'s' * spreads}",
@@ -307,7 +307,11 @@ def _adopt_head(
         session.heads[pool] = predictions
         session.head_report[pool] = dict(result.values)
         project.put_arrays(
-            f"head-{pool}", seed=predictions.seeds, p=predictions.p, model=np.asarray(model_id)
+            f"head-{pool}",
+            seed=predictions.seeds,
+            p=predictions.p,
+            model=np.asarray(model_id),
+            class_ids=np.asarray(class_ids, np.int32),
         )
     if request.params["n"] > 0:  # a model that suggested something is kept, so that it can be traced
         card = ModelCard(
@@ -337,7 +341,8 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         _write_embedding(session, folder, pool)
         write_labels(session, folder, pool)
         session.origin.write_net(project, folder, pool)
-        return {"scans": scans, "class_ids": list(session.scheme.ids), "settings": settings, "pool": pool}
+        class_ids = [c.id for c in session.scheme.active]
+        return {"scans": scans, "class_ids": class_ids, "settings": settings, "pool": pool}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]

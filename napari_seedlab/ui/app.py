@@ -146,7 +146,7 @@ class SeedlabUi(QObject):
             gc.freeze()
             self.background.submit("warm", reading.warm_layers, self._keep_loaded)
             self.listener.connect(session)
-            self.mode.set_classes({c.key: c.id for c in session.scheme})
+            self.mode.set_classes({c.key: c.id for c in session.scheme.active})
             for note in session.notes:
                 self.say(note, "warning")
             if session.read_only:
@@ -225,6 +225,7 @@ class SeedlabUi(QObject):
         outlines = colour_seeds(session, "prediction") if self.colour_by == "label" else colours
         self.layers.recolour(outlines, labels)
         self.tell("map", "recolour", colours)
+        self.tell("gallery", "refresh")
         self.tell_card()
         self.tell("inspect", "refresh")
 
@@ -233,7 +234,8 @@ class SeedlabUi(QObject):
         session = self.session
         if session is not None:
             self.layers.focus(session.current_seed, session.selection)
-            self.tell("map", "mark", session.current_seed, session.selection)
+            for name in ("map", "gallery"):
+                self.tell(name, "mark", session.current_seed, session.selection)
 
     def tell_card(self, *_: object) -> None:
         """Let what stands about one seed be drawn anew."""
@@ -258,7 +260,7 @@ class SeedlabUi(QObject):
             return
         session.select(() if seed is None else (seed,), origin)
         if seed is not None:
-            self.listener.flight_to = seed if origin == "map" else None
+            self.listener.flight_to = seed if origin in ("map", "gallery") else None
             self.listener.in_view = seed if origin == "canvas" else None  # the camera stays where it is
             session.look_at(seed)
 
@@ -269,8 +271,11 @@ class SeedlabUi(QObject):
 
     def answer(self, said: int | str | None) -> None:
         """Answer about the selected seeds where there are several, else about the seed on the card."""
-        session = self.session
+        session, gallery = self.session, self._gallery_with_keys()
         if session is None:
+            return
+        if gallery is not None:
+            gallery.answer(said)
             return
         chosen = session.selection
         if len(chosen) > 1:
@@ -286,6 +291,42 @@ class SeedlabUi(QObject):
         else:  # the card is about to change: the key is about the seed that it shows
             session.answer(said, (self.card_seed,))
         self.listener.follow()
+
+    def accept(self) -> None:
+        """Answer as predicted, in the gallery about all selected seeds."""
+        gallery = self._gallery_with_keys()
+        if gallery is not None:
+            gallery.accept()
+        else:
+            self.do("accept")
+
+    def _gallery_with_keys(self) -> Any:
+        dock = self.docks.get("gallery")
+        return dock if getattr(dock, "has_keys", False) else None
+
+    def toggle_gallery(self) -> None:
+        """Show the gallery and give it the keyboard, or hide it."""
+        dock: Any = self.docks.get("gallery")
+        if dock is None:
+            self.say("Open the Gallery from the menu first.", "info")
+        elif dock.isVisible():
+            outer = _outer_dock(dock)
+            if outer is not None:
+                outer.hide()
+            self.viewer.window._qt_viewer.canvas.native.setFocus()
+        else:
+            self.raise_dock("gallery")
+            dock.find_room()
+            dock.grid.setFocus()
+
+    def scheme_changed(self) -> None:
+        """Follow another class scheme: keys, buttons, bins and colours."""
+        if self.session is not None:
+            self.mode.set_classes({c.key: c.id for c in self.session.scheme.active})
+            for name in ("labelling", "gallery"):
+                self.tell(name, "rebuild")
+            self.recolour_soon()
+            self._write_on_canvas()
 
     def answer_hovered(self, class_id: int) -> None:
         """Answer about the seed under the cursor."""
@@ -328,9 +369,7 @@ class SeedlabUi(QObject):
 
     def raise_dock(self, name: str) -> None:
         """Bring a dock to the front."""
-        dock = self.docks.get(name)
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
+        dock = _outer_dock(self.docks.get(name))
         if dock is not None:
             dock.show()
             dock.raise_()
@@ -384,13 +423,14 @@ class SeedlabUi(QObject):
             "unsure": partial(self.answer, "unsure"),
             "next": partial(self.do, "skip"),
             "previous": partial(self.do, "previous"),
-            "accept": partial(self.do, "accept"),
+            "accept": self.accept,
             "undo": self.undo,
             "redo": self.redo,
             "heatmap": self.toggle_heatmap,
             "jump": self.jump,
             "predictions": self.toggle_predictions,
             "spectrum": partial(self.raise_dock, "inspect"),
+            "gallery": self.toggle_gallery,
         }
         mode = LabellingMode(
             window, self._zones, {name: self.slot(call) for name, call in actions.items()},
@@ -416,7 +456,8 @@ class SeedlabUi(QObject):
         session.split(recipe={} if dock is None else dock.recipe())
 
     def _zones(self) -> list[QWidget]:
-        docks = [dock for name, dock in self.docks.items() if name in ("map", "labelling", "inspect")]
+        zones = ("map", "labelling", "inspect", "gallery")
+        docks = [dock for name, dock in self.docks.items() if name in zones]
         return [self.viewer.window._qt_viewer, *docks]
 
     def _mode_changed(self, on: bool) -> None:
@@ -454,6 +495,13 @@ class SeedlabUi(QObject):
 
     def _write_on_canvas(self) -> None:
         write_on_canvas(self)
+
+
+def _outer_dock(dock: QWidget | None) -> QDockWidget | None:
+    """The frame that napari put around one of our docks."""
+    while dock is not None and not isinstance(dock, QDockWidget):
+        dock = dock.parentWidget()
+    return dock
 
 
 def _dock_gone(docks: dict[str, QWidget], name: str, ident: int, *_: object) -> None:

@@ -66,7 +66,8 @@ def write_on_canvas(ui: SeedlabUi) -> None:
         nm = shown.scan.facts.wavelengths_nm
         lines.append(f"{nm[band]:.0f} nm · band {band}" if nm else f"band {band}")
     if ui.mode.is_on and session is not None:
-        lines.append("  ".join(f"{c.key} {c.name}" for c in session.scheme) + "  U unsure  N next  K stop")
+        keys = [f"{c.key} {c.name}" for c in session.scheme.active if c.key]
+        lines.append("  ".join(keys) + "  U unsure  N next  K stop")
     overlay = ui.viewer.canvas.overlays.text
     overlay.text = "\n".join(lines)
     overlay.visible = bool(lines)

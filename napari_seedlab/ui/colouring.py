@@ -156,8 +156,8 @@ def by_label(session: Session, seeds: Ids) -> SeedColours:
         key = label.class_id if label.state is LabelState.LABELLED else label.state
         ids[i], codes[i] = label.seed, code_of.get(key, 0)
     order = np.argsort(ids)
-    legend = [(c.name, rgb(c.color)) for c in scheme]
     found = set(codes.tolist())
+    legend = [(c.name, rgb(c.color)) for c in scheme if not c.hidden or code_of[c.id] in found]
     legend += [(str(s).replace("_", " "), STATE_RGB[s]) for s in STATE_RGB if code_of[s] in found]
     legend.append(("no label", NONE_RGB))
     return _table("label", seeds, lookup(ids[order], codes[order], seeds), palette, legend)
@@ -167,7 +167,7 @@ def by_prediction(session: Session, seeds: Ids) -> SeedColours:
     """Class colours of the most probable class."""
     scheme = session.scheme
     palette = [NONE_RGB, *(rgb(c.color) for c in scheme)]
-    legend = [*((c.name, rgb(c.color)) for c in scheme), ("no prediction", NONE_RGB)]
+    legend = [*((c.name, rgb(c.color)) for c in scheme.active), ("no prediction", NONE_RGB)]
     said = session.predictions
     if said is None:
         return _table("prediction", seeds, np.zeros(len(seeds), np.uint8), palette, legend)

@@ -1,4 +1,4 @@
-"""The five docks, and where they stand beside the viewer."""
+"""The six docks, and where they stand beside the viewer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 
 from napari_seedlab.ui.app import SeedlabUi, ui_for
+from napari_seedlab.ui.gallery_dock import GalleryDock
 from napari_seedlab.ui.inspect_dock import InspectDock
 from napari_seedlab.ui.labelling_dock import LabellingDock
 from napari_seedlab.ui.map_dock import MapDock
@@ -28,6 +29,7 @@ DOCKS: dict[str, Callable[[SeedlabUi], QWidget]] = {
     "train": TrainDock,
     "inspect": InspectDock,
     "map": MapDock,
+    "gallery": GalleryDock,
 }
 WIDTH_PX, MAX_WIDTH_PX = 330, 350
 MAP_SHARE = 0.34  # of the height beside the viewer
@@ -45,7 +47,7 @@ def make_dock(ui: SeedlabUi, name: str) -> QWidget:
 
 
 def open_docks(viewer: napari.Viewer, session: Session | None = None) -> SeedlabUi:
-    """Open all docks beside the viewer: four as tabs, the map below them.
+    """Open all docks beside the viewer: four as tabs, the map below them, the gallery hidden until G.
 
     Parameters
     ----------
@@ -68,10 +70,12 @@ def open_docks(viewer: napari.Viewer, session: Session | None = None) -> Seedlab
             continue
         title = name.capitalize()
         dock = make_dock(ui, name)
-        placed[name] = viewer.window.add_dock_widget(
-            dock, name=title, area="right", add_vertical_stretch=False
-        )
-    tabs = [placed[name] for name in placed if name != "map"]
+        area = "bottom" if name == "gallery" else "right"
+        placed[name] = viewer.window.add_dock_widget(dock, name=title, area=area, add_vertical_stretch=False)
+    if "gallery" in placed:  # beside the others, which keep their full height
+        window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        placed["gallery"].hide()
+    tabs = [placed[name] for name in placed if name not in ("map", "gallery")]
     for before, after in itertools.pairwise(tabs):
         window.tabifyDockWidget(before, after)
     if tabs:

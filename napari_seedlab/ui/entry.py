@@ -44,6 +44,12 @@ class MapDockWidget(_DockWidget):
     dock_name = "map"
 
 
+class GalleryDockWidget(_DockWidget):
+    """Gallery: all seeds as pictures, clusters, a bin for each class."""
+
+    dock_name = "gallery"
+
+
 class TrainDockWidget(_DockWidget):
     """Train: odd seeds, network, loss curve."""
 
@@ -127,6 +133,12 @@ def toggle_predictions(viewer: napari.Viewer) -> None:
     """Colour the outlines by prediction, or leave them grey."""
     ui = ui_for(viewer)
     ui.slot(ui.toggle_predictions)()
+
+
+def toggle_gallery(viewer: napari.Viewer) -> None:
+    """Show or hide the gallery."""
+    ui = ui_for(viewer)
+    ui.slot(ui.toggle_gallery)()
 
 
 def jump(viewer: napari.Viewer) -> None:

@@ -25,6 +25,7 @@ from napari_seedlab.ui.evidence import EvidenceRow
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
 from napari_seedlab.ui.layers import background_value
+from napari_seedlab.ui.scheme_editor import SchemeEditor
 
 if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
@@ -63,6 +64,7 @@ class LabellingDock(DockFrame):
         self._make_card(body)
         self._make_answers(body)
         self._make_brush(body)
+        self._make_editor()
         self.rows.addStretch(1)
         ui.labelling_switched.connect(self._switched)
         ui.session_bound.connect(ui.slot(self.rebuild))
@@ -158,9 +160,42 @@ class LabellingDock(DockFrame):
         self.rows.addLayout(head)
         self.rows.addLayout(self._brush_row)
 
+    def _make_editor(self) -> None:
+        self.classes = self._button("Classes…", "Add, rename, recolour or hide classes", self.edit_classes)
+        self.classes.setFlat(True)
+        fix_width(self.classes, 84)
+        row = QHBoxLayout()
+        row.addStretch(1)
+        row.addWidget(self.classes)
+        self.rows.addLayout(row)
+        self.editor = SchemeEditor(self._ui, self)
+        self.editor.hide()
+        self.editor.done.connect(self._ui.slot(self.show_card))
+
+    def edit_classes(self) -> None:
+        """Show the page of the classes in place of the card."""
+        if self._ui.session is not None:
+            self.editor.rebuild()
+            self._turn_to(self.editor)
+
+    def show_card(self) -> None:
+        """Show the card again."""
+        self._turn_to(self.body)
+
+    def _turn_to(self, page: QWidget) -> None:
+        before = self.scroll.takeWidget()
+        if before is not None:
+            before.setParent(self)
+            before.hide()
+        self.scroll.setWidget(page)
+        page.show()
+
     # -- from the session ---------------------------------------------------------------------
     def rebuild(self) -> None:
         """Make the buttons of the class schemes anew."""
+        self.editor.rebuild()
+        if self._ui.session is None:
+            self.show_card()
         for layout, buttons in (
             (self._classes, self._class_buttons),
             (self._brush_row, self._tissue_buttons),

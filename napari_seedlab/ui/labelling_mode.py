@@ -1,4 +1,4 @@
-"""The keys of labelling: on while the mode is on and the viewer, the map or the card has the focus."""
+"""The keys of labelling: on while the mode is on and the viewer, map, gallery or card has the focus."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ KEYS = {
     "jump": ("J",),
     "predictions": ("W",),
     "spectrum": ("Q",),
+    "gallery": ("G",),
 }
 
 

@@ -44,6 +44,8 @@ class Listener:
             (session.predictions_changed, self._ui.recolour_soon),
             (session.anomaly_changed, self.anomaly_came),
             (session.layout_changed, self.layout_came),
+            (session.clusters_changed, self.clusters_came),
+            (session.scheme_changed, self._ui.scheme_changed),
             (session.thumbnails_changed, self._ui.thumbs.changed),
             (session.current_changed, self._current_came),
             (session.selection_changed, self.selected),
@@ -144,6 +146,12 @@ class Listener:
     def layout_came(self) -> None:
         """Show the map."""
         self._ui.tell("map", "show_layout")
+        self._ui.tell("gallery", "reorder")
+        self._ui.recolour_soon()
+
+    def clusters_came(self) -> None:
+        """Show other clusters on the same map."""
+        self._ui.tell("gallery", "clusters_changed")
         self._ui.recolour_soon()
 
     def follow(self) -> None:
@@ -173,8 +181,9 @@ class Listener:
             self._ui.jump()
         self.flight_to = self.in_view = None
 
-    def selected(self, _seeds: frozenset[int], _origin: str) -> None:
+    def selected(self, seeds: frozenset[int], origin: str) -> None:
         """Ring the selected seeds."""
+        self._ui.tell("gallery", "selected", seeds, origin)
         self._ui.mark()
         self._ui.tell_card()
         self._ui.tell("project", "show_selection")
@@ -195,5 +204,6 @@ class Listener:
     def job_changed(self, status: JobStatus) -> None:
         """Show the progress of a job."""
         self._ui.tell("train", "show_job", status)
+        self._ui.tell("gallery", "show_job", status)
         self._ui.tell("project", "show_job", status)
         self._ui.tell("map", "show_job", status)

@@ -104,5 +104,5 @@ class PredictionSection(Section):
         if session is None or found is None or not p:
             self.lack("No prediction yet: it comes after the first answers.")
             return
-        self.bars.show_rows(tuple(session.scheme), p)
+        self.bars.show_rows(session.scheme.active, p)
         self.fill(found.model_id)

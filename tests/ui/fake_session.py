@@ -29,6 +29,8 @@ from napari_seedlab.core import (
 )
 from napari_seedlab.files import ArraySource
 from napari_seedlab.session.about import Answer, Neighbour
+from napari_seedlab.session.classes import Classes
+from napari_seedlab.session.clusters import Clusters
 from napari_seedlab.session.desk import Task
 from napari_seedlab.session.encoders import Encoders
 from napari_seedlab.session.figures import Figures
@@ -82,6 +84,8 @@ def raw(folder: Path, name: str, array, axes=("z", "y", "x")) -> ArraySource:
 
 class FakeSession:
     scans_changed = Signal()
+    clusters_changed = Signal()
+    scheme_changed = Signal()
     regions_changed = Signal(int)
     labels_changed = Signal(object)
     pending_changed = Signal(int)
@@ -117,15 +121,18 @@ class FakeSession:
         self.labels, self.facts, self.jobs, self.models = {}, {}, {}, ()
         self.head_report, self.pool = {}, "ct"
         self.selection, self.current_scan = frozenset(), None
-        self.predictions = self.layout = None
+        self.predictions, self.layouts = None, {}
         self.desk, self.opinions = SimpleNamespace(do=lambda work: None), Opinions(self)
         self.embeddings, self.figures = {}, Figures(self)
         self.encoders = Encoders(self)
         self.thumbnails = FakeThumbs(FakeTable(SIDE[0] * SIDE[1]))
+        self.clusters, self.classes = Clusters(self), Classes(self)
+        self.desk.do_task = lambda kind, work: Task(kind)
         self.queue, self.current_seed = (), None
         self.labelling = SimpleNamespace(
             pending=0, failed="", n_left=0, queue=(), wishes={}, ask_by=self._ask_by
         )
+        self.labelling.accept_all = self._accept_all
         self.labelling.spreads, self.labelling.spread_labels = frozenset(), self._spread_labels
         self.replay = SimpleNamespace(last={}, lacks=lambda pool: "wants 20 labels, there are 0")
         self.strokes = SimpleNamespace(fetch_raster=self._fetch_raster)
@@ -188,6 +195,22 @@ class FakeSession:
     @property
     def anomaly(self):
         return self.opinions.shown.get(self.pool)
+
+    @property
+    def layout(self):
+        return self.layouts.get(self.pool)
+
+    def seeds_of(self, pool):
+        return sorted({int(s) for t in self._tables.values() for s in t.seed if t.scan == 1})
+
+    def predictions_of(self, pool):
+        return self.predictions
+
+    def pools_of(self, seeds):
+        return {"ct"}
+
+    def refuse_if_blocked(self):
+        pass
 
     def label_origin(self, seed):
         return 1, 0.0, ""
@@ -272,7 +295,7 @@ class FakeSession:
         cluster = (np.arange(len(seeds)) % 5).astype(np.int32)
         centres = rng.normal(0, 3, (5, 2))
         xy = (centres[cluster] + rng.normal(0, 0.7, (len(seeds), 2))).astype(np.float32)
-        self.layout = Layout(seeds, xy, cluster, method)
+        self.layouts = {**self.layouts, "ct": Layout(seeds, xy, cluster, method)}
         self.layout_changed.emit()
 
     def draw(self, n=10, strategy=None, pool=None):
@@ -319,6 +342,10 @@ class FakeSession:
         self.refit()
         if self.current_seed in chosen:
             self.skip()
+
+    def _accept_all(self, seeds):
+        self.calls.append(("accept_all", tuple(seeds)))
+        return len(seeds)
 
     def accept(self):
         p = self.predictions.of(self.current_seed)

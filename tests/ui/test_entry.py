@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 from napari_seedlab.ui.app import ui_for
 
 MANIFEST = Path(__file__).parents[2] / "napari.yaml"
-NAMES = ("Project", "Labelling", "Map", "Train", "Inspect")
+NAMES = ("Project", "Labelling", "Map", "Gallery", "Train", "Inspect")
 
 
 @pytest.fixture
