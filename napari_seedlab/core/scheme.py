@@ -120,7 +120,7 @@ class ClassScheme:
         return ClassScheme(self.kind, tuple(gone if c.id == class_id else c for c in self.classes))
 
     def with_again(self, class_id: int) -> ClassScheme:
-        """The scheme with a hidden class offered again: on the first free key, in its colour if it is free."""
+        """The scheme with a hidden class offered again on a free key, and in its colour if that is free."""
         old = self.by_id(class_id)
         is_taken = old.color.lower() in {c.color.lower() for c in self.active}
         color = self.free_color() if is_taken else old.color
