@@ -41,10 +41,10 @@ TITLES = {
     "hf": ("Backbone", "transformers"),
 }
 KINDS = {"embed", "own", "compare", "backbone", "fetch", "vgg16"}
-USE_PX = 58
-FIGURE_PX = 64
+USE_PX = 54
+FIGURE_PX = 56
 HEADS = {
-    "5 nearest": "Share right by the five nearest labelled seeds, balanced over classes, out of fold",
+    "nearest": "Share right by the five nearest labelled seeds, balanced over classes, out of fold",
     "linear": "Share right by the live model, balanced over classes, out of fold; below it the 95 % interval",
 }
 
@@ -62,12 +62,17 @@ class EncoderTable(QWidget):
         super().__init__(parent)
         self._ui = ui
         self._shown: object = None
-        self.table = Section("What makes the vectors", ui.theme, self)
+        self.table = Section("Encoders", ui.theme, self)
         self._place = QWidget(self.table)
         self.table.content.addWidget(self._place)
         self.verdict = wrapped(self)
+        idle = QWidget(self)
         self.compare = self._button("Compare on my labels", "", self._compare)
-        self.job = JobRow(KINDS, ui.slot(self._cancel), self.compare, self)
+        middle = QVBoxLayout(idle)
+        middle.setContentsMargins(0, 0, 0, 0)
+        middle.addWidget(self.compare)
+        middle.addStretch(1)
+        self.job = JobRow(KINDS, ui.slot(self._cancel), idle, self)
         self.own = self._button(
             "Train own…", "Teach the bundled encoder by these seeds, without labels; goes on after a restart",
             self._train,
@@ -90,7 +95,7 @@ class EncoderTable(QWidget):
         rows.setSpacing(6)
         for widget in (self.table, self.verdict, self.job):
             rows.addWidget(widget)
-        for row in ((self.own, self.folder, self.file), (self.name, self.fetch)):
+        for row in ((self.own, self.folder), (self.file,), (self.name, self.fetch)):
             line = QHBoxLayout()
             for widget in row:
                 line.addWidget(widget, 3 if widget is self.name else 1)
@@ -142,7 +147,7 @@ class EncoderTable(QWidget):
         self._shown = shown
         self._fill(session, options, said)
         n = said.get("n_labels")
-        self.table.fill("" if n is None else f"{n} labels · folds: {said['folds']}")
+        self.table.fill("" if n is None else f"{n} labels, folds: {said['folds']}")
         line = said.get("line") or "Label 20 seeds or more, then compare: the figures tell which one to use."
         self.verdict.setText(escape(line))
 
@@ -186,6 +191,7 @@ class EncoderTable(QWidget):
         for column, kind in enumerate(("knn", "linear"), 1):
             grid.addWidget(self._figure(figures.get(kind)), number, column)
         use = self._button("In use" if is_used else "Use", "", partial(self._use, names))
+        use.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         use.setFixedWidth(USE_PX)
         use.setEnabled(not is_used and not lacking and self.own.isEnabled())
         tip = "Describe the seeds by this, then learn and map anew; the answers stay"
@@ -269,7 +275,7 @@ def _about(names: tuple[str, ...], options: dict[str, Option], lacking: list[Opt
     if is_best:
         return "recommended"
     if lacking:
-        return lacking[0].lacks
+        return lacking[0].lacks.removeprefix("was ").removeprefix("has ")
     if len(names) > 1:
         return "side by side"
     return options[names[0]].about or TITLES[names[0]][1]

@@ -45,8 +45,10 @@ def test_the_table_says_what_is_known_and_uses_what_is_pressed(session, page, qt
     qtbot.waitUntil(lambda: "recommended" in " ".join(texts(page)), timeout=WAIT_MS)
     assert list(page.uses) == [*(option.name for option in told("ct")), "descriptors + bundled"]
     shown = " ".join(texts(page))
-    assert "93 %" in shown and "85–97" in shown and page.table.note == "60 labels · folds: scans"
+    assert "93 %" in shown and "85–97" in shown and page.table.note == "60 labels, folds: scans"
     assert "ahead of descriptors by 13.0 points" in page.verdict.text()
+    room = page.table.contentsRect().width()
+    qtbot.waitUntil(lambda: all(u.isVisible() and u.geometry().right() <= room for u in page.uses.values()))
     assert not page.uses["descriptors"].isEnabled() and page.uses["descriptors"].text() == "In use"
     assert not page.uses["own"].isEnabled() and "was not trained yet" in page.uses["own"].toolTip()
     qtbot.mouseClick(page.uses["bundled"], Qt.MouseButton.LeftButton)
