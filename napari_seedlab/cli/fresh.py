@@ -66,9 +66,9 @@ def fresh_seeds(
 
     Each tray is made, imported, split and embedded like that of the project, in a project of its own.
     """
-    known = session.encoders.vectors(pool, encoder)
-    version = known.versions[0] if known is not None and known.versions else ""
-    about = json.dumps([recipe.kind, recipe.dials, encoder, version, n], sort_keys=True)
+    blocks = [session.encoders.vectors(pool, one) for one in encoder.split("+")]
+    versions = [block.versions for block in blocks if block is not None]
+    about = json.dumps([recipe.kind, recipe.dials, encoder, versions, n], sort_keys=True)
     name, key = f"fresh-{pool}-{encoder}", sha256(about.encode()).hexdigest()
     kept = session.desk.do(lambda project: project.get_arrays(name)).result()
     if kept is not None and str(kept["recipe"]) == key:

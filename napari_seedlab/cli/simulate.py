@@ -30,7 +30,9 @@ def simulate(
     budget: Annotated[int, typer.Option(min=2, help="Answers.")] = 150,
     batch: Annotated[int, typer.Option(min=1, help="Seeds asked at a time.")] = 10,
     repeats: Annotated[int, typer.Option(min=1, help="Replays of each strategy.")] = 8,
-    encoder: Annotated[str, typer.Option(help="Whose vectors; those in use when left out.")] = "",
+    encoder: Annotated[
+        str, typer.Option(help="Whose vectors, a+b for two; those in use when left out.")
+    ] = "",
     fresh: Annotated[
         int, typer.Option(min=0, help="Fresh seeds that judge a synthetic sample; 0: a share of its own.")
     ] = 2000,
@@ -102,20 +104,18 @@ def replayed(
 
 
 def vectors_of(session: Session, pool: str, encoder: str) -> Embedding:
-    """Vectors of all seeds of a pool by an encoder, or by those in use; computed where they lack."""
+    """Vectors of all seeds of a pool by an encoder (several: a+b), or by those in use; made where they lack."""
     from napari_seedlab.session.encoders import embed_step
+    from napari_seedlab.session.results import mixed
 
     if not encoder:
         session.embed(pool).wait()
         known = session.embeddings.get(pool)
     else:
         names = session.encoders.usable(pool, encoder.split("+"))
-        if len(names) > 1:
-            raise InputError(
-                f"--encoder {encoder}", "names several", "Choose them in the project, or name one"
-            )
         session.desk.start(embed_step(session, pool, names, use=False)).wait()
-        known = session.encoders.vectors(pool, names[0])
+        blocks = [session.encoders.vectors(pool, name) for name in names]
+        known = mixed([block for block in blocks if block is not None])
     if known is None or not len(known.seeds):
         raise NotReady(f"the {pool} seeds", "have no vectors", "Split a scan first")
     return known
