@@ -104,7 +104,7 @@ def replayed(
 
 
 def vectors_of(session: Session, pool: str, encoder: str) -> Embedding:
-    """Vectors of all seeds of a pool by an encoder (several: a+b) or by those in use, made where they lack."""
+    """Vectors of all seeds of a pool by an encoder (several: a+b) or those in use, made where they lack."""
     from napari_seedlab.session.encoders import embed_step
     from napari_seedlab.session.results import mixed
 
