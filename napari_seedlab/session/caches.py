@@ -25,6 +25,7 @@ def load_pool(session: SessionState, project: Project, pool: str) -> None:
     session.thumbnails.load(project, pool)
     session.opinions.load(project, pool, METHODS_OF[pool])
     load_net(session, project, pool)
+    session.net_checks.load(project, pool)
 
 
 def load_net(session: SessionState, project: Project, pool: str) -> None:

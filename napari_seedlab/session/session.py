@@ -24,6 +24,7 @@ from napari_seedlab.session.figures import Figures
 from napari_seedlab.session.kept import Kept
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
+from napari_seedlab.session.net_checks import NetChecks
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.origin import Origin
 from napari_seedlab.session.replay import Replaying
@@ -66,7 +67,7 @@ class Session(SessionState):
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)
         self.desk.failed.connect(self._error)
-        self.trainings = Trainings(self)
+        self.trainings, self.net_checks = Trainings(self), NetChecks(self)
         self._leftovers = Leftovers(self)
         try:
             self.desk.do(self._load).result()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_seedlab.session.figures import Figures
     from napari_seedlab.session.kept import Kept
     from napari_seedlab.session.labelling import Labelling
+    from napari_seedlab.session.net_checks import NetChecks
     from napari_seedlab.session.opinions import Opinions
     from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
     from napari_seedlab.session.thumbnails import Thumbnails
@@ -93,6 +94,7 @@ class SessionState:
     encoders: Encoders
     opinions: Opinions
     labelling: Labelling
+    net_checks: NetChecks
     figures: Figures
     thumbnails: Thumbnails
     clusters: Clusters

@@ -334,7 +334,7 @@ def _read_suggestions(folder: Path) -> list[Suggestion]:
 
 
 def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
-    """Train the 3-D network on the crops of the labelled seeds."""
+    """Train a network on the crops of the labelled seeds."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         scans = scan_params(session, project, folder, pool)
@@ -342,7 +342,8 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         write_labels(session, folder, pool)
         session.origin.write_net(project, folder, pool)
         class_ids = [c.id for c in session.scheme.active]
-        return {"scans": scans, "class_ids": class_ids, "settings": settings, "pool": pool}
+        kind = settings.get("kind", "seed")
+        return {"scans": scans, "class_ids": class_ids, "settings": settings, "pool": pool, "kind": kind}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]
@@ -357,6 +358,7 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         project.register_model(card, {"net.safetensors": folder / "net.safetensors"})
         out = files.load_arrays(folder / "probabilities.npz")
         project.put_arrays(f"probabilities-{model_id}", seed=out["seed"], p=out["p"])
+        session.net_checks.take_losses(project, folder, pool)
         if metrics.get("activate"):
             project.activate(model_id)
         session.reload_models(project)

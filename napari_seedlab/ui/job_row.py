@@ -40,6 +40,8 @@ TITLES = {
     "slice": "Predicting the slice",
     "export": "Exporting",
     "predict": "Predicting",
+    "batch": "Drawing a batch",
+    "overfit": "Learning one batch",
     "replay": "Replaying the labels",
 }
 STATE_WORDS = {

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Points
 from napari.utils.colormaps import Colormap, DirectLabelColormap
 from qtpy.QtCore import QTimer
 
+from napari_seedlab.ui.batch_layer import place_beside
 from napari_seedlab.ui.colouring import INFERNO, ramp
 from napari_seedlab.ui.views import LutView, PlaneView, RegionPlanes, ThresholdView
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_seedlab.core import ClassScheme, RegionTable, Scan
+    from napari_seedlab.ui.batch_layer import BatchPicture
     from napari_seedlab.ui.colouring import SeedColours
     from napari_seedlab.ui.reading import OpenedScan
     from napari_seedlab.ui.views import ArrayLike
 
 MARK = "seedlab"  # key in a layer's metadata
-STACK = ("image", "composite", "heat", "preview", "tissue", "labels", "seeds", "strokes")
+STACK = ("image", "composite", "heat", "preview", "tissue", "labels", "seeds", "strokes", "batch", "names")
 NAMES = {
     "composite": "False colours",
     "heat": "Anomaly heatmap",
@@ -35,6 +37,8 @@ NAMES = {
     "labels": "Labels",
     "seeds": "Seeds",
     "strokes": "Strokes",
+    "batch": "Batch as trained",
+    "names": "Seeds of the batch",
 }
 RIM, FOCUS_RIM = 2, 3  # voxels; one less where seeds are small
 TINY_SEED, TINY_FOCUS = 12, 0.75  # voxels across below which the rim is all there is; its opacity then
@@ -344,6 +348,27 @@ class SeedlabLayers:
             self._put("tissue", layer)
         layer.data.set_plane(axis, index, classes)
         layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def show_batch(self, picture: BatchPicture | None) -> None:
+        """Show the crops of a batch to the right of the scan, with their classes; None takes them away."""
+        is_new = self.find("batch") is None
+        self._drop("batch", "names")
+        if picture is None or self.shown is None:
+            return
+        own = place_beside(picture, self.shown.scan)
+        place = {**self._place(), **own, "axis_labels": picture.axes}
+        layer = Image(picture.values, name=NAMES["batch"], multiscale=False, **place)
+        self._put("batch", layer)
+        flat = {key: value[1:] for key, value in place.items()}
+        text = {"string": picture.texts, "size": 9, "anchor": "upper_left", "color": picture.colors}
+        names = Points(
+            picture.corners, name=NAMES["names"], size=1, face_color="transparent",
+            border_color="transparent", text=text, **flat,
+        )  # fmt: skip
+        names.editable = False
+        self._put("names", names)
+        if is_new:
+            self._viewer.reset_view()
 
     def stroke_layer(self, tissues: ClassScheme) -> Labels | None:
         """The layer that is painted on; made where it is missing."""

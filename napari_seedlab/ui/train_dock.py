@@ -22,12 +22,14 @@ from qtpy.QtWidgets import (
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.encoding import KINDS as ENCODERS
 from napari_seedlab.ui.ask_about import AskAbout
+from napari_seedlab.ui.debug_aids import DebugAids
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.eliding_box import ElidingBox
 from napari_seedlab.ui.encoder_table import EncoderTable
 from napari_seedlab.ui.figures_page import FiguresPage
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.method_words import WORDS
+from napari_seedlab.ui.net_row import NetRow
 from napari_seedlab.ui.odd_row import OddRow
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.replay_row import ReplayRow
@@ -63,10 +65,14 @@ class TrainDock(DockFrame):
         layout.addLayout(row)
         self.odd_row = OddRow(ui, body)
         layout.addWidget(self.odd_row)
+        self.net_row = NetRow(ui, body)
+        layout.addWidget(self.net_row)
         self.ask_about = AskAbout(ui, body)
         layout.addWidget(self.ask_about)
         self.blocked = StatusCard(ui.theme)
-        self.job = JobRow({"net", "predict", *METHODS}, ui.slot(self._cancel), self.blocked, body)
+        self.job = JobRow(
+            {"net", "predict", "batch", "overfit", *METHODS}, ui.slot(self._cancel), self.blocked, body
+        )
         layout.addWidget(self.job)
         self.plot = LinePlot(
             "steps",
@@ -76,6 +82,8 @@ class TrainDock(DockFrame):
             body,
         )
         layout.addWidget(self.plot)
+        self.aids = DebugAids(ui, lambda: self.net_row.settings, body)
+        layout.addWidget(self.aids)
         layout.addLayout(self._make_models(body))
         self.quality = QLabel(body)
         self.quality.setWordWrap(True)
@@ -143,6 +151,7 @@ class TrainDock(DockFrame):
         self.plot.show_lines(())
         self.job.forget()
         self.replay.rebuild()
+        self.aids.rebuild()
         self.encoders.rebuild()
         self.show_models()
         self.refresh()
@@ -160,6 +169,8 @@ class TrainDock(DockFrame):
         self.odd_row.refresh()
         self.ask_about.refresh()
         self.replay.refresh()
+        self.net_row.refresh()
+        self.aids.refresh()
         self.figures.refresh()
         self.encoders.refresh()
         if session is not None and session.opinions.shown is not self._scored:
@@ -178,6 +189,7 @@ class TrainDock(DockFrame):
         """Show progress, and the loss where the job tells one."""
         self.job.show_job(status)
         self.replay.show_job(status)
+        self.aids.show_job(status)
         self.encoders.show_job(status)
         figures = status.progress.figures
         if "loss" in figures and kind_of(status) in ("net", *METHODS):
@@ -217,6 +229,8 @@ class TrainDock(DockFrame):
         tip = "Whose predictions, or scores of oddness, are shown; ✓ marks those that are"
         self.models.setToolTip(f"{tip}<br>{escape(self.models.currentText())}")
         self._say_quality()
+        self.net_row.refresh()
+        self.aids.refresh()
 
     def _say_quality(self) -> None:
         session = self._ui.session
@@ -233,7 +247,8 @@ class TrainDock(DockFrame):
 
     def _name(self, card: ModelCard) -> str:
         session, score = self._ui.session, card.metrics.get("balanced_accuracy")
-        parts = [KIND_WORDS.get(card.kind, card.kind)]
+        is_baseline = card.config.get("kind") == "screening"
+        parts = ["baseline CNN" if is_baseline else KIND_WORDS.get(card.kind, card.kind)]
         if isinstance(score, int | float):
             parts.append(f"{float(score):.0%}")
         scored = {} if session is None else session.opinions.shown
@@ -247,7 +262,7 @@ class TrainDock(DockFrame):
 
     def _train(self) -> None:
         if self._ui.session is not None:
-            self._ui.session.train("net")
+            self._ui.session.train("net", self.net_row.settings)
 
     def _activate(self, index: int) -> None:
         model = self.models.itemData(index)

@@ -36,6 +36,7 @@ from napari_seedlab.session.encoders import Encoders
 from napari_seedlab.session.figures import Figures
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
+from tests.ui.fake_net_checks import FakeNetChecks
 from tests.ui.fake_thumbs import FakeTable, FakeThumbs
 
 SIDE, BANDS = (6, 7), 12
@@ -125,6 +126,7 @@ class FakeSession:
         self.desk, self.opinions = SimpleNamespace(do=lambda work: None), Opinions(self)
         self.embeddings, self.figures = {}, Figures(self)
         self.encoders = Encoders(self)
+        self.net_checks = FakeNetChecks(self)
         self.thumbnails = FakeThumbs(FakeTable(SIDE[0] * SIDE[1]))
         self.clusters, self.classes = Clusters(self), Classes(self)
         self.desk.do_task = lambda kind, work: Task(kind)
