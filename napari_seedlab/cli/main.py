@@ -274,6 +274,9 @@ def label(
 def train(
     project: ProjectArg,
     model: Annotated[str, typer.Option(help="head (seconds) or net (minutes).")] = "head",
+    kind: Annotated[
+        str, typer.Option(help="Of the net: seed, or screening, the baseline CNN of Dürr & Sick 2016.")
+    ] = "",
     scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
@@ -284,10 +287,14 @@ def train(
     def work() -> dict[str, Any]:
         if model not in ("head", "net"):
             raise InputError(f"--model {model}", "is not known", "Use head or net")
+        if kind not in ("", "seed", "screening"):
+            raise InputError(f"--kind {kind}", "is not known", "Use seed or screening")
+        if kind and model != "net":
+            raise InputError(f"--kind {kind}", "is for the net", "Add --model net")
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
             session.embed().wait()
-            values = session.train(model).wait()
+            values = session.train(model, {"kind": kind} if kind else {}).wait()
             return {k: v for k, v in values.items() if k != "suggestions"}
 
     run(work, as_json)
