@@ -163,3 +163,14 @@ def test_a_network_starts_from_the_filters_that_fit(tmp_path):
 def test_a_head_of_plain_columns_counts_all_answers(earlier):
     head = Head(**{**vars(earlier), "n_prior": (1, 1, 1)})
     assert transfer.head_columns(head)["n_behind"].tolist() == [n + 1 for n in earlier.n_labels]
+
+
+@pytest.mark.slow
+def test_an_earlier_tray_saves_most_labels_and_never_harms():
+    from benchmarks.origin import one_state, summary
+
+    told = summary([one_state(state, ("descriptors",), "true") for state in range(5)])
+    assert told["labels_to_scratch_at_the_end"] <= 0.4 * 150
+    assert told["worst_difference_of_means"] >= -0.01
+    assert max(told["outside"]["same"]) <= 0.05
+    assert min(told["outside"]["inverted"]) >= 0.9
