@@ -145,9 +145,17 @@ def replay_step(
 
 
 def sentence(values: Mapping[str, Any]) -> str:
-    """What a replay of the usual mix says, such as "Asking this way, 40 answers …"."""
+    """What a replay of the usual mix says, such as "Asking this way, 15 answers …".
+
+    Random asking is credited with the fewest answers after which it was as good as at its end.
+    """
     needed, most = values["labels_to_random"].get("default"), values["budget"][-1]
+    by_chance = values["labels_to_random"].get("random") or most
     if needed is None:
-        return f"Asking this way, {most} answers would not have reached what {most} random answers reach."
-    words = f"Asking this way, {needed} answers would have reached what {most} random answers reach"
-    return f"{words}, measured on labels set aside." if needed < most else f"{words}: nothing saved so far."
+        return (
+            f"Asking this way, {most} answers would not have reached what {by_chance} random answers reach."
+        )
+    words = f"Asking this way, {needed} answers would have reached what {by_chance} random answers reach"
+    return (
+        f"{words}, measured on labels set aside." if needed < by_chance else f"{words}: nothing saved so far."
+    )

@@ -69,6 +69,7 @@ class LinePlot(QWidget):
     ) -> None:
         super().__init__(parent)
         self._x_name, self._y_name, self._empty, self._theme = x_name, y_name, empty, theme
+        self.from_zero = True  # else the y axis begins at the least value, with room above for the names
         self.lines: tuple[Line, ...] = ()
         self.reference: tuple[str, float] | None = None
         self.mark: float | None = None
@@ -116,7 +117,11 @@ class LinePlot(QWidget):
         y = y if len(y) else np.zeros(1)
         if self.y_range is not None:
             return float(x.min()), max(float(x.max()), float(x.min()) + 1e-9), *self.y_range
-        x0, x1, y0, y1 = float(x.min()), float(x.max()), float(min(y.min(), 0)), float(y.max())
+        x0, x1, y0, y1 = float(x.min()), float(x.max()), float(y.min()), float(y.max())
+        if not self.from_zero:
+            room = max(y1 - y0, 0.02)
+            return x0, x1 if x1 > x0 else x0 + 1, y0 - 0.05 * room, y1 + 0.35 * room
+        y0 = min(y0, 0.0)
         return x0, x1 if x1 > x0 else x0 + 1, y0, (y1 if y1 > y0 else y0 + 1) * 1.06
 
     def _draw(self, painter: QPainter) -> None:

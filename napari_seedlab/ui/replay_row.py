@@ -41,7 +41,8 @@ class ReplayRow(Section):
         self.button.clicked.connect(ui.slot(self._replay))
         self.job = JobRow({"replay"}, ui.slot(self._cancel), self.button, self)
         self.said = wrapped(self)
-        self.plot = LinePlot("answers", "accuracy", "", ui.theme, self)
+        self.plot = LinePlot("answers", "right (%)", "", ui.theme, self)
+        self.plot.from_zero = False
         self.plot.setMinimumHeight(PLOT_PX)
         for widget in (self.job, self.said, self.plot):
             self.content.addWidget(widget)
@@ -69,7 +70,7 @@ class ReplayRow(Section):
         x, curves = np.asarray(told["budget"], float), told[told["judged_by"]]
         colors = {"random": self._ui.theme.dim, "default": self._ui.theme.accent}
         names = {"random": "at random", "default": "this way"}
-        lines = [Line(names[s], colors[s], x, np.asarray(curves[s])) for s in names if s in curves]
+        lines = [Line(names[s], colors[s], x, 100 * np.asarray(curves[s])) for s in names if s in curves]
         self.plot.show_lines(lines)
 
     def show_job(self, status: JobStatus) -> None:

@@ -114,7 +114,8 @@ def test_my_labels_are_replayed(split_session):
 
 @pytest.mark.parametrize(
     ("needed", "words"),
-    [(30, "30 answers would have reached what 80 random"), (80, "nothing saved"), (None, "would not have")],
+    [(30, "30 answers would have reached what 60 random"), (60, "nothing saved"), (None, "would not have")],
 )
 def test_a_replay_is_one_sentence(needed, words):
-    assert words in sentence({"labels_to_random": {"default": needed}, "budget": [10, 80]})
+    told = {"labels_to_random": {"default": needed, "random": 60}, "budget": [10, 80]}
+    assert words in sentence(told)
