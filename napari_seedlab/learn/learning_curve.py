@@ -30,7 +30,7 @@ N_STOP = 5000  # seeds at most on which successive models are compared
 LEVEL = 0.98  # mean kappa of models that have settled; 0.95 is daring, 0.99 safe
 N_ROUNDS = 3
 FLAT = 0.005  # gain of accuracy by one more batch that is no longer worth it
-UNSURE_SHARE = 0.1  # of the seeds without an answer
+UNSURE_SHARE = 0.125  # of the seeds without an answer; digits: the light comes 2-3 batches later at 0.1
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def stop_light(growth: Growth, slope: float, unsure_share: float, level: float =
     """Advice after the last batch.
 
     Green where successive models agree (mean kappa of the last three batches ≥ `level`, Bloodgood &
-    Vijay-Shanker 2009), one more batch gains less than half a point, and at most a tenth of the seeds
+    Vijay-Shanker 2009), one more batch gains less than half a point, and at most an eighth of the seeds
     without an answer is predicted below ``SURE``; amber where the models agree and one of the others is
     missing. Never green before three pairs of models could be compared.
     """
