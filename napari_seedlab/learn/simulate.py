@@ -38,18 +38,21 @@ class Truth:
         Oddness, larger is odder; NaN where unknown.
     ranks : (n, m) float, optional
         Ranks by several methods of oddness, NaN where one did not score.
+    widths : (b,) int, optional
+        Columns of each encoder's block, where there are several.
     """
 
     vectors: Floats
     class_id: npt.NDArray[np.integer]
     anomaly: Floats | None = None
     ranks: Floats | None = None
+    widths: npt.NDArray[np.integer] | None = None
 
     def at(self, rows: npt.NDArray[np.int64]) -> Truth:
         """Some of the rows."""
         anomaly = None if self.anomaly is None else self.anomaly[rows]
         ranks = None if self.ranks is None else self.ranks[rows]
-        return Truth(self.vectors[rows], self.class_id[rows], anomaly, ranks)
+        return Truth(self.vectors[rows], self.class_id[rows], anomaly, ranks, self.widths)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _rounds(
         n = min(target - len(answers.seed), plan.batch)
         settings = RoundSettings(ids, n=n, strategy=plan.strategy, random_state=random_state)
         found = labelling_round(
-            seeds, pool.vectors, answers, settings, anomaly=pool.anomaly, ranks=pool.ranks
+            seeds, pool.vectors, answers, settings, anomaly=pool.anomaly, ranks=pool.ranks, widths=pool.widths
         )
         if found.head is not None:
             said = np.asarray(ids)[found.head.probabilities(judges.vectors).argmax(1)]
@@ -301,7 +304,7 @@ def _known(folder: Path) -> Truth:
     if len(np.unique(class_id)) < 2:
         raise NotReady("the replay", "needs seeds of two classes, all are of one", "Give another truth")
     anomaly, ranks = (_column(folder, name, seeds) for name in (("anomaly", "score"), ("ranks", "rank")))
-    return Truth(np.asarray(table["vector"])[rows], class_id, anomaly, ranks)
+    return Truth(np.asarray(table["vector"])[rows], class_id, anomaly, ranks, table.get("widths"))
 
 
 def _column(folder: Path, name: tuple[str, str], seeds: npt.NDArray[np.int64]) -> Floats | None:

@@ -120,7 +120,7 @@ def replay_step(
         known = session.embeddings.get(pool) if vectors is None else vectors
         if known is None or not len(known.seeds):
             raise NotReady(f"the {pool} seeds", "have no embedding yet", "Split a scan first")
-        files.save_arrays(folder / "embedding.npz", seed=known.seeds, vector=known.vectors)
+        files.save_arrays(folder / "embedding.npz", **known.columns())
         seeds, ids = np.fromiter(truth, np.int64), np.fromiter(truth.values(), np.int32)
         files.save_arrays(folder / "truth.npz", seed=seeds, class_id=ids)
         if (odd := session.anomalies.get(pool)) is not None and len(odd.seeds):
