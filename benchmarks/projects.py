@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_seedlab import files
-from napari_seedlab.core import LabelState, Modality, RegionTable, ScanFacts
+from napari_seedlab.core import LabelState, Modality, RegionTable, ScanFacts, Suggestion
 from napari_seedlab.imaging.features import descriptor_names
 from napari_seedlab.session.results import region_keys
 from napari_seedlab.store import Project
@@ -87,6 +88,10 @@ def make(
     seeds = np.concatenate([t.seed for t in tables]).tolist()
     for seed in seeds[:n_labels]:
         project.label((seed,), LabelState.LABELLED, 1 + seed % 3, "ada")
+    asked = [Suggestion(f"s{s}", s, 1.0, "random", "drawn at random", 0.01) for s in seeds[n_labels:][:10]]
+    place = {"queue": [asdict(s) for s in asked], "current_seed": asked[0].seed, "wishes": {}}
+    project.set_state("place", place)
+    project.set_state("scan", next(t.scan for t in tables if asked[0].seed in t.seed))
     project.close()
     return path
 

@@ -321,7 +321,7 @@ class SeedlabLayers:
             self._drop("preview")
             return
         if layer is None:
-            colours = DirectLabelColormap(color_dict={None: CLEAR, 0: CLEAR, 1: (0.24, 0.56, 0.82, 1.0)})
+            colours = CodeColormap(color_dict={None: CLEAR, 0: CLEAR, 1: (0.24, 0.56, 0.82, 1.0)})
             view = ThresholdView(self.shown.image, threshold)
             layer = Labels(
                 view, name=NAMES["preview"], colormap=colours, opacity=0.45, multiscale=False, **self._place()
@@ -351,7 +351,6 @@ class SeedlabLayers:
 
     def show_batch(self, picture: BatchPicture | None) -> None:
         """Show the crops of a batch to the right of the scan, with their classes; None takes them away."""
-        is_new = self.find("batch") is None
         self._drop("batch", "names")
         if picture is None or self.shown is None:
             return
@@ -360,15 +359,13 @@ class SeedlabLayers:
         layer = Image(picture.values, name=NAMES["batch"], multiscale=False, **place)
         self._put("batch", layer)
         flat = {key: value[1:] for key, value in place.items()}
-        text = {"string": picture.texts, "size": 9, "anchor": "upper_left", "color": picture.colors}
+        text = {"string": picture.texts, "size": 8, "anchor": "lower_left", "color": picture.colors}
         names = Points(
             picture.corners, name=NAMES["names"], size=1, face_color="transparent",
             border_color="transparent", text=text, **flat,
         )  # fmt: skip
         names.editable = False
         self._put("names", names)
-        if is_new:
-            self._viewer.reset_view()
 
     def stroke_layer(self, tissues: ClassScheme) -> Labels | None:
         """The layer that is painted on; made where it is missing."""
@@ -394,6 +391,21 @@ def heat_colormap() -> Colormap:
     return Colormap(colours, name="Oddness")
 
 
+class CodeColormap(DirectLabelColormap):
+    """Colours of the codes 0-255.
+
+    For the thumbnail of the first layer napari's own class compiles a lookup, which holds the thread of the
+    widgets for 2 s and more; a table of 256 rows needs none.
+    """
+
+    def _map_without_cache(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        table = np.tile(np.asarray(self.default_color, np.float32), (256, 1))
+        for code, color in self.color_dict.items():
+            if code is not None:
+                table[code] = color
+        return np.asarray(table[values], np.float32)
+
+
 def seed_colormap(
     colours: SeedColours, shift: int, marks: Mapping[int | None, tuple[float, ...]]
 ) -> DirectLabelColormap:
@@ -402,7 +414,7 @@ def seed_colormap(
     table: dict[int | None, Any] = {None: CLEAR, 0: CLEAR}
     table.update({i + shift: tuple(row) for i, row in enumerate(rows) if i + shift > 0})
     table.update(marks)
-    return DirectLabelColormap(color_dict=table)
+    return CodeColormap(color_dict=table)
 
 
 def fullest_plane(table: RegionTable) -> int:
@@ -424,4 +436,4 @@ def tissue_colormap(tissues: ClassScheme) -> DirectLabelColormap:
     """Colours of the tissues, grey for painted background."""
     table: dict[int | None, Any] = {None: CLEAR, 0: CLEAR, background_value(tissues): "#8a8f98"}
     table.update({c.id: c.color for c in tissues})
-    return DirectLabelColormap(color_dict=table)
+    return CodeColormap(color_dict=table)
