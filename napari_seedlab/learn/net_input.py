@@ -182,8 +182,8 @@ class Cutter:
         """
         need, free = self.n_bytes(len(rows)), int(psutil.virtual_memory().available)
         if need > LARGEST_SHARE * free:
-            cause = f"of {self.shape.n_channels} channels take {_gib(need)}, {_gib(free)} are free"
-            raise InputError(f"{len(rows):,} labelled seeds", cause, "Close other programs, or bin the bands")
+            cause = f"of {self.shape.n_channels} channels take {_room(need)}, {_room(free)} are free"
+            raise InputError(f"{len(rows):,} labelled seeds", cause, "Close other programs, or use a machine with more memory")
         parts = list(self._parts(rows))
         cut = crops_io.cut_channels(parts, self._size, self._scale)
         while True:
@@ -192,7 +192,7 @@ class Cutter:
             except StopIteration as end:
                 crops: SeedCrops = end.value
                 return crops
-            yield replace(report, message=f"Cutting out {len(rows):,} seeds, {_gib(need)} of memory")
+            yield replace(report, message=f"Cutting out {len(rows):,} seeds, {_room(need)} of memory")
 
     def chunks(self) -> Iterator[npt.NDArray[np.int64]]:
         """All rows in parts that take little memory, from the lowest seed of each scan to the highest."""
@@ -219,8 +219,8 @@ class Cutter:
         return self._scaling[part.scan]
 
 
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.2f} GiB"
+def _room(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:.1f} MiB"
 
 
 def network_input(crops: Floats, masks: npt.NDArray[np.bool_]) -> torch.Tensor:

@@ -79,6 +79,11 @@ def place_beside(picture: BatchPicture, scan: Scan) -> dict[str, Any]:
 
 def batch_text(batch: Batch) -> str:
     """The tensor in words: its axes and what it goes from and to."""
-    lengths = " × ".join(f"{n} {axis}" for n, axis in zip(batch.values.shape, batch.axes, strict=True))
+    n, n_channels, *cells = batch.values.shape
+    lengths = (
+        f"{n} seeds × {n_channels} channels × {' × '.join(map(str, cells))} ({', '.join(batch.axes[2:])})"
+    )
     inside = f"values {batch.low:.2f} to {batch.high:.2f}, the last channel is the mask"
-    return f"{lengths}; {inside}. The crops of all labels take {batch.memory_gib:.2f} GiB."
+    gib = batch.memory_gib
+    room = f"{gib:.1f} GiB" if gib >= 1 else f"{1024 * gib:.1f} MiB"
+    return f"{lengths}; {inside}. The crops of all labels take {room}."

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FLIGHT_MS, FRAME_MS = 70, 16  # a flight is over by then, in however many frames the computer can draw
 LEAST_FRAMES = 3  # in a flight; a computer that draws fewer gets there at once
 SHARE = 0.24  # of the canvas that a seed fills after a flight
+FRAMED = 0.9  # of the canvas that a framed box fills
 KEEP = (0.12, 0.6)  # a zoom at which the seed fills such a share is left alone
 
 
@@ -53,6 +54,19 @@ class Camera(QObject):
         target = centre.copy()
         target[-len(shown) :] = (middle * scale)[shown]
         self._start(centre, target, self._zoom_for(float(size)))
+
+    def frame(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
+        """Fill the canvas with the box between two corners (y, x) in world units; not in 3-D."""
+        viewer, corners = self._viewer, np.asarray([low, high], np.float64)
+        if viewer.dims.ndisplay != 2:
+            return
+        centre = np.asarray(viewer.scene.camera.center, np.float64)
+        target = centre.copy()
+        target[-2:] = corners.mean(0)
+        width, height = self._canvas_size()
+        rows, columns = np.maximum(corners[1] - corners[0], 1e-6)
+        self._steps = []
+        self._start(centre, target, FRAMED * min(height / rows, width / columns))
 
     @property
     def is_flying(self) -> bool:

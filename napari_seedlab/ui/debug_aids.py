@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.batch_layer import BatchPicture, batch_picture, batch_text
+from napari_seedlab.ui.job_row import kind_of
 from napari_seedlab.ui.net_row import newest_net
 from napari_seedlab.ui.section import dim, wrapped
 from napari_seedlab.ui.wrong_list import WrongList
@@ -140,6 +141,8 @@ class DebugAids(QWidget):
         if "expected_loss" in figures:
             self._first = {k: float(figures[k]) for k in ("loss", "expected_loss")}
             self._tell_first_loss()
+        elif self._first and status.state.is_final and kind_of(status) == "net":
+            self._first = {}  # the card of the network tells it
 
     def _tell_first_loss(self) -> None:
         session = self._ui.session
@@ -170,6 +173,9 @@ class DebugAids(QWidget):
 
     def _show_picture(self, picture: BatchPicture | None, batch: Batch | None = None) -> None:
         self._ui.layers.show_batch(picture)
+        layer = self._ui.layers.find("batch")
+        if layer is not None:
+            self._ui.camera.frame(*(corner[-2:] for corner in layer.extent.world))
         self.batch_words.setText("" if batch is None else dim(batch_text(batch), self._ui.theme))
         self.batch_words.setVisible(batch is not None)
         self.preview.setText("Preview batch" if picture is None else "Hide batch")

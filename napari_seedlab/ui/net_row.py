@@ -24,7 +24,7 @@ KINDS = {
         "for pictures and cubes; its small twin for volumes",
     ),
 }
-NAMES = {"majority": "guess", "knn": "kNN", "head": "head", "balanced_accuracy": "network"}
+NAMES = {"majority": "guess", "knn": "kNN", "head": "head", "balanced_accuracy": "net"}
 
 
 class NetRow(QWidget):
@@ -87,15 +87,15 @@ def figures_text(metrics: Mapping[str, Any]) -> str:
     """Rich text: balanced accuracies, the plainest first, and whether the network is used.
 
     >>> figures_text({"majority": 0.25, "balanced_accuracy": 0.9})
-    'guess 25 % · network 90 %'
+    'guess 25 · net 90 %'
     """
     known = {name: metrics.get(key) for key, name in NAMES.items()}
     shown = {name: float(v) for name, v in known.items() if isinstance(v, int | float)}
-    if "network" not in shown:
+    if "net" not in shown:
         return ""
-    text = " · ".join(f"{name} {100 * value:.0f} %".replace(" %", "\u00a0%") for name, value in shown.items())
+    text = " · ".join(f"{name} {100 * value:.0f}" for name, value in shown.items()) + " %"
     difference, error = metrics.get("difference"), metrics.get("standard_error")
     if "head" not in shown or not isinstance(difference, int | float) or not isinstance(error, int | float):
-        return text.replace("\u00a0", " ")
+        return text
     verdict = "used: ahead of the head" if metrics.get("activate") else "in reserve: not ahead"
     return f"{text}<br>{verdict} ({100 * difference:+.0f} ± {100 * error:.0f} points)"

@@ -29,6 +29,7 @@ class WrongList(QListWidget):
     def __init__(self, look_at: Callable[[int], object], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._look_at = look_at
+        self._shown: list[tuple[WrongAnswer, str]] = []
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -40,12 +41,14 @@ class WrongList(QListWidget):
         self, answers: Sequence[WrongAnswer], scheme: ClassScheme, labels: dict[int, Label]
     ) -> None:
         """Show these answers; those that were changed since are marked as done."""
-        self.clear()
         names = {c.id: c.name for c in scheme}
-        for a in answers:
-            now = labels.get(a.seed)
-            is_done = now is None or now.class_id != a.said
-            item = QListWidgetItem(f"{'✓ ' if is_done else ''}{row_text(a, names)}", self)
+        texts = [f"{'✓ ' if _is_done(a, labels) else ''}{row_text(a, names)}" for a in answers]
+        if list(zip(answers, texts, strict=True)) == self._shown:
+            return
+        self._shown, scrolled = list(zip(answers, texts, strict=True)), self.verticalScrollBar().value()
+        self.clear()
+        for a, text in self._shown:
+            item = QListWidgetItem(text, self)
             item.setData(Qt.ItemDataRole.UserRole, a.seed)
             item.setToolTip(
                 f"<p>Seed {a.seed}: the network, which did not see this answer, gives it a chance of "
@@ -54,9 +57,16 @@ class WrongList(QListWidget):
         rows = min(max(self.count(), 1), N_ROWS)
         height = self.sizeHintForRow(0) if self.count() else self.fontMetrics().lineSpacing()
         self.setFixedHeight(rows * height + 2 * self.frameWidth() + 2)
+        self.verticalScrollBar().setValue(scrolled)
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self._look_at(int(item.data(Qt.ItemDataRole.UserRole)))
+
+
+def _is_done(answer: WrongAnswer, labels: dict[int, Label]) -> bool:
+    """Whether the answer was changed or taken back since."""
+    now = labels.get(answer.seed)
+    return now is None or now.class_id != answer.said
 
 
 def row_text(answer: WrongAnswer, names: dict[int, str]) -> str:

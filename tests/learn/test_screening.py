@@ -47,9 +47,9 @@ def test_planes_of_any_channels_are_learnt_and_predicted(kind, model, n_channels
     finish(predict.run(folder))
     after = files.load_arrays(folder / "probabilities.npz")
     np.testing.assert_allclose(after["p"], before["p"], atol=1e-5)
-    need = 12 * (2 * n_channels + 1) * 40**2 / 2**30
-    assert result.values["memory_gib"] == pytest.approx(need)
-    assert f"{need:.2f} GiB of memory" in reports[0].message
+    need = 12 * (2 * n_channels + 1) * 40**2
+    assert result.values["memory_gib"] == pytest.approx(need / 2**30)
+    assert f"{need / 2**20:.1f} MiB of memory" in reports[0].message
 
 
 def test_volumes_get_the_twin_of_the_baseline(tmp_path):

@@ -42,7 +42,7 @@ def test_a_batch_is_shown_with_its_axes_and_goes_with_the_project(ui, session, a
     assert layer.data.shape == (32, 6 * 32, 3 * 64) and len(names.data) == 16
     assert names.text.values[:2].tolist() == ["1 abnormal", "2 dead"]
     words = aids.batch_words.text()
-    assert "16 seed × 2 channel × 32 z × 32 y × 32 x" in words and "values -3.10 to 8.00" in words
+    assert "16 seeds × 2 channels × 32 × 32 × 32 (z, y, x)" in words and "values -3.10 to 8.00" in words
     assert ui.viewer.dims.ndim == 3  # no slider more than the scan has
     scan = ui.layers.find("image")
     assert layer.extent.world[0][2] > scan.extent.world[1][2]  # beside the scan, not over it
@@ -134,10 +134,8 @@ def test_the_network_stands_beside_what_is_simpler(ui, session, aids):
     session.models = (card,)
     dock = ui.docks["train"]
     dock.show_models()
-    text = dock.net_row.figures.text().replace("\u00a0", " ")
-    assert (
-        text == "guess 25 % · kNN 71 % · head 80 % · network 84 %<br>used: ahead of the head (+4 ± 2 points)"
-    )
+    text = dock.net_row.figures.text()
+    assert text == "guess 25 · kNN 71 · head 80 · net 84 %<br>used: ahead of the head (+4 ± 2 points)"
     assert "in reserve" in figures_text({**metrics, "activate": False})
     session.pool = "hsi"
     dock.show_models()
