@@ -17,7 +17,7 @@ from napari_seedlab.learn.calibration import (
     calibration_error,
     softmax,
 )
-from napari_seedlab.learn.folds import Folds, folds_of, out_of_fold
+from napari_seedlab.learn.folds import Folds, folds_of, out_of_fold, read_groups
 from napari_seedlab.learn.head import Head, columns_of, fit_calibrated, fold_of, pool_scaler, scaled
 from napari_seedlab.learn.learning_curve import LEVEL, forecast, grow, stop_light
 from napari_seedlab.learn.reject import SURE, TARGET, is_far, reject_curve
@@ -379,7 +379,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     request = JobRequest.from_json(read_json(folder / "request.json"))
     yield Progress(0, N_STEPS, "reading")
-    table, groups = load_arrays(folder / "embedding.npz"), load_arrays(folder / "groups.npz")
+    table = load_arrays(folder / "embedding.npz")
     seeds, vectors = np.asarray(table["seed"], np.int64), np.asarray(table["vector"])
     settings = _settings(request)
     known = Known.of(seeds, load_arrays(folder / "labels.npz"))
@@ -393,7 +393,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     wrong = figures.most_wrong()
     values["most_wrong"] = [{"seed": int(seeds[w.pop("row")]), **w} for w in wrong]
     yield Progress(3, N_STEPS, "comparing scans")
-    values |= figures.across({kind: _column(groups, kind, seeds) for kind in ("lot", "scan")})
+    values |= figures.across(read_groups(folder, seeds))
     yield Progress(4, N_STEPS, "looking back")
     values |= figures.growth()
     own = figures.own_p[np.arange(len(known.row)), figures.columns]
@@ -420,9 +420,3 @@ def _settings(request: JobRequest) -> Settings:
         float(params.get("level", LEVEL)),
         request.random_state,
     )
-
-
-def _column(table: Mapping[str, npt.NDArray[Any]], name: str, seeds: Ints) -> npt.NDArray[np.int64]:
-    """A column in the order of `seeds`; −1 where it has no value."""
-    of = dict(zip(table["seed"].tolist(), table[name].tolist(), strict=True))
-    return np.asarray([of.get(int(s), -1) for s in seeds], np.int64)

@@ -12,6 +12,7 @@ from napari_seedlab.learn.head import N_FOLDS, Head, fit_head, fold_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -91,3 +92,19 @@ def out_of_fold(
         head = fit_head(vectors[~out], class_of[~out], class_ids, scaler, prior=start[0], hold=start[1])
         logits[out] = head.logits(vectors[out])
     return logits
+
+
+def read_groups(folder: Path, seeds: Ints) -> dict[str, npt.NDArray[np.int64]]:
+    """Lot and scan (n,) of each seed by ``groups.npz`` (seed, lot, scan), −1 where unknown; lots first.
+
+    Empty without the file.
+    """
+    from napari_seedlab.files import load_arrays
+
+    if not (folder / "groups.npz").is_file():
+        return {}
+    table = load_arrays(folder / "groups.npz")
+    row = {int(s): i for i, s in enumerate(table["seed"])}
+    place = np.asarray([row.get(int(s), -1) for s in seeds], np.int64)
+    known = {kind: np.append(np.asarray(table[kind], np.int64), -1) for kind in ("lot", "scan")}
+    return {kind: column[place] for kind, column in known.items()}

@@ -15,6 +15,7 @@ from napari_seedlab import files
 from napari_seedlab.core import JobResult, NotReady, Progress
 from napari_seedlab.learn import crops_io, head, training
 from napari_seedlab.learn.calibration import balanced_accuracy, fit_temperature, softmax
+from napari_seedlab.learn.folds import folds_of, out_of_fold, read_groups
 from napari_seedlab.learn.net_input import (
     Cutter,
     NetSettings,
@@ -199,6 +200,11 @@ def compare(columns: Ints, net: Ints, baseline: Ints | None) -> Comparison:
     right = (net == columns).astype(np.float64)
     chance = 1.0 / len(np.unique(columns))
     _, net_error = _class_mean(right, columns)
+    counts = np.unique(columns, return_counts=True)[1]
+    by_guessing = math.sqrt(float((chance * (1 - chance) / counts).sum())) * chance
+    net_error = max(
+        net_error, by_guessing
+    )  # few answers that are all right by luck have no error of their own
     own = balanced_accuracy(columns, net)
     if baseline is None:
         return Comparison(own, None, 0.0, 0.0, chance, net_error)
@@ -229,7 +235,7 @@ class Baselines:
     head: npt.NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, folder: Path, answers: Answers, random_state: int) -> Baselines:
+    def of(cls, folder: Path, answers: Answers, folds: Ints) -> Baselines:
         """What the embedding in the folder gives, on the folds of the network."""
         most = np.full(len(answers.columns), np.bincount(answers.columns).argmax(), np.int64)
         path = folder / "embedding.npz"
@@ -242,8 +248,7 @@ class Baselines:
         vectors = np.asarray(arrays["vector"], np.float64)
         chosen = vectors[[place[s] for s in answers.seeds.tolist()]]
         scaler = head.pool_scaler(vectors, arrays.get("widths"))
-        logits = head.out_of_fold_logits(chosen, answers.class_of, answers.class_ids, scaler, random_state)
-        folds = head.fold_of(answers.columns, random_state)
+        logits = out_of_fold(chosen, answers.class_of, answers.class_ids, scaler, folds)
         knn = nearest_votes(head.scaled(chosen, *scaler), answers.columns, folds)
         return cls(most, knn, np.asarray(logits.argmax(1), np.int64))
 
@@ -295,7 +300,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     crops = yield from cutter.cut(rows_of(answers, cutter.seeds)[0])
     job = _Job(folder, crops, answers, settings, request.random_state)
     logits, first_loss = yield from job.out_of_fold()
-    baselines = Baselines.of(folder, answers, request.random_state)
+    baselines = Baselines.of(folder, answers, job.folds.fold)
     figures = baselines.figures(answers.columns)
     comparison = compare(answers.columns, logits.argmax(1), baselines.head)
     trainer = yield from job.final()
@@ -317,6 +322,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         "is_warm": (folder / "start.npz").is_file(),
         "temperature": temperature,
         "n_labels": len(answers.seeds),
+        "folds_by": job.folds.by,
         "memory_gib": cutter.n_bytes(len(crops)) / 2**30,
         "most_wrong": most_wrong(losses),
         "data_hash": crops_io.data_hash(folder),
@@ -363,22 +369,24 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.rows, self.owner = rows_of(self.answers, self.crops.seeds)
-        self.folds = head.fold_of(self.answers.columns, self.random_state)
-        self.total = self.settings.fold_steps * len(np.unique(self.folds)) + self.settings.final_steps
+        groups = read_groups(self.folder, self.answers.seeds)  # a scan or lot is never on both sides
+        self.folds = folds_of(self.answers.columns, groups, self.random_state)
+        self.n_folds = len(np.unique(self.folds.fold))
+        self.total = self.settings.fold_steps * self.n_folds + self.settings.final_steps
         self.n_before = 0
 
     def out_of_fold(self) -> Generator[Progress, None, tuple[npt.NDArray[np.float64], float]]:
         """Logits (n, C) of each answer by a network that did not see it, and the very first loss."""
         logits = np.zeros((len(self.answers.seeds), len(self.answers.class_ids)))
         first_loss = float("nan")
-        for fold in np.unique(self.folds).tolist():
-            held = self.folds[self.owner] == fold
+        for fold in np.unique(self.folds.fold).tolist():
+            held = self.folds.fold[self.owner] == fold
             trainer = self._trainer(~held, fold + 1)
             if fold == 0:
                 first_loss = self._first_loss(trainer)
                 if not self._checkpoint(1).is_file():
                     yield self._report_first(first_loss)
-            yield from self._train(trainer, fold + 1, f"Comparison {fold + 1} of {head.N_FOLDS}")
+            yield from self._train(trainer, fold + 1, f"Comparison {fold + 1} of {self.n_folds}")
             values = row_logits(trainer.model, self.crops, self.rows[held])
             places, means = seed_means(values, self.owner[held])
             logits[places] = means

@@ -303,7 +303,7 @@ def figures_step(session: Session, pool: str, journal: _Journal) -> Step:
         there = set(known.seeds[use].tolist())
         rows = [x for x in session.labels.values() if x.state is LabelState.LABELLED and x.seed in there]
         _write_answers(folder, [(x.seed, x.class_id) for x in rows], journal.first_answers())
-        _write_groups(session, folder, pool)
+        write_groups(session, folder, pool)
         session.origin.write(project, folder, pool)
         return {
             "class_ids": taught,
@@ -353,7 +353,7 @@ def _write_answers(
     )
 
 
-def _write_groups(session: Session, folder: Path, pool: str) -> None:
+def write_groups(session: Session, folder: Path, pool: str) -> None:
     """``groups.npz``: the first scan and the lot of each seed; −1 without a lot."""
     lots = sorted({s.lot for s in session.seeds.values() if s.lot})
     number = {lot: i for i, lot in enumerate(lots)}

@@ -26,6 +26,7 @@ from napari_seedlab.core import (
     Suggestion,
 )
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.figures import write_groups
 from napari_seedlab.session.labelling import ASKABLE
 from napari_seedlab.session.opinions import METHOD_NAMES
 from napari_seedlab.session.results import Layout, Predictions
@@ -340,6 +341,7 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         scans = scan_params(session, project, folder, pool)
         _write_embedding(session, folder, pool)
         write_labels(session, folder, pool)
+        write_groups(session, folder, pool)
         session.origin.write_net(project, folder, pool)
         class_ids = [c.id for c in session.scheme.active]
         kind = settings.get("kind", "seed")
