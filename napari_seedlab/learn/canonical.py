@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -235,9 +236,16 @@ def _sampled(
     # grid_sample counts −1..1 over the array from edge to edge, x first
     matrix = matrix * 2 / shape[:, None]
     shift = (centre / scale + 0.5) * 2 / shape - 1
-    theta = np.concatenate([matrix[::-1, ::-1], shift[::-1, None]], 1)
-    grid = functional.affine_grid(
-        torch.from_numpy(theta.astype(np.float32))[None], [1, 1, *[size] * n], align_corners=False
-    )
+    turned = torch.from_numpy(np.ascontiguousarray(matrix[::-1, ::-1].T, np.float32))
+    grid = _cells(size, n) @ turned + torch.from_numpy(np.ascontiguousarray(shift[::-1], np.float32))
+    grid = grid.view(1, *[size] * n, n)
     source = torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]
     return np.asarray(functional.grid_sample(source, grid, align_corners=False)[0].numpy())
+
+
+@cache
+def _cells(size: int, n_dims: int) -> torch.Tensor:
+    """Centres of all cells of a crop (size ** n_dims, n_dims) in -1..1, x first."""
+    steps = (torch.arange(size) + 0.5) * (2 / size) - 1
+    axes = torch.meshgrid(*[steps] * n_dims, indexing="ij")
+    return torch.stack([axis.reshape(-1) for axis in reversed(axes)], 1)

@@ -161,3 +161,9 @@ def margins(name, random_states, encoders=("descriptors", "untrained", "bundled"
             vectors = describe(pool.seeds) if encoder == "descriptors" else vectors_of(encoder, pool)
             found[encoder].append(linear_accuracy(vectors, pool.classes, 16)[0])
     return {encoder: float(np.mean(values)) for encoder, values in found.items()}
+
+
+@pytest.mark.slow
+def test_few_labels_teach_more_in_scans_unlike_those_of_its_training():
+    found = margins("ct_outside", (101, 102))
+    assert found["bundled"] >= found["descriptors"] + 0.05 and found["bundled"] > found["untrained"]
