@@ -236,6 +236,7 @@ class Origin:
             project.set_scheme(wanted, session.annotator)
             session.scheme = project.scheme("grain")
             session.heads = {}
+            session.scheme_changed.emit()
         return True
 
     def _choose_encoders(self, pool: str) -> None:

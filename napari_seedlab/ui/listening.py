@@ -52,6 +52,7 @@ class Listener:
             (session.pending_changed, self._ui.tell_card),
             (session.queue_changed, self._ui.tell_card),
             (session.saved, self._ui.tell_card),
+            (session.origin.changed, partial(self._ui.tell, "project", "refresh")),
             (session.models_changed, partial(self._ui.tell, "train", "show_models")),
             (session.encoders_changed, partial(self._ui.tell, "train", "show_encoders")),
             (session.figures_changed, partial(self._ui.tell, "train", "show_figures")),

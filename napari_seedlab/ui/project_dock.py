@@ -27,6 +27,7 @@ from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.drops import FolderDrops
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.job_row import JobRow
+from napari_seedlab.ui.origin_row import OriginRow, what_to_say
 from napari_seedlab.ui.projects import (
     SUFFIX,
     forget_missing,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
 
 SLIDER_STEPS = 1000
-WORK = {"import", "split", "embed", "map", "export", "predict"}
+WORK = {"import", "split", "embed", "map", "export", "predict", "origin"}
 
 
 class ProjectDock(DockFrame):
@@ -100,7 +101,11 @@ class ProjectDock(DockFrame):
         row = QHBoxLayout()
         for widget in (self.new, self.open, self.recent):
             row.addWidget(widget)
-        self.rows.addWidget(self.name)
+        self.origin = OriginRow(self._ui, body)
+        head = QHBoxLayout()
+        head.addWidget(self.name, 1)
+        head.addWidget(self.origin)
+        self.rows.addLayout(head)
         self.rows.addLayout(row)
 
     def _make_scans(self, body: QWidget) -> None:
@@ -246,6 +251,7 @@ class ProjectDock(DockFrame):
         session = self._ui.session
         kind, text = next_step(self._ui)
         self.guide.say(text, kind)
+        self.origin.refresh()
         self.from_sample.setVisible(session is None and bool(loose_samples(self._ui)))
         has_scan = session is not None and session.current_scan is not None
         writable = session is not None and not session.read_only
@@ -411,6 +417,8 @@ def next_step(ui: SeedlabUi) -> tuple[str, str]:
     table = session.regions(session.current_scan or 0)
     if table is None:
         return "info", "Next: split this scan into seeds."
+    if (told := what_to_say(session)) is not None:
+        return told
     if session.blocked_because:
         return "info", f"{len(table)} seeds. Next: find odd ones (Train), or start labelling (K)."
     return "success", f"{len(table)} seeds, {sum(session.counts().values())} labelled. Ready to train."

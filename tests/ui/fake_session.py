@@ -35,6 +35,7 @@ from napari_seedlab.session.desk import Task
 from napari_seedlab.session.encoders import Encoders
 from napari_seedlab.session.figures import Figures
 from napari_seedlab.session.opinions import Opinions
+from napari_seedlab.session.origin import Origin
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
 from tests.ui.fake_net_checks import FakeNetChecks
 from tests.ui.fake_thumbs import FakeTable, FakeThumbs
@@ -129,6 +130,7 @@ class FakeSession:
         self.net_checks = FakeNetChecks(self)
         self.thumbnails = FakeThumbs(FakeTable(SIDE[0] * SIDE[1]))
         self.clusters, self.classes = Clusters(self), Classes(self)
+        self.origin = Origin(self)
         self.desk.do_task = lambda kind, work: Task(kind)
         self.queue, self.current_seed = (), None
         self.labelling = SimpleNamespace(
