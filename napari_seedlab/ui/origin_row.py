@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 MOST = 20  # letters of a name
 TEXT = "Start from…"
-TIP = "Start from another project: take its classes, split settings and encoders; its model predicts these seeds at once. It is only read."
+TIP = (
+    "Start from another project: take its classes, split settings and encoders; its model predicts these "
+    "seeds at once. It is only read."
+)
 
 
 class OriginRow(QPushButton):
