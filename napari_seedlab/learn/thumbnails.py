@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Thumb = npt.NDArray[np.uint8]
     Spectrum = npt.NDArray[np.float32]
 
-ROWS = 64  # seeds that are read from disk together
+ROWS = 512  # seeds that are read from disk together
 STEP = 16  # seeds between two reports
 LEVEL_PLANES = 12  # that the grey values of black and white are taken from
 MOST_VOXELS = 2**27  # a larger box, such as a bed that was never split, stays black

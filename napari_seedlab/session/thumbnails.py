@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
-ROWS = 64  # thumbnails that lie together on disk and are read at once
+ROWS = 512  # thumbnails that lie together on disk and are read at once: as fast as a few are
 SHAPE = (3, 40, 40)  # three cuts of a volume; red, green, blue of a picture or cube
 
 
@@ -66,7 +66,7 @@ class ThumbTable:
         return files.open_array(self.source)
 
     def page(self, number: int) -> npt.NDArray[np.uint8]:
-        """Thumbnails `number` · 64 and following, at most 64: (m, 3, 40, 40) uint8; reads from disk."""
+        """Thumbnails `number` · 512 and following, at most 512: (m, 3, 40, 40) uint8; reads from disk."""
         part = np.asarray(self._pixels[number * ROWS : (number + 1) * ROWS])
         return part.reshape(-1, *SHAPE)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab.core import SeedClass
 
-BIN_PX, WIDTH_PX = 31, 150
+BIN_PX, WIDTH_PX = 28, 132
 MIDDLE = Qt.AlignmentFlag.AlignVCenter
 Said = int | str | None
 
@@ -115,7 +115,7 @@ class Bin(QAbstractButton):
         painter.setBrush(self.color)
         painter.drawRoundedRect(QRectF(box.left() + 1, box.top() + 1, 5, box.height() - 2), 2, 2)
         painter.setPen(self._theme.color("dim"))
-        painter.drawText(QRectF(box.left() + 10, box.top(), 14, box.height()), int(MIDDLE), self.key)
+        painter.drawText(QRectF(box.left() + 9, box.top(), 18, box.height()), int(MIDDLE), self.key)
         self._paint_counts(painter, box)
         painter.end()
 
@@ -137,7 +137,7 @@ class Bin(QAbstractButton):
             painter.drawText(QRectF(edge - 60, box.top(), 60, box.height()), right, text)
             edge -= painter.fontMetrics().horizontalAdvance(text) + 6
         painter.setFont(self.font())
-        name = QRectF(box.left() + 24, box.top(), max(edge - box.left() - 24, 10), box.height())
+        name = QRectF(box.left() + 27, box.top(), max(edge - box.left() - 27, 10), box.height())
         elided = painter.fontMetrics().elidedText(self.name, Qt.TextElideMode.ElideRight, int(name.width()))
         painter.drawText(name, int(MIDDLE), elided)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QPoint, QSize, Qt
+from qtpy.QtCore import QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
@@ -26,7 +26,7 @@ from napari_seedlab.core import LabelState
 from napari_seedlab.session.clusters import N_RANGE
 from napari_seedlab.ui import gallery_order
 from napari_seedlab.ui.bins import BinColumn
-from napari_seedlab.ui.cluster_list import ClusterList, ClusterRows, purity_text
+from napari_seedlab.ui.cluster_list import ClusterList, ClusterRows
 from napari_seedlab.ui.cut_slider import CutSlider
 from napari_seedlab.ui.gallery_cells import facts_of
 from napari_seedlab.ui.gallery_grid import GalleryGrid
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
 
 Ids = npt.NDArray[np.int64]
-SIDE_PX = 168  # of the clusters
-SHARE = 0.37  # of the window's height
+SIDE_PX = 148  # of the clusters
+SHARE, LOW_PX, LOW_EDGE_PX = 0.4, 900, 60  # of the window's height; a low window, and its pictures
 ALL = ("all", 0)
 EMPTY = "Split a scan into seeds: they appear here."
 NONE_LEFT = "No seed is left here."
@@ -65,11 +65,10 @@ class GalleryDock(QWidget):
         self.slider = CutSlider(N_RANGE, ui.theme, self)
         self._make_side()
         self._make_bar()
-        self._make_banner()
+        self._make_actions()
         middle = QVBoxLayout()
         middle.setSpacing(4)
         middle.addLayout(self._bar)
-        middle.addWidget(self._banner)
         middle.addWidget(self.grid, 1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(8, 4, 8, 6)
@@ -96,7 +95,7 @@ class GalleryDock(QWidget):
         self._side = QVBoxLayout()
         self._side.setSpacing(3)
         self.n_clusters = QLabel("Clusters", self)
-        self.propose = self._button("Propose", "The number of clusters that fits best", self._propose)
+        self.propose = self._button("→", "The number of clusters that fits best", self._propose)
         head = QHBoxLayout()
         head.addWidget(self.n_clusters, 1)
         head.addWidget(self.propose)
@@ -110,21 +109,29 @@ class GalleryDock(QWidget):
         self.sort, self.show_box = QComboBox(self), QComboBox(self)
         for by, text in gallery_order.SORTS.items():
             self.sort.addItem(text, by)
-        self.sort.setToolTip("In which order the seeds stand")
+        self.sort.setToolTip("What the seeds are sorted by, the most telling first")
         self.show_box.setToolTip("Which seeds are shown")
         for box in (self.sort, self.show_box):
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(4)
+            box.setMinimumWidth(96)
+            box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.again = QToolButton(self)
         self.again.setText("↻")
         self.again.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.again.setToolTip("Sort again: an answer does not move what you look at")
+        self.all = QToolButton(self)
+        self.all.setText("✕")
+        self.all.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.all.setToolTip("Show all seeds again")
+        self.all.clicked.connect(self._ui.slot(self.show_all))
         self.count = QLabel(self)
         self.count.setEnabled(False)
         self.count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._bar = QHBoxLayout()
         self._bar.setSpacing(4)
-        for widget in (self.sort, self.again, self.show_box):
+        for widget in (self.sort, self.again, self.show_box, self.all):
             self._bar.addWidget(widget)
         self._bar.addSpacing(6)
         self._bar.addWidget(self.count, 1)
@@ -132,25 +139,20 @@ class GalleryDock(QWidget):
         self.show_box.activated.connect(self._ui.slot(self._show_chosen))
         self.again.clicked.connect(self._ui.slot(self.reorder))
 
-    def _make_banner(self) -> None:
-        self._banner = QWidget(self)
-        self.about = QLabel(self._banner)
-        self.about.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.label_all = QPushButton("Label all", self._banner)
+    def _make_actions(self) -> None:
+        """What can be done with the cluster that is shown, below the clusters."""
+        self.label_all = QPushButton("Label all", self)
         self.label_all.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.label_all.setToolTip("Label every seed of this cluster that has no answer yet, at once")
         self.label_all.setMenu(QMenu(self.label_all))
         self.review = self._button(
             "Review exceptions", "Those nearest another class first; a digit corrects one", self._review
         )
-        self.back = self._button("Show all", "All seeds again", self.show_all)
-        row = QHBoxLayout(self._banner)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self.about, 1)
+        self.back = self._button("Back to clusters", "The whole cluster, by number again", self._end_review)
         for button in (self.label_all, self.review, self.back):
-            row.addWidget(button)
-        self._banner.setVisible(False)
+            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+            button.setVisible(False)
+            self._side.addWidget(button)
 
     def _button(self, text: str, tip: str, call: Any) -> QPushButton:
         button = QPushButton(text, self)
@@ -171,7 +173,11 @@ class GalleryDock(QWidget):
         window = None if outer is None else outer.window()
         if not self._has_room and outer is not None and isinstance(window, QMainWindow):
             self._has_room = True
-            window.resizeDocks([outer], [round(window.height() * SHARE)], Qt.Orientation.Vertical)
+            if window.height() < LOW_PX:  # napari's layer list needs its height: stand beside it, not below
+                window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+                self.grid.set_edge(LOW_EDGE_PX, self.grid.cells.is_wide)
+            sizes = [round(window.height() * SHARE)]
+            QTimer.singleShot(0, partial(window.resizeDocks, [outer], sizes, Qt.Orientation.Vertical))
 
     # -- from the session ---------------------------------------------------------------------
     def rebuild(self) -> None:
@@ -274,8 +280,9 @@ class GalleryDock(QWidget):
         self._tell_slider(len(clusters))
         self._tell_bins()
         self._say_count()
-        self._say_banner(clusters[number] if 0 <= number < len(clusters) else None)
-        self.sort.setCurrentIndex(list(gallery_order.SORTS).index(self._by))
+        self._tell_actions(clusters[number] if 0 <= number < len(clusters) else None)
+        by = "exceptions" if self._is_review else self._by
+        self.sort.setCurrentIndex(list(gallery_order.SORTS).index(by))
         self._name_filter()
 
     def _name_filter(self) -> None:
@@ -298,7 +305,7 @@ class GalleryDock(QWidget):
         self.slider.setEnabled(n > 0)
         self.n_clusters.setText(f"{n} clusters" if n else "Clusters")
         self.propose.setVisible(bool(proposed) and n != proposed)
-        self.propose.setText(f"Propose {proposed}")
+        self.propose.setText(f"→ {proposed}")
 
     def _tell_bins(self) -> None:
         session = self._ui.session
@@ -316,29 +323,18 @@ class GalleryDock(QWidget):
     def _say_count(self) -> None:
         n, chosen = len(self.grid.seeds), len(self.grid.chosen_seeds())
         text = f"{n:,} seed{'' if n == 1 else 's'}" if n else ""
-        self.count.setText(f"{text} · {chosen:,} selected" if chosen else text)
+        if self._by == "similarity" and self._ranked and not self._is_review:
+            text = f"{text} like {min(self._ranked, key=lambda s: self._ranked[s])}"
+        self.count.setText(f"{chosen:,} of {text}" if chosen else text)
+        self.count.setToolTip(self.count.text())
 
-    def _say_banner(self, cluster: Cluster | None) -> None:
-        session = self._ui.session
-        self._banner.setVisible(self._show != ALL or self._by == "similarity")
+    def _tell_actions(self, cluster: Cluster | None) -> None:
         n_open = 0 if cluster is None else cluster.n - cluster.n_labelled
         self.label_all.setVisible(cluster is not None and not self._is_review and n_open > 0)
         self.label_all.setText(f"Label {n_open:,} as ")
         self.review.setVisible(cluster is not None and not self._is_review)
-        self.back.setText("Back to clusters" if self._is_review else "Show all")
-        if session is None:
-            return
-        if cluster is not None:
-            facts = f"Cluster {cluster.number + 1}: {purity_text(cluster, session.scheme)}"
-            tail = "those nearest another class first; a digit corrects" if self._is_review else ""
-            self.about.setText(f"{facts} · {tail}" if tail else facts)
-        elif self._show[0] == "picked":
-            self.about.setText(f"{len(self.grid.seeds):,} seeds selected elsewhere")
-        elif self._by == "similarity" and self._ranked:
-            first = min(self._ranked, key=lambda s: self._ranked[s])
-            self.about.setText(f"Most like seed {first} first")
-        else:
-            self.about.setText("")
+        self.back.setVisible(self._is_review)
+        self.all.setVisible(self._show != ALL or self._by == "similarity")
 
     def _spark(self, seed: int) -> npt.NDArray[np.float32] | None:
         """The spectrum of a seed, scaled to what all seeds of its pool span."""
@@ -365,11 +361,13 @@ class GalleryDock(QWidget):
         return bool(self.isVisible() and self.grid.hasFocus())
 
     def show_all(self) -> None:
-        """Show every seed of the pool, by cluster; from a review, back to its cluster first."""
-        if self._is_review:
-            self._is_review = False
-        else:
-            self._show, self._by = ALL, "cluster" if self._by == "similarity" else self._by
+        """Show every seed of the pool."""
+        self._show, self._is_review = ALL, False
+        self._by = "cluster" if self._by == "similarity" else self._by
+        self.reorder()
+
+    def _end_review(self) -> None:
+        self._is_review = False
         self.reorder()
 
     def _selected_here(self, seeds: Ids, current: int | None) -> None:
@@ -381,6 +379,9 @@ class GalleryDock(QWidget):
     def _sort_chosen(self, index: int) -> None:
         by, session = str(self.sort.itemData(index)), self._ui.session
         if session is None:
+            return
+        if by == "exceptions" and self._show[0] == "cluster":
+            self._review()
             return
         if by == "similarity":
             seed = self.grid.current_seed if self.grid.current_seed is not None else session.current_seed

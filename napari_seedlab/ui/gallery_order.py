@@ -19,13 +19,15 @@ Ids = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 SORTS = {  # what the seeds can be sorted by, and what comes first
     "cluster": "Cluster",
-    "uncertainty": "Least sure first",
-    "anomaly": "Oddest first",
-    "disagreement": "Methods disagree first",
-    "similarity": "Most like the chosen seed",
-    "seed": "Seed number",
+    "uncertainty": "Least sure",
+    "anomaly": "Oddest",
+    "disagreement": "Disputed",
+    "similarity": "Most alike",
+    "exceptions": "Exceptions",
+    "seed": "Number",
 }
 MISSING = {  # what to do before there is anything to sort by
+    "exceptions": "Press a cluster first: its exceptions are those that lie nearest another one.",
     "cluster": "There is no map yet.",
     "uncertainty": "There are no predictions yet: label seeds of two classes.",
     "anomaly": "There are no scores yet: press Find odd ones in the Train dock.",

@@ -120,6 +120,11 @@ class LabellingDock(DockFrame):
         why.setSpacing(6)
         why.addWidget(self.reason, 1)
         why.addWidget(self.evidence)
+        self.classes = self._button("✎", "Classes…: add, rename, recolour or hide them", self.edit_classes)
+        self.classes.setAccessibleName("Classes…")
+        self.classes.setFlat(True)
+        fix_width(self.classes, 26)
+        why.addWidget(self.classes, 0, Qt.AlignmentFlag.AlignBottom)  # above the class buttons
         self.rows.addLayout(why)
 
     def _make_answers(self, body: QWidget) -> None:
@@ -161,13 +166,6 @@ class LabellingDock(DockFrame):
         self.rows.addLayout(self._brush_row)
 
     def _make_editor(self) -> None:
-        self.classes = self._button("Classes…", "Add, rename, recolour or hide classes", self.edit_classes)
-        self.classes.setFlat(True)
-        fix_width(self.classes, 84)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(self.classes)
-        self.rows.addLayout(row)
         self.editor = SchemeEditor(self._ui, self)
         self.editor.hide()
         self.editor.done.connect(self._ui.slot(self.show_card))

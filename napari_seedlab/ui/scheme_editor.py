@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_seedlab.core import SeedClass
     from napari_seedlab.ui.app import SeedlabUi
 
-ROW_PX, SWATCH_PX, KEY_PX, HIDE_PX = 26, 26, 46, 30
+ROW_PX, SWATCH_PX, KEY_PX = 26, 26, 58
 N_IN_ROW = 4  # colours beside each other
 
 

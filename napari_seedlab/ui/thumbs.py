@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MOST_BYTES = 256 * 2**20  # of thumbnails held: all of 50,000 seeds
-PAGE = 64  # thumbnails that are read together
+THUMB_BYTES, FEW_BYTES = 3 * 40 * 40, 64 * 2**20
+PAGE = 512  # thumbnails that are read together
 MOST_IMAGES = 2048  # that Qt holds beside them, 19 KiB at most each
-N_WANTED = 512  # pages waited for; the newest count
+N_WANTED = 128  # pages waited for; the newest count
 Place = tuple[int, int]  # number of a table, page of it
 
 
@@ -112,7 +113,17 @@ class ThumbCache(QObject):
             for held in (self._pages, self._wanted, self._bad):
                 held.clear()
         self._images.clear()
+        self._read_few_ahead()
         self.ready.emit()
+
+    def _read_few_ahead(self) -> None:
+        """Read thumbnails before anybody asks, where they are few."""
+        session = self._session()
+        table = None if session is None else session.thumbnails.tables.get(session.pool)
+        if table is not None and len(table.seeds) * THUMB_BYTES <= FEW_BYTES:
+            with self._lock:
+                self._number(table)
+                self._wake()
 
     @property
     def n_bytes(self) -> int:
@@ -143,7 +154,10 @@ class ThumbCache(QObject):
         self._wanted.move_to_end(place)
         if len(self._wanted) > N_WANTED:
             self._wanted.popitem(last=False)
-        if self._thread is None:
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._thread is None and not self._closed:
             self._thread = threading.Thread(target=self._read_on, name="seedlab-thumbs", daemon=True)
             self._thread.start()
         self._lock.notify_all()

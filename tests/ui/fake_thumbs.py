@@ -6,7 +6,7 @@ import numpy as np
 
 
 class FakeTable:
-    """A table of `n` seeds from 1 on, in pages of 64; `n_read` counts pages."""
+    """A table of `n` seeds from 1 on, in pages of 512; `n_read` counts pages."""
 
     def __init__(self, n, is_volume=True, bands=0):
         self.seeds, self.is_volume, self.n_read = np.arange(1, n + 1), is_volume, 0
@@ -15,7 +15,7 @@ class FakeTable:
 
     def page(self, number):
         self.n_read += 1
-        seeds = self.seeds[number * 64 : (number + 1) * 64]
+        seeds = self.seeds[number * 512 : (number + 1) * 512]
         pixels = np.zeros((len(seeds), 3, 40, 40), np.uint8)
         y, x = np.mgrid[-1:1:40j, -1:1:40j]
         for i, reach in enumerate((0.9, 0.7, 0.5)):
@@ -44,4 +44,4 @@ class FakeThumbs:
 
 def session_with(table):
     """The least of a session that a cache needs."""
-    return SimpleNamespace(thumbnails=FakeThumbs(table))
+    return SimpleNamespace(thumbnails=FakeThumbs(table), pool="ct")

@@ -7,6 +7,8 @@ from qtpy.QtGui import qGray
 
 from napari_seedlab.core import ProjectDamaged
 from napari_seedlab.ui import thumbs
+from napari_seedlab.ui.gallery_cells import facts_of
+from napari_seedlab.ui.gallery_grid import GalleryGrid
 from napari_seedlab.ui.thumbs import ThumbCache
 from tests.ui.fake_thumbs import FakeTable, session_with
 
@@ -36,11 +38,11 @@ def test_a_picture_is_none_until_it_was_read(make_cache, qtbot):
 
 
 def test_what_is_in_sight_comes_before_what_was_scrolled_past(make_cache, qtbot):
-    table, order, gate = FakeTable(64 * 30), [], threading.Event()
+    table, order, gate = FakeTable(512 * 30), [], threading.Event()
     page = table.page
     table.page = lambda number: (gate.wait(5), order.append(number), page(number))[2]
     cache = make_cache(table)
-    for seed in (1, 64 * 10, 64 * 20):
+    for seed in (1, 512 * 10, 512 * 20):
         cache.get(seed)
         time.sleep(0.05)  # the first page is being read
     gate.set()
@@ -49,10 +51,10 @@ def test_what_is_in_sight_comes_before_what_was_scrolled_past(make_cache, qtbot)
 
 
 def test_memory_is_bounded(make_cache, qtbot, monkeypatch):
-    page = 64 * 4800
+    page = 512 * 4800
     monkeypatch.setattr(thumbs, "MOST_BYTES", 4 * page)
-    cache = make_cache(FakeTable(64 * 12))
-    for seed in range(1, 64 * 12, 64):
+    cache = make_cache(FakeTable(512 * 12))
+    for seed in range(1, 512 * 12, 512):
         cache.get(seed)
         qtbot.waitUntil(lambda s=seed: cache.get(s) is not None, timeout=5000)
         assert cache.n_bytes <= 4 * page
@@ -80,6 +82,41 @@ def test_another_project_is_read_anew(make_cache, qtbot):
     qtbot.waitUntil(lambda: cache.get(1) is not None, timeout=5000)
     table.page = lambda number: np.full((10, 3, 40, 40), 7, np.uint8)
     cache.changed()
-    assert cache.get(1) is None
-    qtbot.waitUntil(lambda: cache.get(1) is not None, timeout=5000)
+    qtbot.waitUntil(lambda: cache.n_bytes == 10 * 4800, timeout=5000)  # few are read before anybody asks
     assert qGray(cache.get(1).pixel(0, 0)) == 7
+
+
+def test_five_thousand_seeds_scroll_without_a_blank(make_cache, qtbot):
+    seeds = np.random.default_rng(0).permutation(np.arange(1, 5001))
+    cache = make_cache(FakeTable(5000))
+    grid = GalleryGrid(cache)
+    qtbot.addWidget(grid)
+    grid.resize(1000, 280)
+    grid.show()
+    grid.show_seeds(seeds, facts_of(None, seeds))
+    grid.viewport().repaint()
+    qtbot.waitUntil(lambda: cache.n_bytes == 5000 * 4800, timeout=20_000)  # read on while nobody waits
+    bar, spent = grid.verticalScrollBar(), []
+    for i in range(40):
+        bar.setValue(bar.maximum() * i // 39)
+        start = time.process_time()
+        grid.viewport().repaint()
+        spent.append(time.process_time() - start)
+        first, last = grid.rows_in_sight()
+        assert all(cache.cuts(int(s)) is not None for s in seeds[first:last])
+    assert np.median(spent) < 0.05 and last == 5000
+
+
+def test_a_lasso_of_ten_thousand_is_shown_at_once(make_cache, qtbot):
+    """Two in a row: the selection before must not cost the next one."""
+    seeds = np.arange(1, 50_001)
+    grid = GalleryGrid(make_cache(FakeTable(64)))
+    qtbot.addWidget(grid)
+    grid.show_seeds(seeds, facts_of(None, seeds))
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        chosen = frozenset(rng.choice(seeds, 10_000, replace=False).tolist())
+        start = time.process_time()
+        grid.mark(None, chosen)
+        assert time.process_time() - start < 0.05
+        assert set(grid.chosen_seeds().tolist()) == chosen
