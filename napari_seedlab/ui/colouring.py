@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -218,8 +219,10 @@ def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
     """One colour per category, used again beyond 18; viridis over the middle 96 % of numbers."""
     ids, column, unit = seed_columns.values(session, name)
     if column.dtype.kind != "f":
-        names, place = np.unique(column, return_inverse=True)
-        codes = (place % len(CLUSTERS) + 1).astype(np.uint8)
+        found, place = np.unique(column, return_inverse=True)
+        order = sorted(range(len(found)), key=lambda i: _as_counted(str(found[i])))
+        names, rank = found[order], np.argsort(order)
+        codes = (rank[place] % len(CLUSTERS) + 1).astype(np.uint8)
         legend = [(str(n), CLUSTERS[i % len(CLUSTERS)]) for i, n in enumerate(names[:N_NAMED])]
         if len(names) > N_NAMED:
             legend.append((f"and {len(names) - N_NAMED} more", NONE_RGB))
@@ -230,6 +233,11 @@ def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
     return _scale(
         name, seeds, ids, fraction, VIRIDIS, (f"{low:.3g} {unit}".rstrip(), f"{high:.3g} {unit}".rstrip())
     )
+
+
+def _as_counted(name: str) -> list[tuple[int, str]]:
+    """Sorts tray-2 before tray-10."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _sorted_lookup(keys: Ids, values: Codes, wanted: Ids) -> Codes:

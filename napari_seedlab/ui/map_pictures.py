@@ -19,6 +19,7 @@ EDGE_PX = (26.0, 72.0)  # smaller ones show nothing, larger ones hide the map
 KEPT_SHARE = 0.85  # of the least edge at which pictures that are shown stay: no flicker while panning
 CARD_PX, CARD_WIDTH, PAD_PX, OFF_PX = 84, 172, 6, 14
 FRAME_PX = 2.0
+MOST_OF_ROOM = 0.4  # that the picture beside the pointer takes of a low map
 
 Xy = npt.NDArray[np.floating[Any]]
 
@@ -75,7 +76,8 @@ def draw_card(
     width = min(CARD_WIDTH, room.width() - 2)
     inner = QRectF(0, 0, width - 2 * PAD_PX, 1000)
     words = QRectF(painter.boundingRect(inner, flags, text))
-    picture = QRectF() if image is None else fitted(image, QRectF(0, 0, inner.width(), CARD_PX))
+    height = min(CARD_PX, room.height() * MOST_OF_ROOM)
+    picture = QRectF() if image is None else fitted(image, QRectF(0, 0, inner.width(), height))
     above = picture.height() + PAD_PX if image is not None else 0.0
     box = QRectF(0, 0, width, above + words.height() + 2 * PAD_PX)
     left = at.x() + OFF_PX if at.x() + OFF_PX + box.width() < room.right() else at.x() - OFF_PX - box.width()

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from napari_seedlab.core import Label, LabelState
-from napari_seedlab.ui.colouring import MODES, colour_seeds, lookup, most_telling
+from napari_seedlab.core import Label, LabelState, Seed
+from napari_seedlab.ui.colouring import MODES, colour_seeds, lookup, modes_of, most_telling
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -65,3 +65,21 @@ def test_disagreement_is_brightest_where_the_methods_are_furthest_apart(session)
     apart = np.abs(first.rank - second.rank)
     assert colours.codes_of(first.seeds)[apart.argmax()] == colours.codes.max()
     assert colours.codes_of(first.seeds)[apart.argmin()] == 1
+
+
+def test_columns_of_words_and_of_numbers_have_colours_of_their_own(session):
+    assert modes_of(session)[: len(MODES)] == MODES
+    assert {"scan", "size"} <= set(modes_of(session)) and "lot" not in modes_of(session)
+    by_scan = colour_seeds(session, "scan")
+    first, second = (by_scan.codes_of(session.regions(scan).seed) for scan in (1, 2))
+    assert len(set(first.tolist())) == len(set(second.tolist())) == 1 and first[0] != second[0]
+    assert [name for name, _ in by_scan.legend] == ["tray-1", "tray-1 spectra"] and not by_scan.is_ramp
+    session.seeds = {s: Seed(s, f"lot-{1 + s % 12}" if s > 3 else "") for s in session.seeds}
+    by_lot = colour_seeds(session, "lot")
+    assert "lot" in modes_of(session) and not by_lot.codes_of(np.asarray([1, 2, 3])).any()
+    assert [name for name, _ in by_lot.legend][:3] == ["lot-1", "lot-2", "lot-3"]
+    assert by_lot.legend[-1][0] == "and 4 more"
+    by_size = colour_seeds(session, "size")
+    table = session.regions(1)
+    codes = by_size.codes_of(table.seed).astype(int)
+    assert by_size.is_ramp and codes[table.n_voxels.argmax()] > codes[table.n_voxels.argmin()]
