@@ -102,10 +102,32 @@ class Peer:
         self._run.communicate()
 
 
+def k_center_peer(x: np.ndarray, known: np.ndarray, n: int) -> None:
+    """Greedy farthest points in plain numpy and scikit-learn."""
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    gap = pairwise_distances_argmin_min(x, x[known])[1]
+    for _ in range(n):
+        row = int(gap.argmax())
+        gap = np.minimum(gap, np.linalg.norm(x - x[row], axis=1))
+
+
+def badge_peer(x: np.ndarray, p: np.ndarray, n: int) -> None:
+    """K-means++ on gradients that are written out."""
+    residual = p.copy()
+    residual[np.arange(len(p)), p.argmax(1)] -= 1
+    gradient = (residual[:, :, None] * x[:, None]).reshape(len(x), -1)
+    gap = (gradient**2).sum(1)
+    row = int(gap.argmax())
+    draws = np.random.default_rng(0)
+    for _ in range(n):
+        gap = np.minimum(gap, ((gradient - gradient[row]) ** 2).sum(1))
+        row = int(np.searchsorted(np.cumsum(gap), draws.random() * gap.sum()))
+
+
 def main() -> None:
     a = options()
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import pairwise_distances_argmin_min
 
     from napari_seedlab.learn.head import fit_head
     from napari_seedlab.learn.queries import STRATEGIES, Pool
@@ -126,7 +148,7 @@ def main() -> None:
         return [pick.row for pick in STRATEGIES[name](among, a.pick, np.random.default_rng(0))]
 
     def entropy_ours() -> None:
-        told = head.probabilities(x)
+        told = head.probabilities(x, is_scaled=True)
         STRATEGIES["entropy"](Pool(pool.seeds, x, ~known, known, told), a.pick, rng)
 
     def entropy_peer() -> None:
@@ -134,30 +156,13 @@ def main() -> None:
         h = -(told * np.log(np.clip(told, 1e-9, 1))).sum(1)
         np.argpartition(-h, a.pick)[: a.pick]
 
-    def k_center_peer() -> None:
-        gap = pairwise_distances_argmin_min(x, x[known])[1]
-        for _ in range(a.pick):
-            row = int(gap.argmax())
-            gap = np.minimum(gap, np.linalg.norm(x - x[row], axis=1))
-
-    def badge_peer() -> None:
-        residual = p.copy()
-        residual[np.arange(len(p)), p.argmax(1)] -= 1
-        gradient = (residual[:, :, None] * x[:, None]).reshape(len(x), -1)
-        gap = (gradient**2).sum(1)
-        row = int(gap.argmax())
-        draws = np.random.default_rng(0)
-        for _ in range(a.pick):
-            gap = np.minimum(gap, ((gradient - gradient[row]) ** 2).sum(1))
-            row = int(np.searchsorted(np.cumsum(gap), draws.random() * gap.sum()))
-
     ways = {
         "entropy": entropy_ours,
         "entropy_sklearn": entropy_peer,
         "k_center": lambda: ask("k_center"),
-        "k_center_numpy": k_center_peer,
+        "k_center_numpy": lambda: k_center_peer(x, known, a.pick),
         "badge": lambda: ask("badge"),
-        "badge_numpy": badge_peer,
+        "badge_numpy": lambda: badge_peer(x, p, a.pick),
     }
     seconds = interleave(ways, a.reps)
     peak = {name: peak_of(way) for name, way in ways.items()}

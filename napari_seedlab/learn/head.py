@@ -66,8 +66,11 @@ class Head:
         own = np.asarray(self.n_labels, np.int64)
         return own + np.asarray(self.n_prior, np.int64) if self.n_prior else own
 
-    def logits(self, vectors: Floats) -> npt.NDArray[np.float64]:
-        """Scores (n, C) before the temperature; −inf-like (−30) for classes never named."""
+    def logits(self, vectors: Floats, is_scaled: bool = False) -> npt.NDArray[np.float64]:
+        """Scores (n, C) before the temperature; −inf-like (−30) for classes never named.
+
+        With `is_scaled` the rows are those of :func:`scaled` already.
+        """
         if vectors.ndim != 2 or vectors.shape[1] != len(self.center):
             raise InputError(
                 "embedding",
@@ -77,7 +80,9 @@ class Head:
         kind = np.float32 if vectors.dtype == np.float32 else np.float64
         center, shrink, weight = (np.asarray(v, kind) for v in (self.center, 1 / self.scale, self.weight))
         z = np.empty((len(vectors), len(self.class_ids)))
-        for start in range(0, len(vectors), BLOCK):  # no second copy of all rows
+        if is_scaled:
+            z[:] = vectors @ weight
+        for start in range(0, 0 if is_scaled else len(vectors), BLOCK):  # no second copy of all rows
             block = np.subtract(vectors[start : start + BLOCK], center, dtype=kind)
             block *= shrink
             z[start : start + BLOCK] = np.clip(block, -6.0, 6.0, out=block) @ weight
@@ -85,8 +90,8 @@ class Head:
         z[:, self.n_behind == 0] = -30.0
         return np.asarray(z)
 
-    def probabilities(self, vectors: Floats) -> npt.NDArray[np.float32]:
-        """Class probabilities (n, C) of embedding rows (n, d).
+    def probabilities(self, vectors: Floats, is_scaled: bool = False) -> npt.NDArray[np.float32]:
+        """Class probabilities (n, C) of embedding rows (n, d); see :meth:`logits`.
 
         Classes that nobody has named yet share ``UNSEEN_MASS`` pseudo-answers each, so that one
         answer never makes the model certain.
@@ -95,7 +100,7 @@ class Head:
         unseen = counts == 0
         if unseen.all():
             return np.full((len(vectors), len(counts)), 1 / len(counts), np.float32)
-        p = softmax(self.logits(vectors) / self.temperature)
+        p = softmax(self.logits(vectors, is_scaled) / self.temperature)
         mass = UNSEEN_MASS * unseen.sum()
         share = mass / (counts.sum() + mass + UNSEEN_MASS * (~unseen).sum())
         p[:, unseen] = 0.0

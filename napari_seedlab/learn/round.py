@@ -153,7 +153,8 @@ def labelling_round(
         askable &= ~np.isin(seeds, skip)
     z = scaled(vectors, *scaler).astype(np.float32)
     head, report = _fitted(vectors, z, known, settings, scaler, prior)
-    p = None if head is None else head.probabilities(vectors)
+    own = head is not prior  # of this pool's scaler
+    p = None if head is None else head.probabilities(z if own else vectors, own)
     pool = Pool(
         seeds, z, askable, known.answered, p, anomaly, _names(settings), settings.model_id if head else "",
         ranks, settings.method_names, known.column, settings.class_ids, known.inclusion_p, known.confirmed,

@@ -100,7 +100,7 @@ def committee(pool: Pool, rng: np.random.Generator, n_heads: int = N_HEADS) -> n
             ]
         )
         head = fit_head(pool.vectors[known[drawn]], said[drawn], range(n_classes), scaler)
-        out[k] = head.probabilities(pool.vectors)
+        out[k] = head.probabilities(pool.vectors, is_scaled=True)
     return out
 
 
