@@ -79,6 +79,8 @@ class ExportSnapshot:
         By seed: what is asked next, same keys as ``suggestion`` above.
     files : mapping of int to str
         By seed: the picture that shows it, for sheets of single-seed pictures.
+    rejected : mapping of int to bool
+        By seed: whether its prediction should not be used; seeds that were not judged are missing.
     attachments : mapping of str to str
         Name in the export → path of a file or folder that is copied as it is (archives that
         events refer to).
@@ -100,6 +102,7 @@ class ExportSnapshot:
     suggestions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     files: Mapping[int, str] = field(default_factory=dict)
     attachments: Mapping[str, str] = field(default_factory=dict)
+    rejected: Mapping[int, bool] = field(default_factory=dict)
 
 
 def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
@@ -120,6 +123,7 @@ def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
         "suggestions": {k: dict(v) for k, v in snapshot.suggestions.items()},
         "files": dict(snapshot.files),
         "attachments": dict(snapshot.attachments),
+        "rejected": dict(snapshot.rejected),
         "probabilities": [
             {"class_ids": list(t.class_ids), "model_id": t.model_id} for t in snapshot.probabilities
         ],
@@ -168,6 +172,7 @@ def read_snapshot(folder: Path) -> ExportSnapshot:
         suggestions={int(k): v for k, v in value["suggestions"].items()},
         files={int(k): v for k, v in value.get("files", {}).items()},
         attachments=value["attachments"],
+        rejected={int(k): v for k, v in value.get("rejected", {}).items()},
     )
 
 

@@ -171,6 +171,14 @@ class Figures:
         seeds = report.seeds[report.rejected(self.p0(pool))].tolist()
         return frozenset(s for s in seeds if label(s).state in ASKABLE)
 
+    def used_or_not(self) -> dict[int, bool]:
+        """Of every seed that has figures, whether its prediction is rejected, for the export."""
+        told: dict[int, bool] = {}
+        for pool, report in sorted(self.reports.items()):
+            rejected = report.rejected(self.p0(pool)).tolist()
+            told |= dict(zip(report.seeds.tolist(), rejected, strict=True))
+        return told
+
     def lacks(self, pool: str | None = None) -> str:
         """What is missing for figures, in one line; empty where nothing is."""
         session, pool = self._session, pool or self._session.pool

@@ -257,4 +257,5 @@ def _snapshot(session: Session, project: Project, folder: Path) -> Any:
         suggestions={s.seed: asdict(s) for s in session.queue},
         files=all_files(session),
         attachments=attachments,
+        rejected=session.figures.used_or_not(),
     )

@@ -1,3 +1,4 @@
+import csv
 import threading
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_figures_and_p0_are_there_after_a_restart(labelled, make_session):
     np.testing.assert_array_equal(again.of().p, before.p)
 
 
-def test_unsure_seeds_are_queued_the_least_sure_first(labelled):
+def test_unsure_seeds_are_queued_the_least_sure_first_and_exported_as_such(labelled, tmp_path):
     figures = labelled.figures
     figures.ask().wait(60)
     figures.choose_p0(1.0)
@@ -70,6 +71,10 @@ def test_unsure_seeds_are_queued_the_least_sure_first(labelled):
     assert len(sure) == 5
     assert sure == sorted(sure)
     assert all(s.inclusion_p == 1 and s.reason for s in labelled.queue)
+    labelled.export(tmp_path / "out").wait(60)
+    with (tmp_path / "out" / "labels.csv").open(newline="") as stream:
+        rejected = {int(row["seed"]): row["rejected"] for row in csv.DictReader(stream)}
+    assert set(rejected.values()) == {"1"}  # nothing is sure enough for a p0 of 1
     figures.choose_p0(0.0)
     if not report.is_far.any():
         with pytest.raises(NotReady, match="there are none"):
