@@ -134,12 +134,12 @@ class Origin:
             n_far, n = self._far[pool]
             return (
                 f"{100 * n_far / n:.0f} % of these seeds look unlike those of {self.name}: "
-                "check its predictions before you trust them."
+                "check what it predicts."
             )
         if self._dropped.get(pool):
-            return f"The answers speak against the model of {self.name}: it is not used any more."
+            return f"Your labels speak against the model of {self.name}: it is not used any more."
         n = self.facts["pools"][pool]["n_labels"]
-        return f"Started from {self.name}: its model, of {n} labels, predicts until yours say otherwise."
+        return f"The model of {self.name} ({n} labels) predicts these seeds; yours correct it."
 
     def told_in_json(self, pool: str) -> dict[str, Any]:
         """The same as plain values; empty where nothing was taken."""

@@ -61,7 +61,7 @@ def test_seeds_are_predicted_before_any_label_and_a_bad_start_is_dropped(earlier
     session.refit().wait(60)
     assert session.predictions.model_id.endswith("-from-old")
     assert n_right(session) >= 23
-    assert "predicts until yours say otherwise" in session.origin.line("ct")
+    assert "(14 labels) predicts these seeds" in session.origin.line("ct")
     label(session, session.seeds_of("ct")[:10], wrong=True)
     session.refit().wait(60)
     assert "is not used any more" in session.origin.line("ct")

@@ -16,7 +16,7 @@ def test_a_project_is_chosen_and_then_named(ui, session, monkeypatch):
     QApplication.processEvents()
     dock.refresh()
     assert dock.origin.text() == "from old"
-    assert "its model, of 150 labels, predicts" in dock.guide.text() and dock.guide.kind == "info"
+    assert "(150 labels) predicts these seeds" in dock.guide.text() and dock.guide.kind == "info"
     monkeypatch.setattr(session.origin, "_far", {"ct": (30, 100)})
     dock.refresh()
     assert dock.guide.text().startswith("30 % of these seeds look unlike those of old")
