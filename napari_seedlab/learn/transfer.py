@@ -199,10 +199,10 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: what an earlier project brings, one pool after the other.
 
     Parameters of the request: ``pools``, a list of ``pool`` and ``class_ids``. Reads
-    ``embedding-{pool}.npz`` (vector), ``labels-{pool}.npz`` (row of the embedding, class_id, inclusion_p)
-    and, where the project keeps a head of all its labels, ``head-{pool}.safetensors``. Writes
-    ``prior-{pool}.npz`` (a head as plain columns) and ``domain-{pool}.npz`` for those pools that have what it
-    takes.
+    ``embedding-{pool}.npz`` (vector, widths of the encoders' blocks), ``labels-{pool}.npz`` (row of the
+    embedding, class_id, inclusion_p) and, where the project keeps a head of all its labels,
+    ``head-{pool}.safetensors``. Writes ``prior-{pool}.npz`` (a head as plain columns) and
+    ``domain-{pool}.npz`` for those pools that have what it takes.
     """
     from napari_seedlab.files import load_arrays, read_json, save_arrays
 
@@ -213,8 +213,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         pool = str(entry["pool"])
         yield Progress(i, len(pools), f"reading the {pool} seeds")
         path = folder / f"embedding-{pool}.npz"
-        vectors = load_arrays(path)["vector"] if path.exists() else np.zeros((0, 0))
-        head = _head_of(folder, pool, vectors, entry["class_ids"], request.random_state)
+        table = load_arrays(path) if path.exists() else {"vector": np.zeros((0, 0))}
+        vectors = table["vector"]
+        head = _head_of(folder, pool, table, entry["class_ids"], request.random_state)
         if head is not None:
             save_arrays(folder / f"prior-{pool}.npz", **head_columns(head))
             written.append(f"prior-{pool}.npz")
@@ -233,12 +234,12 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
 
 def _head_of(
-    folder: Path, pool: str, vectors: Floats, class_ids: Sequence[int], random_state: int
+    folder: Path, pool: str, table: Mapping[str, Any], class_ids: Sequence[int], random_state: int
 ) -> Head | None:
     """The head that the project keeps, else one fitted to its labels; None without two labelled classes."""
     from napari_seedlab.files import load_arrays
 
-    stored = folder / f"head-{pool}.safetensors"
+    stored, vectors = folder / f"head-{pool}.safetensors", table["vector"]
     if stored.exists():
         head = load_head(stored)
         if not len(vectors) or len(head.center) == vectors.shape[1]:
@@ -247,7 +248,8 @@ def _head_of(
     if len(np.unique(labels["class_id"])) < 2 or not len(vectors):
         return None
     given = vectors[labels["row"]], labels["class_id"], labels["inclusion_p"]
-    return fit_calibrated(*given, class_ids, pool_scaler(vectors), random_state)[0]
+    scaler = pool_scaler(vectors, table.get("widths"))
+    return fit_calibrated(*given, class_ids, scaler, random_state)[0]
 
 
 def head_columns(head: Head) -> dict[str, npt.NDArray[Any]]:

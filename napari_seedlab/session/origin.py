@@ -359,10 +359,10 @@ def _pools(other: Project) -> list[str]:
 def _read_pool(other: Project, pool: str, folder: Path) -> dict[str, Any]:
     """Copy what the job needs of a pool into its folder; the facts of the pool."""
     scan = next(s for s in other.scans() if str(s.facts.modality) == pool)
-    encoders, versions, seeds, vectors = _vectors(other, pool)
+    encoders, versions, seeds, vectors, widths = _vectors(other, pool)
     n_labels = _write_labels(other, folder, pool, seeds)
     if len(seeds):
-        files.save_arrays(folder / f"embedding-{pool}.npz", vector=vectors)
+        files.save_arrays(folder / f"embedding-{pool}.npz", vector=vectors, widths=widths)
     _copy_models(other, folder, pool, n_labels)
     classes = {c.id: c.name for c in other.scheme("grain")}
     waves = scan.facts.wavelengths_nm
@@ -385,8 +385,8 @@ def _read_pool(other: Project, pool: str, folder: Path) -> dict[str, Any]:
 
 def _vectors(
     other: Project, pool: str
-) -> tuple[list[str], list[str], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Encoders in use, their keys, and the seeds and vectors that all of them have."""
+) -> tuple[list[str], list[str], npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Encoders in use, their keys, the seeds and vectors that all of them have, and the columns of each."""
     from napari_seedlab.session import encoders
     from napari_seedlab.session.results import mixed
 
@@ -397,8 +397,10 @@ def _vectors(
     there = [block for block in blocks if block is not None]
     known = mixed(there) if there and len(there) == len(names) else None
     if known is None:
-        return names, [], np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
-    return names, list(known.versions), known.seeds, known.vectors
+        nothing = np.zeros(0, np.int64)
+        return names, [], nothing, np.zeros((0, 0), np.float32), nothing
+    widths = np.asarray(known.widths, np.int64)
+    return names, list(known.versions), known.seeds, known.vectors, widths
 
 
 def _write_labels(other: Project, folder: Path, pool: str, seeds: npt.NDArray[np.int64]) -> int:
