@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.batch_layer import BatchPicture, batch_picture, batch_text
 from napari_seedlab.ui.job_row import kind_of
@@ -76,14 +76,16 @@ class DebugAids(QWidget):
         )
         self.wrong_title = wrapped(self.inside)
         self.wrong = WrongList(self._ui.slot(self._look_at), self.inside)
-        grid = QGridLayout(self.inside)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(4)
-        grid.addWidget(self.first_loss, 0, 0, 1, 2)
-        grid.addWidget(self.preview, 1, 0)
-        grid.addWidget(self.learn, 1, 1)
-        for row, widget in enumerate((self.batch_words, self.by_heart, self.wrong_title, self.wrong), 2):
-            grid.addWidget(widget, row, 0, 1, 2)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.preview)
+        buttons.addWidget(self.learn)
+        rows = QVBoxLayout(self.inside)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(4)
+        rows.addWidget(self.first_loss)
+        rows.addLayout(buttons)
+        for widget in (self.batch_words, self.by_heart, self.wrong_title, self.wrong):
+            rows.addWidget(widget)
 
     def _button(self, text: str, tip: str, call: Callable[[], object]) -> QPushButton:
         button = QPushButton(text, self.inside)

@@ -78,6 +78,20 @@ def test_what_is_wrong_with_a_batch_is_said_in_its_colour(ui, session, aids, qtb
         assert color in aids.by_heart.text()
 
 
+def test_no_line_is_clipped_at_the_width_of_a_dock(ui, session, aids, qtbot):
+    session.net_checks.outcome = (False, "Learnt by heart, but 9 of 16 seeds get another class. " * 4)
+    for button in (aids.preview, aids.learn):
+        press(qtbot, button)
+    session.net_checks.find_wrong()
+    session.job("net-1", 0, 200, loss=2.9, chance_loss=1.386, expected_loss=1.386)
+    lines = (aids.first_loss, aids.batch_words, aids.by_heart, aids.wrong_title)
+    qtbot.waitUntil(lambda: all(line.isVisible() for line in lines), timeout=WAIT_MS)
+    for line in lines:
+        qtbot.waitUntil(lambda x=line: x.height() >= x.heightForWidth(x.width()), timeout=WAIT_MS)
+        assert line.mapTo(aids, line.rect().topRight()).x() < aids.width()
+    assert ui.docks["train"].width() <= 350
+
+
 def test_the_chosen_network_is_trained_and_looked_into(ui, session, aids, qtbot):
     dock = ui.docks["train"]
     dock.net_row.kind.setCurrentIndex(1)
