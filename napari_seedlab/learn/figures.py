@@ -19,7 +19,7 @@ from napari_seedlab.learn.calibration import (
 )
 from napari_seedlab.learn.folds import Folds, folds_of, out_of_fold, read_groups
 from napari_seedlab.learn.head import Head, columns_of, fit_calibrated, fold_of, pool_scaler, scaled
-from napari_seedlab.learn.learning_curve import LEVEL, forecast, grow, stop_light
+from napari_seedlab.learn.learning_curve import LEVEL, StopLight, forecast, grow, stop_light
 from napari_seedlab.learn.reject import SURE, TARGET, is_far, reject_curve
 from napari_seedlab.learn.transfer import held, read_prior
 
@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 
 LEAST_PER_CLASS = 2  # answers that a class needs to count
+MAX_SCANS = 12  # that are each held out alone
 MAX_ALONE = 60  # drawn seeds that are each held out alone
 N_FOLDS = 10  # of the other answers
 N_BINS = 15  # of the calibration error
@@ -304,6 +305,8 @@ class Figures:
         told = forecast(grown, self.weight, state)
         unsure = float((self.p[rest].max(1) < SURE).mean()) if len(rest) else 0.0
         light = stop_light(grown, told.slope, unsure, self.settings.level)
+        if not len(rest):
+            light = StopLight("green", "Every seed has an answer.", light.kappa)
         return {
             "curve": {
                 "n": grown.n.tolist(),
@@ -330,7 +333,7 @@ class Figures:
         """
         state, known = self.settings.random_state, self.known
         of_answers = {kind: np.asarray(column)[known.row] for kind, column in groups.items()}
-        whole = folds_of(self.columns, of_answers, state)
+        whole = folds_of(self.columns, of_answers, state, MAX_SCANS)
         random = Folds(fold_of(self.columns, state), "seed")
         scores = [
             balanced_accuracy(

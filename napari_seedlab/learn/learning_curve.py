@@ -101,7 +101,7 @@ def grow(
             continue
         head = fit_head(vectors[:n], class_of[:n], class_ids, scaler)
         said = ids[head.logits(every).argmax(1)]
-        one_before = before is not None and before[0] == n - BATCH
+        one_before = before is not None and before[0] == n - BATCH and len(every) > n
         kappas.append(agreement(before[1][n:], said[n:]) if before is not None and one_before else np.nan)
         before = n, said
         right = said[: len(class_of)] == class_of
@@ -237,7 +237,7 @@ def stop_light(growth: Growth, slope: float, unsure_share: float, level: float =
         return StopLight("red", f"Label on: {N_ROUNDS} batches in a row are compared first.", float("nan"))
     kappa = float(last.mean())
     if kappa < level:
-        text = f"Label on: the predictions still change (κ {kappa:.2f}, settled from {level:g})."
+        text = f"Label on: the predictions still change (κ {kappa:.3f}, settled from {level:.3f})."
         return StopLight("red", text, kappa)
     if not slope < FLAT:
         gain = (

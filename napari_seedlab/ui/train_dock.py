@@ -198,6 +198,8 @@ class TrainDock(DockFrame):
             if not points or points[-1][0] != status.progress.done:
                 points.append((float(status.progress.done), float(figures["loss"]), float(chance)))
             self._draw_loss(status.id)
+        if kind_of(status) == "figures" and status.state.is_final:
+            self.figures.show_figures()
         if status.error:
             self.status.say(status.error, "error")
 

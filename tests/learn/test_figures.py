@@ -222,6 +222,22 @@ def test_a_curve_has_few_points_however_many_answers_there_are():
     assert sizes(3000)[-6:].tolist() == [2950, 2960, 2970, 2980, 2990, 3000]
 
 
+def test_a_pool_that_is_answered_whole_and_looks_alike_is_judged_too():
+    same, said = np.ones((30, 4)), np.arange(30) % 2
+    p, by_chance = np.full(30, 1.0), np.arange(30) < 3
+    known = known_of(np.arange(30), said, inclusion_p=p, by_chance=by_chance)
+    found = Figures(same, known, Settings((0, 1), ("a", "b")))
+    assert found.growth()["stop"] == {
+        "colour": "green",
+        "text": "Every seed has an answer.",
+        "kappa": pytest.approx(np.nan, nan_ok=True),
+    }
+    far = found.reject()[1]
+    assert not far.any()
+    assert not found.overall()["is_better_than_guessing"]
+    assert found.across({"scan": np.zeros(30, int)})["gauge"]["text"] == ""
+
+
 # -- the job ------------------------------------------------------------------------------------
 @pytest.fixture
 def job(tmp_path):
