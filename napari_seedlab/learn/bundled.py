@@ -27,7 +27,7 @@ VERSION = 1  # of what is done around the networks
 BATCH = 16  # seeds; always as many, so that a seed's vector does not depend on who stands beside it
 SIZES: dict[str, dict[str, Any]] = {
     "volume": {"widths": (24, 48, 96), "n_vector": 16, "shells": (0, 1, 2, 4)},
-    "cube": {"widths": (48, 64, 96), "n_vector": 48, "shells": (0, 1, 2, 4)},
+    "cube": {"widths": (48, 64, 96), "n_vector": 8, "band_step": 4},
     "picture": {"widths": (32, 64, 128), "n_vector": 96, "shells": ()},
 }  # of the networks: few numbers where few seeds of a kind are told by them
 KINDS = {"hsi": ("cube",)}  # networks by modality; (picture, volume) for the others
@@ -140,7 +140,10 @@ def save_network(path: Path, network: SeedEncoder, kind: str, facts: Mapping[str
     """Publish a network; its sizes and kind stand among the facts. Weights are kept as float16."""
     if not training.is_finite(network):
         raise training.not_finite(path.stem)
-    sizes = {name: getattr(network.config, name) for name in ("widths", "n_vector", "n_mixed", "shells")}
+    sizes = {
+        name: getattr(network.config, name)
+        for name in ("widths", "n_vector", "n_mixed", "band_step", "shells")
+    }
     whole = network.state_dict()
     halves = {k: v.half() if v.is_floating_point() and "running" not in k else v for k, v in whole.items()}
     training.save_tensors(path, halves, {**facts, "kind": kind, "sizes": sizes})

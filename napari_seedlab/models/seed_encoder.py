@@ -28,9 +28,8 @@ class SeedEncoderConfig:
     widths: tuple[int, ...] = (32, 64, 128)  # channels of the stages; each halves the resolution
     n_vector: int = 32  # numbers that are learnt on top of what is pooled
     n_mixed: int = 192  # hidden numbers between the two
-    shells: tuple[
-        int, ...
-    ] = ()  # cells below the surface at which shells begin, whose light is told as it is
+    band_step: int = 0  # bands between which differences of the spectrum are told; 0: no spectrum is told
+    shells: tuple[int, ...] = ()  # cells below the surface at which shells begin; their light is told
 
 
 class SeedEncoder(nn.Module):
@@ -38,8 +37,8 @@ class SeedEncoder(nn.Module):
 
     Channels are pooled inside the seed only, at the input and after every stage: mean, standard deviation,
     maximum, and mean of the core less that of the whole. What few labels need (how bright, how mottled, is
-    there one odd spot) is linear in these at some depth. The vector is what is learnt from all of it, and the
-    brightness in shells below the surface as it is: the first numbers that a few answers can be told by.
+    there one odd spot) is linear in these at some depth. The vector is what is learnt from all of it, and
+    as it is the brightness in shells below the surface, or the spectrum: what a few answers tell by first.
     """
 
     def __init__(self, config: SeedEncoderConfig) -> None:
@@ -49,15 +48,17 @@ class SeedEncoder(nn.Module):
         self.stages = nn.ModuleList(
             _stage(config.n_dims, a, b, is_first=i == 0) for i, (a, b) in enumerate(pairwise(channels))
         )
-        self.n_shells = 6 * len(config.shells) - 1 if config.shells else 0  # numbers that tell of them
-        self.n_columns = config.n_vector + self.n_shells
-        n_pooled = self.n_shells + N_POOLED * (config.n_inputs + sum(config.widths))
+        n_shells = 6 * len(config.shells) - 1 if config.shells else 0
+        n_spectrum = 3 * config.n_inputs - 1 - config.band_step if config.band_step else 0
+        self.n_plain = n_shells + n_spectrum  # columns that are not learnt
+        self.n_columns = config.n_vector + self.n_plain
+        n_pooled = self.n_plain + N_POOLED * (config.n_inputs + sum(config.widths))
         self.norm = nn.BatchNorm1d(n_pooled)
         self.mix = nn.Sequential(nn.Linear(n_pooled, config.n_mixed), nn.ReLU())
         self.vector = nn.Linear(n_pooled + config.n_mixed, config.n_vector)
 
     def forward(self, crops: Tensor, masks: Tensor, views: Sequence[tuple[int, ...]] = ((),)) -> Tensor:
-        """Vectors (n, n_columns) of a batch: n_vector learnt numbers, then those of the shells.
+        """Vectors (n, n_columns) of a batch: n_vector learnt numbers, then the plain ones.
 
         Parameters
         ----------
@@ -71,7 +72,7 @@ class SeedEncoder(nn.Module):
         pooled = self.pooled(crops, masks, views)
         normed = self.norm(pooled)
         learnt: Tensor = self.vector(torch.cat((normed, self.mix(normed)), 1))
-        return torch.cat((learnt.float(), pooled[:, : self.n_shells]), 1)
+        return torch.cat((learnt.float(), pooled[:, : self.n_plain]), 1)
 
     def pooled(self, crops: Tensor, masks: Tensor, views: Sequence[tuple[int, ...]] = ((),)) -> Tensor:
         """Statistics inside the seed at every depth (n, n_pooled) float32."""
@@ -84,7 +85,15 @@ class SeedEncoder(nn.Module):
         weights = torch.cat((halved, core), 1)  # (n, 2, *cells / 2)
         maps = torch.cat((crops, masks), 1)  # (n, c + 1, *cells)
         deeper = [self._deeper(maps.flip(v) if v else maps, weights.flip(v) if v else weights) for v in views]
-        return torch.cat((shells, found, sum(deeper[1:], deeper[0]) / len(views)), 1)
+        return torch.cat((shells, self._spectrum(found), found, sum(deeper[1:], deeper[0]) / len(views)), 1)
+
+    def _spectrum(self, found: Tensor) -> Tensor:
+        """Mean and sd of every input channel, and steps of the mean between bands (n, n_spectrum)."""
+        c, step = self.config.n_inputs, self.config.band_step
+        if not step:
+            return found[:, :0]
+        bands = found[:, 1:c]  # the first channel is brightness
+        return torch.cat((found[:, : 2 * c], bands[:, step:] - bands[:, :-step]), 1)
 
     def _deeper(self, maps: Tensor, weights: Tensor) -> Tensor:
         """Statistics after every stage (n, 4 · Σ w)."""
