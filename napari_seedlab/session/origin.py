@@ -18,6 +18,7 @@ from napari_seedlab.core import (
     EventKind,
     InputError,
     LabelState,
+    ModelCard,
     NotReady,
     SeedlabError,
 )
@@ -37,6 +38,7 @@ FAR_SHARE = 0.2  # of the seeds beyond what the earlier project has seen, from w
 PLACE = "origin"  # archive with the facts; what each pool brings is origin-{pool}
 PRIOR = ("center", "scale", "weight", "bias", "n_behind", "class_ids", "temperature", "names")
 DOMAIN = ("middle", "spread", "mean", "precision", "cut")
+WEIGHTS = {"own": "encoder.safetensors", "vgg16": "vgg16.safetensors"}  # of encoders that a project holds
 VOXEL_FIELDS = {"sigma_px": 1, "seed_radius": 1, "min_voxels": 3}  # of a recipe, and their power of a length
 
 
@@ -206,6 +208,8 @@ class Origin:
             for entry in params["pools"]:
                 if _keep(project, folder, entry):
                     taken.append(f"model of {entry['n_labels']} {entry['pool']} labels")
+                for name in _keep_weights(project, folder, entry):
+                    taken.append(f"{entry['pool']} encoder {name}")
                 if entry["recipe"]:
                     taken.append(f"{entry['pool']} split recipe")
             pools = {e["pool"]: {k: v for k, v in e.items() if k != "class_ids"} for e in params["pools"]}
@@ -213,6 +217,7 @@ class Origin:
             project.put_arrays(PLACE, facts=np.asarray(json.dumps(self.facts)))
             self._far, self._dropped, self._told = {}, {}, {}
             session = self._session
+            session.reload_models(project)
             lacks = {pool: why for pool in pools if (why := self.lacks(pool))}
             for scan in session.scans.values():
                 lacks.setdefault(str(scan.facts.modality), self.lacks(str(scan.facts.modality)))
@@ -380,6 +385,7 @@ def _read_pool(other: Project, pool: str, folder: Path) -> dict[str, Any]:
         "voxel_um": _edge(scan.facts.voxel_size_um),
         "recipe": _newest_recipe(other, pool),
         "has_model": False,  # until the job has made one
+        "weights": _copy_weights(other, folder, pool, encoders),
     }
 
 
@@ -436,6 +442,30 @@ def _copy(other: Project, model_id: str, name: str, to: Path) -> None:
         shutil.copyfile(other.model_path(model_id, name), to)
     except (SeedlabError, OSError):  # a damaged model of another project: the labels are there
         to.unlink(missing_ok=True)
+
+
+def _copy_weights(other: Project, folder: Path, pool: str, names: Iterable[str]) -> dict[str, Any]:
+    """The weights of encoders in use that the project holds, into the job's folder; their cards by name."""
+    found: dict[str, Any] = {}
+    for name in WEIGHTS.keys() & set(names):
+        cards = [c for c in other.models(name) if c.config.get("pool", pool) == pool]
+        if cards:
+            to = folder / f"{name}-{pool}.safetensors"
+            _copy(other, cards[-1].id, WEIGHTS[name], to)
+            found |= {name: asdict(cards[-1])} if to.exists() else {}
+    return found
+
+
+def _keep_weights(project: Project, folder: Path, entry: Mapping[str, Any]) -> list[str]:
+    """Keep the weights of encoders as models of this project; their names."""
+    for name, told in entry["weights"].items():
+        parents = tuple(told["parents"])
+        card = ModelCard(
+            **{**told, "parents": parents, "class_ids": tuple(told["class_ids"]), "active": False}
+        )
+        card = replace(card, id=f"{name}-{project.next_model_number(name)}")
+        project.register_model(card, {WEIGHTS[name]: folder / f"{name}-{entry['pool']}.safetensors"})
+    return list(entry["weights"])
 
 
 def _keep(project: Project, folder: Path, entry: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from napari_seedlab.cli.main import app
-from napari_seedlab.core import ClassScheme, ProjectError, SeedClass, SeedlabError
+from napari_seedlab.core import ClassScheme, ModelCard, ProjectError, SeedClass, SeedlabError
 from napari_seedlab.session import Session
 from napari_seedlab.session.origin import scheme_after
 from napari_seedlab.store import Project
@@ -149,3 +149,23 @@ def test_the_command_starts_from_a_project_and_tells_of_it(earlier, tmp_path):
     assert told["rows"] == 25 and told["model"].endswith("-from-old")
     code, lines = run("new", tmp_path / "none.seedlab", "--start-from", tmp_path / "nowhere")
     assert code == 1 and not (tmp_path / "none.seedlab").exists()
+
+
+@pytest.mark.slow
+def test_an_encoder_that_was_taught_comes_along(earlier, make_session, tmp_path):
+    from napari_seedlab.learn.bundled import bundled_path
+
+    def register(project):
+        card = ModelCard("own-1", "own", project.now(), (), "", config={"pool": "ct"})
+        project.register_model(card, {"encoder.safetensors": bundled_path("volume")})
+        earlier.reload_models(project)
+
+    earlier.desk.do(register).result(60)
+    earlier.encoders.choose("ct", ["descriptors", "own"]).wait(200)
+    session = make_session(tmp_path / "new.seedlab")
+    assert "ct encoder own" in session.origin.start_from(earlier.path).wait(60)["taken"]
+    settle(session)
+    prepared(session, write_tray(tmp_path / "new.tif", 1))
+    session.refit().wait(60)
+    assert session.embeddings["ct"].versions == earlier.embeddings["ct"].versions
+    assert session.origin.serves("ct") and n_right(session) >= 23
