@@ -23,7 +23,7 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_seedlab.ui import map_pictures
-from napari_seedlab.ui.points import inside_polygon, packed, radius_for, raster
+from napari_seedlab.ui.points import dot, inside_polygon, packed, radius_for, raster
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ MARGIN_PX = 16
 MOVE_FRAMES, FRAME_MS = 18, 16  # smooth change from one layout to the next
 MOST_MOVING = 20_000  # points that move smoothly
 ZOOM_RANGE = (0.5, 2000.0)
-MOST_RINGS = 400  # selected points in view that get a ring each; more get a dot
+MOST_RINGS = 400  # selected points that get a ring each; more get a dot
 CURRENT_RGB = (255, 235, 59)
 ADDS = Qt.KeyboardModifier.ShiftModifier
 TAKES = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
@@ -126,8 +126,10 @@ class MapCanvas(QWidget):
     def mark(self, current: int | None, selection: frozenset[int]) -> None:
         """Ring the seed on the card and the selected seeds."""
         if (current, selection) != self._marked:
-            self._marked = (current, selection)
+            was_crowd, self._marked = self._is_crowd, (current, selection)
             self._find_chosen()
+            if was_crowd or self._is_crowd:
+                self._redraw()
             self.update()
 
     def reset_view(self) -> None:
@@ -250,6 +252,9 @@ class MapCanvas(QWidget):
             words = raster(
                 at[self._order], self._words, size, (base.red(), base.green(), base.blue()), radius
             )
+            if self._is_crowd:
+                text = self._theme.color("text")
+                dot(words, at[self._chosen], (text.red(), text.green(), text.blue()))
             image = QImage(words.tobytes(), size[1], size[0], 4 * size[1], QImage.Format.Format_RGB32)
             self._image = image.copy()
             rows = np.flatnonzero(seen) if self.thumbs is not None else np.zeros(0, np.int64)
@@ -263,19 +268,17 @@ class MapCanvas(QWidget):
         images = [self.thumbs.get(seed) for seed in self.seeds[rows].tolist()]
         map_pictures.draw_pictures(painter, self._to_pixels(self._xy[rows]), images, self._rgb[rows], edge)
 
+    @property
+    def _is_crowd(self) -> bool:
+        """Whether so many seeds are selected that each gets a dot in place of a ring."""
+        return len(self._chosen) > MOST_RINGS
+
     def _draw_marks(self, painter: QPainter) -> None:
-        places = self._to_pixels(self._xy[self._chosen])
-        inside = ((places >= 0) & (places <= (self.width(), self.height()))).all(1)
         edge = self._pictured[1]
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        if inside.sum() > MOST_RINGS:
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-            painter.setPen(QPen(self._theme.color("text"), 3))
-            painter.drawPoints(QPolygonF([QPointF(x, y) for x, y in places[inside].tolist()]))
-            painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        else:
+        if not self._is_crowd:
             painter.setPen(QPen(self._theme.color("text"), 1.6))
-            _draw_rings(painter, places[inside], 5.5, edge)
+            _draw_rings(painter, self._to_pixels(self._xy[self._chosen]), 5.5, edge)
         current = self._to_pixels(self._xy[self.seeds == (self._marked[0] or -1)])
         painter.setPen(QPen(QColor(*CURRENT_RGB), 2.2))
         _draw_rings(painter, current, 7.5, edge)

@@ -99,6 +99,16 @@ def raster(
     return np.ascontiguousarray(padded[REACH_PX:-REACH_PX, REACH_PX:-REACH_PX])
 
 
+def dot(picture: npt.NDArray[np.uint32], at: Xy, rgb: Rgb) -> None:
+    """Put a dot of two by two pixels on a (height, width) picture at each of (n, 2) places x, y."""
+    height, width = picture.shape
+    word = packed(np.asarray([rgb], np.uint8))[0]
+    x, y = np.floor(at[:, 0]).astype(np.int64), np.floor(at[:, 1]).astype(np.int64)
+    seen = (x >= 0) & (x < width - 1) & (y >= 0) & (y < height - 1)
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        picture[y[seen] + down, x[seen] + right] = word
+
+
 def _mixed(
     under: npt.NDArray[np.uint32], over: npt.NDArray[np.uint32], cover: float
 ) -> npt.NDArray[np.uint32]:

@@ -178,3 +178,16 @@ def test_points_on_and_beyond_every_border_are_drawn_or_left_out(n):
     inside = ((places > 0) & (places < (19, 29))).all(1)
     x, y = np.rint(places[inside]).astype(int).T
     assert (picture[y, x] == 0xFFFF0000).all()
+
+
+def test_a_crowd_of_selected_seeds_is_dotted(canvas):
+    xy = np.random.default_rng(0).random((3000, 2))
+    canvas.set_layout(np.arange(3000), xy)
+    canvas.mark(None, frozenset(range(1500)))
+    shown = canvas._picture()
+    x, y = np.floor(canvas.positions()).astype(int).T
+    white = canvas._theme.color("text").rgb()
+    is_white = np.asarray([shown.pixel(int(a), int(b)) == white for a, b in zip(x, y, strict=True)])
+    assert is_white[:1500].all() and is_white[1500:].mean() < 0.3
+    canvas.mark(None, frozenset())
+    assert not any(canvas._picture().pixel(int(a), int(b)) == white for a, b in zip(x, y, strict=True))
