@@ -218,6 +218,9 @@ class SeedlabUi(QObject):
         session = self.session
         if session is None:
             return
+        if self.camera.is_flying:  # colours can wait until it is there
+            self.recolour_soon()
+            return
         if not self._mode_was_chosen:
             self.colour_by = most_telling(session)
         colours = colour_seeds(session, self.colour_by)
@@ -233,7 +236,8 @@ class SeedlabUi(QObject):
         """Ring the current and the selected seeds."""
         session = self.session
         if session is not None:
-            self.layers.focus(session.current_seed, session.selection)
+            will_slice = self.camera.will_step  # the layers are drawn anew by then
+            self.layers.focus(session.current_seed, session.selection, refresh=not will_slice)
             for name in ("map", "gallery"):
                 self.tell(name, "mark", session.current_seed, session.selection)
 
@@ -290,7 +294,6 @@ class SeedlabUi(QObject):
             session.answer(said)
         else:  # the card is about to change: the key is about the seed that it shows
             session.answer(said, (self.card_seed,))
-        self.listener.follow()
 
     def accept(self) -> None:
         """Answer as predicted, in the gallery about all selected seeds."""
@@ -445,7 +448,6 @@ class SeedlabUi(QObject):
             self.say("Open a project first.", "warning")
             return
         getattr(self.session, action)()
-        self.listener.follow()
 
     def split(self) -> None:
         """Split the shown scan with what the Project dock says."""

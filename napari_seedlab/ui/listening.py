@@ -31,7 +31,6 @@ class Listener:
         self.flight_to: int | None = None
         self.in_view: int | None = None
         self.mapped: set[str] = set()
-        self._followed: list[int | None] = []  # seeds that were shown before the session's signal came
         self._connections: list[tuple[Any, Callable[..., None]]] = []
 
     def connect(self, session: Session) -> None:
@@ -47,7 +46,7 @@ class Listener:
             (session.clusters_changed, self.clusters_came),
             (session.scheme_changed, self._ui.scheme_changed),
             (session.thumbnails_changed, self._ui.thumbs.changed),
-            (session.current_changed, self._current_came),
+            (session.current_changed, self.current_moved),
             (session.selection_changed, self.selected),
             (session.pending_changed, self._ui.tell_card),
             (session.queue_changed, self._ui.tell_card),
@@ -71,7 +70,6 @@ class Listener:
         for signal, slot in self._connections:
             signal.disconnect(slot, missing_ok=True)
         self._connections.clear()
-        self._followed.clear()
 
     # -- signals of the session ---------------------------------------------------------------
     def scans_came(self) -> None:
@@ -155,31 +153,18 @@ class Listener:
         self._ui.tell("gallery", "clusters_changed")
         self._ui.recolour_soon()
 
-    def follow(self) -> None:
-        """Show the seed that an action of the user led to, at once: the next key is about that one."""
-        session = self._ui.session
-        if session is not None and session.current_seed != self._ui.card_seed:
-            self._followed.append(session.current_seed)
-            self.current_moved(session.current_seed)
-
-    def _current_came(self, seed: int | None) -> None:
-        if seed in self._followed:
-            del self._followed[: self._followed.index(seed) + 1]
-        else:
-            self.current_moved(seed)
-
     def current_moved(self, seed: int | None) -> None:
         """Put a seed on the card and fly to it where that is wanted."""
         session = self._ui.session
         if session is None or seed != session.current_seed:
             return
         self._ui.card_seed = seed
-        self._ui.mark()
-        self._ui.tell("labelling", "show_seed", seed)
-        self._ui.tell("inspect", "show_seed", seed)
         wanted = self._ui.mode.is_on or seed == self.flight_to
         if seed is not None and wanted and seed != self.in_view:
             self._ui.jump()
+        self._ui.mark()
+        self._ui.tell("labelling", "show_seed", seed)
+        self._ui.tell("inspect", "show_seed", seed)
         self.flight_to = self.in_view = None
 
     def selected(self, seeds: frozenset[int], origin: str) -> None:
