@@ -115,7 +115,7 @@ class GalleryDock(QWidget):
             box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(4)
-            box.setMinimumWidth(96)
+            box.setMinimumWidth(112)
             box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.again = QToolButton(self)
         self.again.setText("↻")
@@ -322,11 +322,10 @@ class GalleryDock(QWidget):
 
     def _say_count(self) -> None:
         n, chosen = len(self.grid.seeds), len(self.grid.chosen_seeds())
-        text = f"{n:,} seed{'' if n == 1 else 's'}" if n else ""
-        if self._by == "similarity" and self._ranked and not self._is_review:
-            text = f"{text} like {min(self._ranked, key=lambda s: self._ranked[s])}"
-        self.count.setText(f"{chosen:,} of {text}" if chosen else text)
-        self.count.setToolTip(self.count.text())
+        self.count.setText(f"{chosen:,} of {n:,}" if chosen else f"{n:,}" if n else "")
+        like = self._by == "similarity" and self._ranked and not self._is_review
+        tail = f", most like {min(self._ranked, key=lambda s: self._ranked[s])} first" if like else ""
+        self.count.setToolTip(f"{n:,} seeds{tail}; {chosen:,} of them selected")
 
     def _tell_actions(self, cluster: Cluster | None) -> None:
         n_open = 0 if cluster is None else cluster.n - cluster.n_labelled
