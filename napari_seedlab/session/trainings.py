@@ -80,7 +80,8 @@ class Trainings:
         except SeedlabError:
             self._session.message.emit("info", "The interrupted training is not there any more; begun anew.")
             return desk.start(step)
-        if any(request.params.get(key) != value for key, value in wanted.items()):
+        found = {"kind": "seed", **request.params}
+        if any(found.get(key) != value for key, value in wanted.items()):
             self._interrupted[step.kind] = folder
             return desk.start(step)
         self._session.message.emit("info", "Taking up the training where it stopped.")
