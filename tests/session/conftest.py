@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from napari_seedlab.jobs import InlineRunner
-from napari_seedlab.session import Session
+from napari_seedlab.session import Session, encoders
 
 GRID, STEP, RADIUS = 5, 16, 6
 
@@ -23,6 +23,13 @@ def small_tray(random_state=0):
         ball = (far < RADIUS) & ~((far < RADIUS * 0.5) & hollow[i])
         box[ball] += 130
     return np.clip(volume, 0, 255).astype(np.uint8), hollow
+
+
+@pytest.fixture(autouse=True)
+def fewer_encoders(monkeypatch, request):
+    """Descriptors alone make the vectors, save in slow tests: few are about encoders, and it is faster."""
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr(encoders, "DEFAULT", dict.fromkeys(encoders.DEFAULT, ("descriptors",)))
 
 
 @pytest.fixture
