@@ -45,7 +45,7 @@ class GrowthSection(Section):
         stop, curve = values["stop"], values["curve"]
         color = getattr(self._theme, LIGHTS[stop["colour"]])
         self.light.setText(f'<span style="color:{color}; font-size:large">⬤</span> {stop["text"]}')
-        provisional = f" ({HARD_ONES})" if curve["is_provisional"] else ""
+        provisional = f" ({HARD_ONES})" if curve["is_provisional"] and curve["can_say"] else ""
         self.forecast.setText(dim(f"Forecast: {curve['text']}{provisional}.", self._theme))
         n, level, fitted = (
             numbers(curve["n"]),

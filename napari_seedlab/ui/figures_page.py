@@ -224,7 +224,7 @@ def headline(values: Mapping[str, Any]) -> str:
         return "<b>No better than guessing yet.</b><br>Label on, or choose another encoder."
     if accuracy["text"].startswith("too few"):
         return (
-            f"<b>How good is it? {accuracy['text'].capitalize()}</b><br>answers about seeds drawn by chance."
+            f"<b>How good is it?</b> {accuracy['text'].capitalize()}<br>answers about seeds drawn by chance."
         )
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
     return (
