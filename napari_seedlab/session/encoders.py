@@ -18,7 +18,7 @@ from napari_seedlab.session.desk import Step, Task
 from napari_seedlab.session.results import Embedding, mixed, region_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
     import numpy.typing as npt
@@ -143,7 +143,7 @@ class Encoders:
     def choose(self, pool: str, names: Iterable[str]) -> Task:
         """Use other encoders from now on: compute what is missing, then swap, refit and draw the map anew.
 
-        The answers are untouched. Where something fails, the encoders in use stay.
+        The answers are untouched. Where something fails, the encoders in use stay. It ends with the map.
 
         Raises
         ------
@@ -153,8 +153,17 @@ class Encoders:
             An encoder that cannot be used yet.
         """
         wanted = self.usable(pool, names)
+        task = Task("embed")
+
+        def redraw(future: Future[dict[str, Any]]) -> None:
+            if (error := future.exception()) is not None:
+                task.future.set_exception(error)
+            else:
+                _when_over(self._redraw(pool), lambda: task.future.set_result(future.result()))
+
         step = embed_step(self._session, pool, wanted)
-        return self._session.desk.start(step).then(lambda _: self._redraw(pool))
+        self._session.desk.start(step).future.add_done_callback(redraw)
+        return task
 
     def usable(self, pool: str, names: Iterable[str]) -> tuple[str, ...]:
         """The names, each once; raises as :meth:`choose`."""
@@ -226,12 +235,13 @@ class Encoders:
         desk.start(embed_step(self._session, pool, wanted, use=False)).future.add_done_callback(begin)
         return task
 
-    def _redraw(self, pool: str) -> None:
+    def _redraw(self, pool: str) -> list[Task]:
+        """What follows from other vectors: the live model and the map."""
         session = self._session
-        if session.labels:
-            session.refit(pool)
-        if (layout := session.layouts.get(pool)) is not None:
-            session.make_map(layout.method, pool=pool)
+        refit = session.refit(pool) if session.labels else None
+        layout = session.layouts.get(pool)
+        again = None if layout is None else session.make_map(layout.method, pool=pool)
+        return [task for task in (refit, again) if task is not None]
 
     # -- on the desk's thread -----------------------------------------------------------------
     def load(self, project: Project, pool: str) -> None:
@@ -311,6 +321,14 @@ class Encoders:
 
     def _remember(self, project: Project) -> None:
         project.set_state(PLACE, {"chosen": {pool: list(names) for pool, names in self._chosen.items()}})
+
+
+def _when_over(tasks: Sequence[Task], then: Callable[[], object]) -> None:
+    """Call `then` when all tasks have ended, well or not."""
+    if tasks:
+        tasks[0].future.add_done_callback(lambda _: _when_over(tasks[1:], then))
+    else:
+        then()
 
 
 def _texts(said: Any) -> dict[str, str]:

@@ -68,8 +68,9 @@ def test_the_mixture_is_swapped_and_nothing_else(split_session):
     changed = []
     session.encoders_changed.connect(changed.append)
     given.clear()
+    head, xy = session.heads["ct"], session.layouts["ct"].xy
     values = session.encoders.choose("ct", ["descriptors", "bundled"]).wait(60)
-    settle(session)
+    assert session.heads["ct"] is not head and session.layouts["ct"].xy is not xy  # learnt and drawn anew
     known = session.embeddings["ct"]
     assert len(given) == N and values["encoders"] == ["descriptors", "bundled"] and "ct" in changed
     assert known.widths == (before.vectors.shape[1], 3)
