@@ -31,7 +31,8 @@ __all__ = ["OLD_NAMES", "STRATEGIES", "Pick", "Pool", "default", "suggest", "tod
 
 ODD_SHARE = 0.2  # of each batch, from the top of the anomaly scores
 LONELY_SHARE = 0.1  # of each batch, where only the embedding tells what is odd
-NOVEL_SHARE = 0.3  # of each batch, the least like anything answered
+NOVEL_SHARE = 0.3  # of each batch, the least like anything answered, while answers are few
+NOVEL_ANSWERS = 12  # that share is this over the answers, once it is less: explore first, then refine
 RANDOM_SHARE = 0.1  # of each batch, drawn blindly: the unbiased accuracy estimate
 N_EVIDENCE = 2  # labelled seeds shown beside an asked one
 
@@ -52,7 +53,8 @@ def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     picks = list(blind)
     scored = pool.n_ranked_twice or (pool.anomaly is not None and np.isfinite(pool.anomaly).any())
     odd_share = ODD_SHARE if scored else LONELY_SHARE
-    for strategy, share in ((anomaly, odd_share), (k_center, NOVEL_SHARE)):
+    novel_share = min(NOVEL_SHARE, NOVEL_ANSWERS / max(int(pool.answered.sum()), 1))
+    for strategy, share in ((anomaly, odd_share), (k_center, novel_share)):
         wanted = min(_rounded(share * n, rng), n - len(picks))
         left = _without(pool, picks)
         if strategy is anomaly and (n_apart := min(wanted // 2, left.n_ranked_twice)):

@@ -11,6 +11,7 @@ from napari_seedlab.learn.strategies.diverse import k_center
 from napari_seedlab.learn.strategies.pool import neighbour_distance
 from napari_seedlab.learn.strategies.unsure import badge, entropy_of
 
+P300 = np.random.default_rng(5).dirichlet([1, 1, 1], 300)
 NAMES = ("normal", "abnormal", "dead")
 
 
@@ -151,6 +152,11 @@ def test_batch_of_default_is_mixed():
     for s in suggest(make_pool(), 20, "default"):
         counts[s.strategy] = counts.get(s.strategy, 0) + 1
     assert counts == {"margin_kmeans": 10, "anomaly": 2, "k_center": 6, "random": 2}
+
+
+def test_the_share_of_unlike_seeds_shrinks_as_answers_come():
+    few, many = (suggest(make_pool(n=300, answered=k, probabilities=P300), 20, "default") for k in (15, 120))
+    assert [sum(s.strategy == "k_center" for s in batch) for batch in (few, many)] == [6, 2]
 
 
 def test_scores_of_oddness_double_the_odd_share():

@@ -165,12 +165,12 @@ def test_random_asking_would_not_pass_for_clever(monkeypatch):
 @pytest.mark.slow
 def test_phantom_seeds_need_at_most_half_the_answers():
     pool, fresh = phantom(400, 1), phantom(2000, 2)
-    curves = compare(pool, fresh, ["default"], Plan(budget=120), range(16))
+    curves = compare(pool, fresh, ["default"], Plan(budget=120), range(8))
     assert 0.9 <= last(curves, "random") <= 0.95
     assert needed(curves) <= 60
-    abnormal, dead = found_early(pool, "default", range(16))
+    abnormal, dead = found_early(pool, "default", range(8))
     assert abnormal >= 0.6 and dead >= 0.8
-    blind = found_early(pool, "random", range(16))
+    blind = found_early(pool, "random", range(8))
     assert max(blind) < 0.35
 
 
