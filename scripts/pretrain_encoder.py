@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 N_TRAYS = 50
 N_PER_TRAY = 150
+LEARNT = {"volume": 16, "cube": 8, "picture": 96}  # numbers; of fewer, the leading directions are kept
 STEPS = {"volume": 90, "cube": 120, "picture": 200}
 N_DRAWN = 8000  # pictures, and as many cubes
 SHARES = (0.4, 0.38, 0.14, 0.08)  # of what is drawn: as much variety as a tray can hold
@@ -270,7 +271,8 @@ def train(kind: str, random_state: int, cache: Path, n_steps: int, out: Path) ->
     arrays, data_hash = looks_of(kind, random_state, cache)
     looks = pretrain.Looks(arrays["crops"], arrays["masks"], pretrain.standardised(arrays["targets"]))
     settings = pretrain.PretrainSettings(n_steps=n_steps)
-    network = bundled.new_network(kind, random_state)
+    sizes = {**bundled.SIZES[kind], "n_vector": LEARNT[kind]}
+    network = bundled.new_network(kind, random_state, **sizes)
     checkpoint = cache / f"{kind}-{random_state}-{n_steps}.safetensors"
     trainer = pretrain.new_trainer(network, looks, settings, random_state)
     begun = time.process_time()
@@ -289,11 +291,14 @@ def train(kind: str, random_state: int, cache: Path, n_steps: int, out: Path) ->
         "n_seeds": len(looks),
         "settings": asdict(settings),
         "network": asdict(network.config),
+        "n_kept": bundled.SIZES[kind]["n_vector"],
         "n_parameters": sum(p.numel() for p in network.parameters()),
         "cpu_seconds": round(time.process_time() - begun),
         "end": told.message,
         "versions": training.versions(trainer.device, trainer.is_bfloat16),
     }
+    if bundled.SIZES[kind]["n_vector"] < LEARNT[kind]:
+        network = pretrain.narrowed(network, looks, bundled.SIZES[kind]["n_vector"])
     path = out / f"{kind}.safetensors"
     bundled.save_network(path, network, kind, {"random_state": random_state, "data_hash": data_hash})
     card["weights_hash"] = bundled.weights_hash({kind: bundled.load_network(path)[1]})

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of what is done around the networks
 BATCH = 16  # seeds; always as many, so that a seed's vector does not depend on who stands beside it
 SIZES: dict[str, dict[str, Any]] = {
-    "volume": {"widths": (24, 48, 96), "n_vector": 16, "shells": (0, 1, 2, 4)},
+    "volume": {"widths": (24, 48, 96), "n_vector": 6, "shells": (0, 1, 2, 4)},
     "cube": {"widths": (48, 64, 96), "n_vector": 8, "band_step": 4},
     "picture": {"widths": (32, 64, 128), "n_vector": 96, "shells": ()},
 }  # of the networks: few numbers where few seeds of a kind are told by them

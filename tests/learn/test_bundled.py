@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 
-from benchmarks.encoders import Pool, describe, linear_accuracy, phantom_pool, vectors_of
+from benchmarks.encoders import folder_pool, linear_accuracy, phantom_pool, vectors_of
 from napari_seedlab.core import InputError
 from napari_seedlab.imaging.features import GreyLevels
 from napari_seedlab.imaging.phantom import make_seed_pool
@@ -24,6 +25,7 @@ from napari_seedlab.learn.bundled import (
 from napari_seedlab.learn.encoders import SeedImage
 
 KINDS = ("volume", "picture", "cube")
+ENCODERS = ("descriptors", "untrained", "bundled")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,18 +154,35 @@ def test_weights_are_small_and_their_cards_true():
         } <= set(card)
 
 
-def margins(name, random_states, encoders=("descriptors", "untrained", "bundled")):
+def margins(name, random_states, encoders):
     """Mean linear accuracy at 50 labels of each encoder over phantoms of a kind."""
     found = {encoder: [] for encoder in encoders}
     for random_state in random_states:
-        pool: Pool = phantom_pool(name, random_state)
+        pool = phantom_pool(name, random_state)
         for encoder in encoders:
-            vectors = describe(pool.seeds) if encoder == "descriptors" else vectors_of(encoder, pool)
-            found[encoder].append(linear_accuracy(vectors, pool.classes, 16)[0])
+            found[encoder].append(linear_accuracy(vectors_of(encoder, pool), pool.classes, 24)[0])
     return {encoder: float(np.mean(values)) for encoder, values in found.items()}
 
 
 @pytest.mark.slow
-def test_few_labels_teach_more_in_scans_unlike_those_of_its_training():
-    found = margins("ct_outside", (101, 102))
-    assert found["bundled"] >= found["descriptors"] + 0.05 and found["bundled"] > found["untrained"]
+@pytest.mark.parametrize("name", ["ct", "hsi"])
+def test_fifty_labels_tell_more_by_the_bundled_encoder_than_by_descriptors(name):
+    found = margins(name, (101, 201, 202), ("descriptors", "bundled"))
+    assert found["bundled"] > found["descriptors"]
+
+
+@pytest.mark.slow
+def test_fifty_labels_tell_more_in_scans_unlike_those_of_the_training():
+    found = margins("ct_outside", (101, 201, 202), ("descriptors", "bundled"))
+    assert found["bundled"] >= found["descriptors"] + 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rice", "oilpalm_seeds", "persimmon_545nm"])
+def test_fifty_labels_tell_more_of_pictures_than_before_the_training(name):
+    folder = Path(__file__).parents[3] / "shared" / "data" / "images" / name
+    if not folder.is_dir():
+        pytest.skip("the shared pictures are not here")
+    pool = folder_pool(folder)
+    found = {e: linear_accuracy(vectors_of(e, pool), pool.classes, 24)[0] for e in ENCODERS}
+    assert found["bundled"] > max(found["descriptors"], found["untrained"])
