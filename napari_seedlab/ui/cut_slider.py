@@ -69,8 +69,8 @@ class CutSlider(QWidget):
         bar = max(1.0, self._x(1) - self._x(0) - 1)
         top = float(self._heights[-1]) if len(self._heights) else 1.0
         for n in range(low, high + 1):
-            known = n - 1 <= len(self._heights)
-            share = (float(self._heights[-(n - 1)]) / max(top, 1e-9)) ** 0.5 if len(self._heights) and known else 0.12
+            known = n - 1 <= len(self._heights)  # without a tree all bars are low
+            share = (float(self._heights[1 - n]) / max(top, 1e-9)) ** 0.5 if known else 0.12
             box = QRectF(self._x(n) - bar / 2, base - max(share * tall, 2), bar, max(share * tall, 2))
             painter.fillRect(box, self._theme.color("accent" if n <= self.value else "line"))
         if self.proposed:
