@@ -14,7 +14,9 @@ ALL = {
     "objects": [],  # perf P3: features of all seeds
     "classify": [],  # perf P4: one answer, all seeds classified and coloured anew
     "split": [],  # perf P5: distance, markers, flood
-    "map": [],  # perf P7: first map
+    "map": [],  # perf P7: first map; with --part window: frames, recolouring and lasso of 50,000 seeds
+    "keys": [],  # from the key of an answer to the next seed, in a real window
+    "reopen": [],  # 1,080 seeds in 12 scans: until the first one can be answered
     "strokes": [],  # perf P1: stroke to slice
     "open": ["--viewer"],  # perf P15: first slice of a large file on the screen
     "start": [],  # perf P16: time and memory to the first painted dock
