@@ -272,8 +272,7 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None, ahead:
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         model_id = str(request.params["model_id"])
-        if (folder / "probabilities.npz").exists():
-            _adopt_head(session, project, folder, request, result)
+        _adopt_head(session, project, folder, request, result)
         session.origin.told(project, pool, result.values)
         drawn = _read_suggestions(folder)
         session.labelling.offer(drawn, pool, ahead)
@@ -296,24 +295,26 @@ def _adopt_head(
     session: Session, project: Project, folder: Path, request: JobRequest, result: JobResult
 ) -> None:
     pool, model_id = request.params["pool"], str(request.params["model_id"])
-    counts = result.values.get("n_per_class")
-    if counts is not None and sum(n > 0 for n in counts) < 2 and not result.values.get("from_origin"):
-        return  # one class alone predicts nothing
     if not session.desk.is_newest(f"head {pool}", request):
+        return
+    n_classes = sum(n > 0 for n in result.values.get("n_per_class", ()))
+    if n_classes < 2 and not result.values.get("from_origin"):  # one class alone predicts nothing
+        if pool in session.heads:
+            forget_head(session, project, pool)
+            session.predictions_changed.emit()
         return
     out = files.load_arrays(folder / "probabilities.npz")
     class_ids = tuple(int(c) for c in request.params["class_ids"])
     predictions = Predictions(out["seed"], out["p"], class_ids, model_id)
-    if session.desk.is_newest(f"head-{pool}", request):
-        session.heads[pool] = predictions
-        session.head_report[pool] = dict(result.values)
-        project.put_arrays(
-            f"head-{pool}",
-            seed=predictions.seeds,
-            p=predictions.p,
-            model=np.asarray(model_id),
-            class_ids=np.asarray(class_ids, np.int32),
-        )
+    session.heads[pool] = predictions
+    session.head_report[pool] = dict(result.values)
+    project.put_arrays(
+        f"head-{pool}",
+        seed=predictions.seeds,
+        p=predictions.p,
+        model=np.asarray(model_id),
+        class_ids=np.asarray(class_ids, np.int32),
+    )
     if request.params["n"] > 0:  # a model that suggested something is kept, so that it can be traced
         card = ModelCard(
             model_id, "head", project.now(), class_ids, str(result.values.get("data_hash", "")),
@@ -322,6 +323,14 @@ def _adopt_head(
         project.register_model(card, {"head.safetensors": folder / "head.safetensors"})
         session.reload_models(project)
     session.predictions_changed.emit()
+
+
+def forget_head(session: Session, project: Project, pool: str) -> None:
+    """Let go of the predictions of the live model, in memory and in the project."""
+    session.heads = {k: v for k, v in session.heads.items() if k != pool}
+    session.head_report = {k: v for k, v in session.head_report.items() if k != pool}
+    none = np.zeros(0, np.int64)
+    project.put_arrays(f"head-{pool}", seed=none, p=np.zeros((0, 0)), model=np.asarray(""), class_ids=none)
 
 
 def plain_metrics(values: Any) -> dict[str, Any]:
