@@ -19,7 +19,8 @@ def load_pool(session: SessionState, project: Project, pool: str) -> None:
         session.layouts[pool] = Layout(a["seed"], a["xy"], a["cluster"], str(a["method"]))
     if (a := project.get_arrays(f"head-{pool}")) is not None:
         known = a["class_ids"].tolist() if "class_ids" in a else session.scheme.ids[: a["p"].shape[1]]
-        session.heads[pool] = Predictions(a["seed"], a["p"], tuple(known), str(a["model"]))
+        if known and set(known) <= set(session.scheme.ids):
+            session.heads[pool] = Predictions(a["seed"], a["p"], tuple(known), str(a["model"]))
     session.clusters.load(project, pool)
     session.figures.load(project, pool)
     session.thumbnails.load(project, pool)
@@ -34,5 +35,5 @@ def load_net(session: SessionState, project: Project, pool: str) -> None:
     for card in session.models:
         if card.active and card.kind == "net" and card.config.get("pool") == pool:
             a = project.get_arrays(f"probabilities-{card.id}")
-            if a is not None:
+            if a is not None and set(card.class_ids) <= set(session.scheme.ids):
                 session.nets[pool] = Predictions(a["seed"], a["p"], card.class_ids, card.id)

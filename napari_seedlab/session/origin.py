@@ -20,12 +20,15 @@ from napari_seedlab.core import (
     LabelState,
     ModelCard,
     NotReady,
+    SeedClass,
     SeedlabError,
+    answers_of,
 )
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.steps import forget_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -100,7 +103,7 @@ class Origin:
             return (
                 "it has no labels of two classes" if brought["n_seeds"] else "its seeds have no vectors yet"
             )
-        shared = {c.name for c in self._session.scheme} & set(brought["classes"])
+        shared = {c.name for c in self._session.scheme.active} & set(brought["classes"])
         if len(shared) < 2:
             return f"its model knows other classes ({', '.join(brought['classes'])})"
         known = self._session.embeddings.get(pool)
@@ -230,17 +233,16 @@ class Origin:
 
     def _take_scheme(self, project: Project, classes: list[dict[str, Any]]) -> bool:
         """Take the classes over where nothing is labelled yet; whether these are the classes now."""
-        from napari_seedlab.core import SeedClass
-
         session = self._session
         theirs = ClassScheme("grain", tuple(SeedClass(**c) for c in classes))
         if any(label.state is LabelState.LABELLED for label in session.labels.values()):
             return False
-        wanted = scheme_after(theirs, session.scheme, _past_classes(project))
+        wanted = scheme_after(theirs, session.scheme, *_past_classes(project))
         if wanted != session.scheme:
             project.set_scheme(wanted, session.annotator)
             session.scheme = project.scheme("grain")
-            session.heads = {}
+            for pool in list(session.heads):
+                forget_head(session, project, pool)
             session.scheme_changed.emit()
         return True
 
@@ -299,7 +301,7 @@ class Origin:
         """Put the network of the earlier project where the training of a new one starts from it."""
         arrays = project.get_arrays(f"{PLACE}-net-{pool}") if self.facts else None
         if arrays is not None and not self.lacks_channels(pool):
-            names = [c.name for c in self._session.scheme]
+            names = [c.name for c in self._session.scheme.active]
             files.save_arrays(folder / "start.npz", **arrays, wanted=np.asarray(names))
 
     def told(self, project: Project, pool: str, values: Mapping[str, Any]) -> None:
@@ -328,7 +330,9 @@ class Origin:
         return bool(recipes[0] and recipes[1]) and theirs != ours
 
 
-def scheme_after(theirs: ClassScheme, ours: ClassScheme, past: Mapping[int, str]) -> ClassScheme:
+def scheme_after(
+    theirs: ClassScheme, ours: ClassScheme, past: Mapping[int, SeedClass], used: Container[int] = ()
+) -> ClassScheme:
     """Their classes in a project whose ids already mean something.
 
     Parameters
@@ -337,24 +341,37 @@ def scheme_after(theirs: ClassScheme, ours: ClassScheme, past: Mapping[int, str]
         To be taken over.
     ours : ClassScheme
         Of the project now: a class of the same name keeps its id.
-    past : mapping of int to str
+    past : mapping of int to SeedClass
         What every id ever meant here; their id is kept where it is free.
+    used : container of int
+        Ids that a seed ever had here: they stay, hidden, as a redo may give them again.
     """
-    own = {c.name: c.id for c in ours}
+    own = {c.name: c.id for c in (*(c for c in past.values() if c.id in used), *ours)}
     taken = {own[c.name] for c in theirs if c.name in own}
     classes = []
     for c in theirs:
         ident = own.get(c.name, c.id)
-        if c.name not in own and (ident in taken or past.get(ident, c.name) != c.name):
+        if c.name not in own and (ident in taken or (ident in past and past[ident].name != c.name)):
             ident = max({*past, *taken, *theirs.ids, 0}) + 1
         taken.add(ident)
         classes.append(replace(c, id=ident))
+    for c in past.values():
+        if c.id in used and c.id not in taken:
+            name = c.name if c.name not in {known.name for known in classes} else f"{c.name} ({c.id})"
+            classes.append(replace(c, name=name, key="", hidden=True))
     return ClassScheme("grain", tuple(classes))
 
 
-def _past_classes(project: Project) -> dict[int, str]:
-    past = [e.payload for e in project.events() if e.kind is EventKind.SCHEME]
-    return {c["id"]: c["name"] for p in past if p["kind"] == "grain" for c in p["classes"]}
+def _past_classes(project: Project) -> tuple[dict[int, SeedClass], set[int]]:
+    """What every class id last meant, and the ids that a seed was ever given."""
+    past: dict[int, SeedClass] = {}
+    used: set[int] = set()
+    for event in project.events():
+        if event.kind is EventKind.SCHEME and event.payload["kind"] == "grain":
+            past |= {c["id"]: SeedClass(**c) for c in event.payload["classes"]}
+        elif event.kind is EventKind.LABEL:
+            used |= {int(class_id) for _, _, class_id in answers_of(event.payload)}
+    return past, used
 
 
 def _pools(other: Project) -> list[str]:

@@ -90,8 +90,56 @@ def test_labels_keep_their_classes_and_names_bring_classes_together(earlier, mak
 
 def test_their_ids_are_kept_where_they_are_free():
     ours, theirs = scheme(normal=1, dead=2), scheme(dead=1, cracked=2, mould=7)
-    after = scheme_after(theirs, ours, {1: "normal", 2: "dead", 3: "cracked"})
+    past = {c.id: c for c in scheme(normal=1, dead=2, cracked=3)}
+    after = scheme_after(theirs, ours, past)
     assert {c.name: c.id for c in after} == {"dead": 2, "cracked": 8, "mould": 7}
+    after = scheme_after(theirs, ours, past, used={1, 3})
+    assert {c.name: c.id for c in after} == {"dead": 2, "cracked": 3, "mould": 7, "normal": 1}
+    assert [c.name for c in after.active] == ["dead", "cracked", "mould"]
+
+
+@pytest.fixture
+def good_and_bad(tmp_path):
+    """A project of two classes that nobody else has."""
+    Project.create(tmp_path / "p1.seedlab", grain=scheme(good=5, bad=6)).close()
+    return tmp_path / "p1.seedlab"
+
+
+def test_an_answer_that_was_taken_back_can_be_given_again(good_and_bad, split_session):
+    session, seed = split_session, split_session.seeds_of("ct")[0]
+    session.answer(2, [seed])
+    settle(session)
+    session.undo().wait(60)
+    session.origin.start_from(good_and_bad).wait(60)
+    session.redo().wait(60)
+    assert [c.name for c in session.scheme.active] == ["good", "bad"]
+    assert session.scheme.by_id(2).hidden and session.label(seed).class_id == 2
+    assert session.counts()[2] == 1
+
+
+def test_predictions_of_classes_that_are_gone_do_not_come_back(good_and_bad, split_session, make_session):
+    session, seeds = split_session, split_session.seeds_of("ct")
+    label(session, seeds[:8])
+    session.refit().wait(60)
+    assert session.predictions is not None
+    for _ in range(2):
+        session.undo().wait(60)
+    session.origin.start_from(good_and_bad).wait(60)
+    assert not session.heads
+    session.close()
+    assert not make_session(session.path).heads
+
+
+def test_without_a_label_nothing_is_predicted(split_session, make_session):
+    session, seeds = split_session, split_session.seeds_of("ct")
+    label(session, seeds[:8])
+    session.refit().wait(60)
+    session.answer(None, seeds[:8])
+    settle(session)
+    session.refit().wait(60)
+    assert session.predictions is None and not session.head_report
+    session.close()
+    assert make_session(session.path).predictions is None
 
 
 def test_other_channels_bring_the_classes_only(earlier, make_session, tmp_path):
