@@ -387,7 +387,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     settings = _settings(request)
     known = Known.of(seeds, load_arrays(folder / "labels.npz"))
     widths = table.get("widths")
-    prior = read_prior(folder, settings.class_ids, settings.class_names, vectors, widths)
+    prior = read_prior(folder / "prior.npz", settings.class_ids, settings.class_names, vectors, widths)
     yield Progress(1, N_STEPS, "judging")
     figures = Figures(vectors, known, settings, prior, widths)
     values = {**figures.overall(), "calibration": figures.calibration()}

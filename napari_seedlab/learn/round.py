@@ -268,7 +268,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         _known_of(folder / "anomaly.npz", "score", seeds),
         _known_of(folder / "ranks.npz", "rank", seeds),
         _known_of(folder / "places.npz", "place", seeds),
-        read_prior(folder, settings.class_ids, _names(settings), vectors, table.get("widths")),
+        read_prior(folder / "prior.npz", settings.class_ids, _names(settings), vectors, table.get("widths")),
         table.get("widths"),
     )
     files = ["suggestions.json"]

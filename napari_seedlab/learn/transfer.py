@@ -17,7 +17,6 @@ from napari_seedlab.learn.head import (
     columns_of,
     fit_calibrated,
     fold_of,
-    load_head,
     out_of_fold_logits,
     pool_scaler,
 )
@@ -198,10 +197,10 @@ def _domain(x: Floats, middle: npt.NDArray[np.float64], spread: npt.NDArray[np.f
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: what an earlier project brings, one pool after the other.
 
-    Parameters of the request: ``pools``, a list of ``pool`` and ``class_ids``. Reads
+    Parameters of the request: ``pools``, a list of ``pool``, ``class_ids`` and ``classes``, their names. Reads
     ``embedding-{pool}.npz`` (vector, widths of the encoders' blocks), ``labels-{pool}.npz`` (row of the
-    embedding, class_id, inclusion_p) and, where the project keeps a head of all its labels,
-    ``head-{pool}.safetensors``. Writes ``prior-{pool}.npz`` (a head as plain columns) and
+    embedding, class_id, inclusion_p) and, where that project started from another one itself,
+    ``start-{pool}.npz`` as :func:`read_prior` does. Writes ``prior-{pool}.npz`` (a head as plain columns) and
     ``domain-{pool}.npz`` for those pools that have what it takes.
     """
     from napari_seedlab.files import load_arrays, read_json, save_arrays
@@ -215,7 +214,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         path = folder / f"embedding-{pool}.npz"
         table = load_arrays(path) if path.exists() else {"vector": np.zeros((0, 0))}
         vectors = table["vector"]
-        head = _head_of(folder, pool, table, entry["class_ids"], request.random_state)
+        head = _head_of(folder, table, entry, request.random_state)
         if head is not None:
             save_arrays(folder / f"prior-{pool}.npz", **head_columns(head))
             written.append(f"prior-{pool}.npz")
@@ -234,22 +233,30 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
 
 def _head_of(
-    folder: Path, pool: str, table: Mapping[str, Any], class_ids: Sequence[int], random_state: int
+    folder: Path, table: Mapping[str, Any], entry: Mapping[str, Any], random_state: int
 ) -> Head | None:
-    """The head that the project keeps, else one fitted to its labels; None without two labelled classes."""
+    """A head of the labels, on the vectors in use now; None without two classes that it could know.
+
+    It is always fitted anew: a stored one may be of other encoders, or of answers that were corrected since.
+    """
     from napari_seedlab.files import load_arrays
 
-    stored, vectors = folder / f"head-{pool}.safetensors", table["vector"]
-    if stored.exists():
-        head = load_head(stored)
-        if not len(vectors) or len(head.center) == vectors.shape[1]:
-            return head
+    pool, ids, vectors = str(entry["pool"]), entry["class_ids"], table["vector"]
+    names, widths = entry.get("classes") or [str(c) for c in ids], table.get("widths")
+    try:
+        prior = read_prior(folder / f"start-{pool}.npz", ids, names, vectors, widths)
+    except InputError:  # of other classes than the project has now
+        prior = None
     labels = load_arrays(folder / f"labels-{pool}.npz")
-    if len(np.unique(labels["class_id"])) < 2 or not len(vectors):
+    if not len(vectors) or (prior is None and len(np.unique(labels["class_id"])) < 2):
         return None
-    given = vectors[labels["row"]], labels["class_id"], labels["inclusion_p"]
-    scaler = pool_scaler(vectors, table.get("widths"))
-    return fit_calibrated(*given, class_ids, scaler, random_state)[0]
+    x, y, drawn = vectors[labels["row"]], labels["class_id"], labels["inclusion_p"]
+    scaler = pool_scaler(vectors, widths)
+    if not len(y):
+        return prior
+    start = held(x, y, ids, scaler, prior, random_state)
+    head = fit_calibrated(x, y, drawn, ids, scaler, random_state, *start)[0]
+    return head if (head.n_behind > 0).sum() > 1 else None
 
 
 def head_columns(head: Head) -> dict[str, npt.NDArray[Any]]:
@@ -270,18 +277,18 @@ def net_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def read_prior(
-    folder: Path,
+    path: Path,
     class_ids: Sequence[int],
     class_names: Sequence[str],
     vectors: Floats,
     widths: npt.NDArray[np.integer] | None = None,
 ) -> Head | None:
-    """The head that ``prior.npz`` of a job brings (its columns and class names), for this pool."""
+    """The head in a file such as ``prior.npz`` of a job (its columns and class names), for this pool."""
     from napari_seedlab.files import load_arrays
 
-    if not (folder / "prior.npz").exists() or not len(vectors):
+    if not path.exists() or not len(vectors):
         return None
-    a = load_arrays(folder / "prior.npz")
+    a = load_arrays(path)
     ids = tuple(int(c) for c in a["class_ids"])
     head = Head(
         ids, a["center"], a["scale"], a["weight"], a["bias"],

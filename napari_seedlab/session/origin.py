@@ -385,7 +385,7 @@ def _read_pool(other: Project, pool: str, folder: Path) -> dict[str, Any]:
     n_labels = _write_labels(other, folder, pool, seeds)
     if len(seeds):
         files.save_arrays(folder / f"embedding-{pool}.npz", vector=vectors, widths=widths)
-    _copy_models(other, folder, pool, n_labels)
+    _copy_models(other, folder, pool, versions)
     classes = {c.id: c.name for c in other.scheme("grain")}
     waves = scan.facts.wavelengths_nm
     return {
@@ -415,6 +415,8 @@ def _vectors(
 
     state = other.get_state(encoders.PLACE)
     chosen = state.get("chosen", {}).get(pool) if isinstance(state, dict) else None
+    if not chosen and other.get_arrays(f"embedding-{pool}") is not None:
+        chosen = ("descriptors",)  # of a project from before there were others
     names = list(chosen or encoders.DEFAULT[pool])
     blocks = [encoders.read_block(other, pool, name) for name in names]
     there = [block for block in blocks if block is not None]
@@ -443,15 +445,16 @@ def _write_labels(other: Project, folder: Path, pool: str, seeds: npt.NDArray[np
     return len(said)
 
 
-def _copy_models(other: Project, folder: Path, pool: str, n_labels: int) -> None:
-    """The newest head where it knows all labels, and the newest network, into the job's folder."""
-    cards = [c for c in other.models() if c.config.get("pool") == pool]
-    heads = [c for c in cards if c.kind == "head"]
-    if heads and heads[-1].metrics.get("n_labels") == n_labels:
-        _copy(other, heads[-1].id, "head.safetensors", folder / f"head-{pool}.safetensors")
-    nets = [c for c in cards if c.kind == "net"]
+def _copy_models(other: Project, folder: Path, pool: str, versions: list[str]) -> None:
+    """The newest network, and the model that the project itself started from, into the job's folder."""
+    nets = [c for c in other.models("net") if c.config.get("pool") == pool]
     if nets:
         _copy(other, nets[-1].id, "net.safetensors", folder / f"net-{pool}.safetensors")
+    arrays, told = other.get_arrays(f"{PLACE}-{pool}"), other.get_arrays(PLACE)
+    if arrays is not None and told is not None:
+        brought = json.loads(str(told["facts"]))["pools"].get(pool, {})
+        if brought.get("has_model") and brought["versions"] in ([], versions):  # of these very columns
+            files.save_arrays(folder / f"start-{pool}.npz", **{k: arrays[k] for k in PRIOR})
 
 
 def _copy(other: Project, model_id: str, name: str, to: Path) -> None:

@@ -107,29 +107,31 @@ def test_few_seeds_of_the_same_lot_lie_outside_and_nearly_all_of_another_one():
         domain_of(x[:9])
 
 
-def write_earlier(folder, head=None):
+def write_earlier(folder, start=None):
     x, y = seeds(60, 9)
-    request = JobRequest("o", "transfer:run", {"pools": [{"pool": "ct", "class_ids": list(IDS)}]})
+    entry = {"pool": "ct", "class_ids": list(IDS), "classes": list(NAMES.values())}
+    request = JobRequest("o", "transfer:run", {"pools": [entry]})
     files.write_json(folder / "request.json", request.to_json())
     files.save_arrays(folder / "embedding-ct.npz", vector=x)
-    rows = np.arange(30)
-    files.save_arrays(folder / "labels-ct.npz", row=rows, class_id=y[rows], inclusion_p=np.zeros(30))
-    if head is not None:
-        save_head(head, folder / "head-ct.safetensors")
+    rows = np.arange(30 if start is None else 0)
+    files.save_arrays(folder / "labels-ct.npz", row=rows, class_id=y[rows], inclusion_p=np.zeros(len(rows)))
+    if start is not None:
+        names = np.asarray([NAMES[c] for c in start.class_ids])
+        files.save_arrays(folder / "start-ct.npz", **transfer.head_columns(start), names=names)
     return x, y
 
 
-@pytest.mark.parametrize("is_stored", [True, False], ids=["stored head", "fitted there and then"])
-def test_the_job_gives_a_head_and_a_domain(earlier, tmp_path, is_stored):
-    x, y = write_earlier(tmp_path, earlier if is_stored else None)
+@pytest.mark.parametrize("is_passed_on", [True, False], ids=["passed on", "fitted there and then"])
+def test_the_job_gives_a_head_and_a_domain(earlier, tmp_path, is_passed_on):
+    x, y = write_earlier(tmp_path, earlier if is_passed_on else None)
     *_, result = _drained(transfer.run(tmp_path))
     assert result.files == ("prior-ct.npz", "domain-ct.npz")
     arrays = files.load_arrays(tmp_path / "prior-ct.npz")
     names = np.asarray(["split", "hollow", "sound"])[arrays["class_ids"] - 1]
     files.save_arrays(tmp_path / "prior.npz", **arrays, names=names)
-    head = transfer.read_prior(tmp_path, IDS, ("split", "hollow", "sound"), x)
+    head = transfer.read_prior(tmp_path / "prior.npz", IDS, ("split", "hollow", "sound"), x)
     assert (head.probabilities(x).argmax(1) + 1 == y).mean() > 0.9
-    if is_stored:
+    if is_passed_on:
         np.testing.assert_array_equal(arrays["n_behind"], earlier.n_labels)
 
 

@@ -9,10 +9,15 @@ from typer.testing import CliRunner
 
 from napari_seedlab.cli.main import app
 from napari_seedlab.core import ClassScheme, ModelCard, ProjectError, SeedClass, SeedlabError
-from napari_seedlab.session import Session
-from napari_seedlab.session.origin import scheme_after
+from napari_seedlab.files import save_arrays
+from napari_seedlab.imaging.features import descriptor_names
+from napari_seedlab.learn.transfer import read_prior
+from napari_seedlab.session import Session, encoders
+from napari_seedlab.session.origin import PRIOR, _vectors, scheme_after
 from napari_seedlab.store import Project
 from tests.session.conftest import is_hollow, settle, small_tray
+
+SHIPPED = dict(encoders.DEFAULT)  # before a fixture makes it shorter
 
 
 def scheme(**names):
@@ -96,6 +101,54 @@ def test_their_ids_are_kept_where_they_are_free():
     after = scheme_after(theirs, ours, past, used={1, 3})
     assert {c.name: c.id for c in after} == {"dead": 2, "cracked": 3, "mould": 7, "normal": 1}
     assert [c.name for c in after.active] == ["dead", "cracked", "mould"]
+
+
+def test_what_it_brings_knows_the_corrected_answers(earlier, make_session, tmp_path):
+    earlier.draw().wait(60)  # keeps a head of the answers so far
+    label(earlier, earlier.seeds_of("ct")[:14], wrong=True)
+    session = make_session(tmp_path / "new.seedlab")
+    session.origin.start_from(earlier.path).wait(60)
+    arrays = session.desk.do(lambda project: project.get_arrays("origin-ct")).result()
+    save_arrays(tmp_path / "prior.npz", **{key: arrays[key] for key in PRIOR})
+    known = earlier.embeddings["ct"]
+    names = [c.name for c in session.scheme]
+    head = read_prior(tmp_path / "prior.npz", session.scheme.ids, names, known.vectors)
+    said = np.asarray(head.class_ids)[head.probabilities(known.vectors).argmax(1)]
+    right = [(c == 2) != is_hollow(earlier, int(s)) for s, c in zip(known.seeds, said, strict=True)]
+    assert np.mean(right) > 0.9
+
+
+def test_a_model_is_passed_on_by_a_project_without_labels(earlier, make_session, tmp_path):
+    between, last = (make_session(tmp_path / f"{name}.seedlab") for name in ("between", "last"))
+    between.origin.start_from(earlier.path).wait(60)
+    prepared(between, write_tray(tmp_path / "new.tif", 1))
+    last.origin.start_from(between.path).wait(60)
+    assert last.origin.facts["pools"]["ct"]["has_model"]
+
+
+def test_vectors_from_before_there_were_encoders_are_the_descriptors(monkeypatch):
+    class Former:
+        def get_state(self, name):
+            return None
+
+        def get_arrays(self, name):
+            vectors = np.zeros((30, len(descriptor_names("ct"))), np.float32)
+            known = {"seed": np.arange(30), "vector": vectors, "key": np.arange(30)}
+            return known if name == "embedding-ct" else None
+
+    monkeypatch.setattr(encoders, "DEFAULT", SHIPPED)
+    names, _, seeds, _, _ = _vectors(Former(), "ct")
+    assert names == ["descriptors"] and len(seeds) == 30
+
+
+def test_volumes_begin_with_the_encoders_that_are_shipped_for_them(monkeypatch, make_session, tray):
+    monkeypatch.setattr(encoders, "DEFAULT", SHIPPED)
+    session = make_session()
+    prepared(session, tray)
+    known = session.embeddings["ct"]
+    assert known.encoders == SHIPPED["ct"] == ("descriptors", "bundled")
+    assert known.widths[0] == len(descriptor_names("ct")) and known.vectors.shape == (25, sum(known.widths))
+    assert (known.block("bundled").vectors.std(axis=0) > 0).any()
 
 
 @pytest.fixture
