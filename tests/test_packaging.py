@@ -66,7 +66,7 @@ def test_a_wheel_is_discovered_where_it_is_installed(wheel, tmp_path):
     (site / "others.pth").write_text("\n".join(others) + "\n")
     run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", site, wheel)
     n_widgets, samples, package = run(python, "-c", FOUND, cwd=tmp_path).split()
-    assert int(n_widgets) == 5
+    assert int(n_widgets) == 6
     assert Path(samples).is_relative_to(site) and Path(package).is_relative_to(site)
 
 
@@ -75,7 +75,7 @@ def test_a_checkout_is_discovered_where_it_is_installed_editable(tmp_path):
     if not link.exists():
         pytest.skip("the checkout is not installed as editable; make setup does it")
     n_widgets, samples, package = run(sys.executable, "-c", FOUND, cwd=tmp_path).split()
-    assert int(n_widgets) == 5 and Path(samples).is_relative_to(ROOT)
+    assert int(n_widgets) == 6 and Path(samples).is_relative_to(ROOT)
     assert Path(package) == ROOT / "napari_seedlab" / "__init__.py"
 
 

@@ -99,7 +99,10 @@ def test_nearest_are_the_labelled_seeds_that_a_plain_loop_finds(opened, seeds):
     known = opened.embeddings["ct"]
     x = np.asarray(known.vectors, float)
     spread = x.std(0)
-    x = np.clip((x - x.mean(0)) / np.where(spread > 1e-9, spread, 1), -6, 6)
+    blocks = np.repeat(np.arange(len(known.widths)), known.widths)
+    n_varying = np.asarray([(spread[blocks == b] > 1e-9).sum() for b in range(len(known.widths))])
+    spread = np.where(spread > 1e-9, spread, 1) * np.sqrt(n_varying / n_varying.min())[blocks]
+    x = np.clip((x - x.mean(0)) / spread, -6, 6)
     far = {s: np.sqrt(((x[known.row[s]] - x[known.row[seeds[2]]]) ** 2).mean()) for s in seeds[1:14]}
     far.pop(seeds[2])
 

@@ -189,10 +189,10 @@ def test_a_wish_for_disagreement_that_cannot_be_met_draws_the_mixture_and_fits_t
     drawn = session.labelling.ask_by("disagreement").wait(60)["suggestions"]
     assert {s.seed for s in drawn[:4]} == set(seeds[:4]) and not said
     label_by_truth(session, seeds[:6])
-    assert session.train("head").wait(60)["n_labels"] == 6 and not said
+    assert session.train("head").wait(60)["n_labels"] == 6
     drawn = session.draw(3).wait(60)["suggestions"]
     assert len(drawn) == 3 and not any(s.strategy == "disagreement" for s in drawn)
-    assert said == [("info", "Two methods scored no seed that is left; the usual mixture is asked.")]
+    assert set(said) == {("info", "Two methods scored no seed that is left; the usual mixture is asked.")}
     with pytest.raises(SeedlabError, match="disagreement: 0 methods scored the seeds, two are needed"):
         session.draw(3, "disagreement").wait(60)
 

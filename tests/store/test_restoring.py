@@ -166,7 +166,7 @@ def test_models_caches_copies_and_place_come_along(project, tmp_path):
     create_zarr(tmp_path / "h.zarr", (2, 3, 4), (2, 3, 4), "f2")[...] = 7
     project.put_tree("heat-1", tmp_path / "h.zarr")
     asked = Suggestion("u", 3, 0.5, "margin", "because", 1.0)
-    place = {"queue": [vars(asked)], "current_seed": 3}
+    place = {"queue": [{**vars(asked), "evidence": []}], "current_seed": 3}
     project.set_state("place", place)
     project.set_state("scan", scan)
     before, frozen = (
