@@ -5,23 +5,37 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import tifffile
+from typer.testing import CliRunner
+
+from napari_seedlab.cli.main import app
 
 N_SEEDS = 30
 
 
-def seedlab(*args):
-    """Run the command in a fresh process: (exit code, stdout, stderr)."""
+def fresh(*args):
+    """Run the command in a process of its own: (exit code, stdout, stderr)."""
     command = [sys.executable, "-m", "napari_seedlab", *map(str, args)]
     out = subprocess.run(command, capture_output=True, text=True, timeout=280)
     return out.returncode, out.stdout, out.stderr
 
 
-def values(*args):
-    code, stdout, stderr = seedlab(*args, "--json")
+def seedlab(*args):
+    """Run the command here, where everything is loaded: (exit code, stdout, stderr)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = CliRunner().invoke(app, [str(arg) for arg in args])
+    if out.exception is not None and not isinstance(out.exception, SystemExit):
+        raise out.exception
+    return out.exit_code, out.stdout, out.stderr
+
+
+def values(*args, run=seedlab):
+    code, stdout, stderr = run(*args, "--json")
     assert code == 0, stderr
     return json.loads(stdout.strip().splitlines()[-1])
 
@@ -42,8 +56,10 @@ def folder(tmp_path_factory):
 
 def test_the_main_path(folder):
     p = folder / "p"
-    assert values("embed", p)["n_seeds"] > 0
-    assert values("map", p, "--method", "pca")["n_clusters"] >= 1
+    assert values("embed", p, run=fresh)["n_seeds"] > 0
+    assert values("map", p, "--method", "pca", run=fresh)["n_clusters"] >= 1
+    code, out, line = fresh("suggest", p, "--strategy", "best")
+    assert code == 1 and not out and len(line.strip().splitlines()) == 1
     asked = values("suggest", p, "-n", 10)["suggestions"]
     assert len(asked) == 10 and all(set(s) == {"seed", "score", "reason"} for s in asked)
     with open(folder / "labels.csv", "w", newline="") as stream:
