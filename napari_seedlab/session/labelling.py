@@ -189,7 +189,8 @@ class Labelling:
         said : int, str or None
             Class id, ``unsure``, ``not_whole``, or None to clear.
         seeds : iterable of int, optional
-            Seeds that the answer is about, in one event.
+            Seeds that the answer is about, in one event. One about a single seed carries why it was asked;
+            one about many does not: nobody looked at each of them.
 
         Raises
         ------
@@ -204,40 +205,53 @@ class Labelling:
         chosen = self._chosen(seeds)
         state, class_id = self._parse(said)
         self._session.refuse_if_blocked()
-        self._commit(((chosen, state, class_id),))
+        self._commit(((chosen, state, class_id),), is_looked_at=len(chosen) == 1)
         self.again = self.again.difference(chosen)
         if on_card or self.current_seed in chosen:
             self._advance()
 
     def accept_all(self, seeds: Iterable[int]) -> int:
-        """Answer about seeds with the class predicted for each, in one event; returns how many have one.
+        """Answer as predicted about seeds without an answer, in one event; returns about how many.
+
+        What a person said stays. Nobody looked at each of them, so the answers carry no suggestion.
 
         Raises
         ------
         NotReady
-            None of them has a prediction.
+            All of them are answered, or none has a prediction.
         """
-        predictions, chosen = self._session.predictions, self._chosen(seeds)
+        chosen = [s for s in self._chosen(seeds) if self._session.label(s).state is LabelState.NONE]
+        if not chosen:
+            raise NotReady("the prediction", "is for seeds without an answer", "Clear their answers first")
         by_class: dict[int, list[int]] = {}
-        for seed in chosen:
-            row = None if predictions is None else predictions.row.get(seed)
-            if predictions is not None and row is not None:
-                by_class.setdefault(int(predictions.best[row]), []).append(seed)
+        for seed, class_id in self._predicted(chosen).items():
+            by_class.setdefault(class_id, []).append(seed)
         if not by_class:
             raise NotReady("the prediction", "is not there yet for these seeds", "Press a class key instead")
         self._session.refuse_if_blocked()
-        self._commit(tuple((tuple(s), LabelState.LABELLED, c) for c, s in sorted(by_class.items())))
-        if self.current_seed in chosen:
+        answers = tuple((tuple(s), LabelState.LABELLED, c) for c, s in sorted(by_class.items()))
+        self._commit(answers, is_looked_at=False)
+        answered = {s for some, _, _ in answers for s in some}
+        self.again = self.again - answered
+        if self.current_seed in answered:
             self._advance()
-        return sum(map(len, by_class.values()))
+        return len(answered)
 
     def accept(self) -> None:
         """Answer with the predicted class of the seed on the card."""
-        predictions = self._session.predictions
-        p = {} if predictions is None or self.current_seed is None else predictions.of(self.current_seed)
-        if not p:
+        seed = self.current_seed
+        predicted = {} if seed is None else self._predicted((seed,))
+        if seed not in predicted:
             raise NotReady("the prediction", "is not there yet for this seed", "Press a class key instead")
-        self.answer(max(p, key=lambda c: p[c]))
+        self.answer(predicted[seed])
+
+    def _predicted(self, seeds: Iterable[int]) -> dict[int, int]:
+        """Class predicted for seeds; those without one, or with one that is not offered, are left out."""
+        predictions, offered = self._session.predictions, {c.id for c in self._session.scheme.active}
+        if predictions is None:
+            return {}
+        row, best = predictions.row, predictions.best.tolist()
+        return {s: best[row[s]] for s in seeds if s in row and best[row[s]] in offered}
 
     def _chosen(self, seeds: Iterable[int] | None) -> tuple[int, ...]:
         if seeds is None:
@@ -259,8 +273,10 @@ class Labelling:
             return WORDS[said], 0
         return LabelState.LABELLED, self._session.scheme.by_id(said).id
 
-    def _commit(self, answers: tuple[Answers, ...]) -> None:
-        session, seeds = self._session, {s for chosen, _, _ in answers for s in chosen}
+    def _commit(self, answers: tuple[Answers, ...], is_looked_at: bool) -> None:
+        """Show answers, then save them; why seeds were asked only where somebody looked at each."""
+        session = self._session
+        seeds = {s for chosen, _, _ in answers for s in chosen} if is_looked_at else set()
         predicted = session.predictions
         asked = {s.seed: asdict(s) for s in self.queue if s.seed in seeds}
         shown = {} if predicted is None else {s: predicted.of(s) for s in asked}

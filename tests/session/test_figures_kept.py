@@ -89,7 +89,8 @@ def test_p0_is_a_probability(labelled):
 def test_a_corrected_answer_stays_in_the_sample(labelled):
     labelled.figures.check(5).wait(60)
     drawn = [s.seed for s in labelled.queue]
-    labelled.answer(1, drawn)
+    for seed in drawn:
+        labelled.answer(1, [seed])
     labelled.draw(3).wait(60)  # the check is no longer in the queue
     labelled.answer(2, drawn[:2])
     settle(labelled)

@@ -7,7 +7,8 @@ import pytest
 
 from napari_seedlab.core import LabelState, NotReady
 from napari_seedlab.learn import clusters as learn_clusters
-from tests.session.conftest import small_tray
+from napari_seedlab.session.results import Predictions
+from tests.session.conftest import settle, small_tray
 
 
 @pytest.fixture
@@ -117,3 +118,34 @@ def test_predictions_of_many_are_accepted_in_one_event(mapped):
 def test_nothing_is_accepted_without_a_prediction(mapped):
     with pytest.raises(NotReady, match="prediction"):
         mapped.labelling.accept_all(mapped.layout.seeds[:3].tolist())
+
+
+def test_accepting_many_never_touches_what_a_person_said(split_session):
+    """It gives no hidden class either, and no answer counts as drawn by chance: nobody looked."""
+    session = split_session
+    a, b, c, d, *_ = session.seeds_of("ct")
+    session.draw(len(session.seeds), "check").wait(60)
+    session.classes.hide(4).wait(60)
+    p = np.asarray([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    session.heads["ct"] = Predictions(np.asarray([a, b, c, d]), p, (1, 2, 4), "m")
+    session.answer(3, [a])
+    assert session.labelling.accept_all([a, b, c, d]) == 2
+    assert [session.label(s).class_id for s in (a, b, c, d)] == [3, 1, 2, 0]
+    settle(session)
+    assert [session.label_origin(s)[1] > 0 for s in (a, b, c)] == [True, False, False]
+    with pytest.raises(NotReady, match="without an answer"):
+        session.labelling.accept_all([a, b])
+    session.heads["ct"] = Predictions(np.asarray([d]), p[3:], (1, 2, 4), "m")
+    session.look_at(d)
+    with pytest.raises(NotReady, match="prediction"):
+        session.accept()
+
+
+def test_only_a_seed_answered_by_itself_keeps_how_it_was_drawn(split_session):
+    session = split_session
+    session.draw(5, "check").wait(60)
+    one, *many = [s.seed for s in session.queue]
+    session.answer(1, [one])
+    session.answer(2, many)
+    settle(session)
+    assert [session.label_origin(s)[2] != "" for s in (one, *many)] == [True] + [False] * 4
