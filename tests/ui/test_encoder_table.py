@@ -40,6 +40,7 @@ def texts(page):
 def test_the_table_says_what_is_known_and_uses_what_is_pressed(session, page, qtbot, monkeypatch):
     session.encoders.tables = {"ct": said()}
     chosen, told = [], session.encoders.options
+    monkeypatch.setattr(session.encoders, "chosen", lambda pool: ("descriptors",))
     monkeypatch.setattr(session.encoders, "choose", lambda pool, names: chosen.append((pool, tuple(names))))
     session.encoders_changed.emit("ct")
     qtbot.waitUntil(lambda: "recommended" in " ".join(texts(page)), timeout=WAIT_MS)
