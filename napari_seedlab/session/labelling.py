@@ -130,7 +130,8 @@ class Labelling:
         if not drawn:
             return
         with self._session.lock:
-            kept = self.queue[max(0, self._n_passed() - N_BACK) :] if ahead else ()
+            back = [s.seed for s in self.queue if not self._is_open(s.seed)][-N_BACK:]
+            kept = tuple(s for s in self.queue if self._is_open(s.seed) or s.seed in back) if ahead else ()
             again = frozenset(s.seed for s in drawn if s.strategy in ASKS_AGAIN)
             self.again = again | self.again if ahead else again
             known = {s.seed for s in kept}
