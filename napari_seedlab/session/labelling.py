@@ -80,9 +80,16 @@ class Labelling:
         session = self._session
         if pool in self.wishes:
             return self.wishes[pool]
-        answered = [s for s in session.seeds_of(pool) if self._answered(s)]
+        said = [s for s, label in session.labels.items() if label.state not in ASKABLE]
+        tables = [t for scan in session.scans_of(pool) if (t := session.regions(scan.id)) is not None]
+        is_here = (
+            np.isin(said, np.concatenate([t.seed for t in tables])) if tables else np.zeros(len(said), bool)
+        )
+        if is_here.sum() >= N_ENOUGH:
+            return "default"
+        answered = np.asarray(said, np.int64)[is_here].tolist()
         typical = any(session.label_origin(s)[2] == "typiclust" for s in answered)
-        return "default" if typical or len(answered) >= N_ENOUGH else "typiclust"
+        return "default" if typical else "typiclust"
 
     def can_ask_by_disagreement(self, pool: str) -> bool:
         """Whether two methods scored a seed that may still be asked about."""

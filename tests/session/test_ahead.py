@@ -3,7 +3,8 @@
 import threading
 import time
 
-from napari_seedlab.session.labelling import N_AHEAD
+from napari_seedlab.core import Label, LabelState, Suggestion
+from napari_seedlab.session.labelling import N_AHEAD, N_BACK, N_ENOUGH
 from tests.session.conftest import is_hollow, settle
 
 
@@ -75,3 +76,30 @@ def test_a_batch_that_comes_while_the_last_seed_is_answered_is_shown(split_sessi
     labelling.offer(drawn[1:], "ct", ahead=True)
     answering.join(10)
     assert session.current_seed in [s.seed for s in drawn[1:]]
+
+
+def test_a_seed_left_for_later_does_not_let_the_batch_grow(split_session, monkeypatch):
+    labelling = split_session.labelling
+    monkeypatch.setattr(split_session, "draw", None)  # batches are made here
+    first, *others = split_session.seeds_of("ct")
+    labelling.offer([Suggestion(str(first), first, 0.5, "margin", "because", 1.0)], "ct")
+    for seed in others:
+        labelling.offer([Suggestion(str(seed), seed, 0.5, "margin", "because", 1.0)], "ct", ahead=True)
+        split_session.set_labels({seed: Label(seed, LabelState.LABELLED, 1)})
+    labelling.offer([Suggestion("again", first, 0.5, "margin", "because", 1.0)], "ct", ahead=True)
+    assert [s.seed for s in labelling.queue] == [first, *others[-N_BACK:]]
+
+
+def test_what_to_ask_by_is_chosen_without_looking_at_every_seed(split_session, monkeypatch):
+    session, looked = split_session, []
+    real = session.label
+    monkeypatch.setattr(session, "label", lambda seed: looked.append(seed) or real(seed))
+    seeds = session.seeds_of("ct")
+    assert session.labelling.strategy("ct") == "typiclust"
+    session.set_labels({s: Label(s, LabelState.LABELLED, 1) for s in seeds[:N_ENOUGH]})
+    session.set_labels({seeds[0]: Label(seeds[0], LabelState.CONFLICT)})
+    session.set_labels({999: Label(999, LabelState.LABELLED, 1)})  # of no scan of this pool
+    assert session.labelling.strategy("ct") == "typiclust"
+    session.set_labels({seeds[0]: Label(seeds[0], LabelState.UNSURE)})
+    assert session.labelling.strategy("ct") == "default"
+    assert not looked
