@@ -428,18 +428,26 @@ def _tell_gaps(session: Session, values: Mapping[str, Any]) -> None:
 def _merged(
     known: Embedding | None, folder: Path, name: str, version: str, seeds: Sequence[int]
 ) -> Embedding:
-    """Known vectors with those of a job in their place, for `seeds`."""
+    """Known vectors with those of a job in their place, for `seeds`.
+
+    A vector that the job did not compute again is found by the hash of its voxels: the rows it names are of
+    the table of its beginning, and another job may have ended since. One that is gone the next job computes.
+    """
     new = files.load_arrays(folder / f"vectors-{name}.npz")
-    vectors, same = np.asarray(new["vector"], np.float32), new["same"]
+    vectors, is_there = np.asarray(new["vector"], np.float32), new["same"] < 0
+    parts = []
     if known is not None:
         width = int(known.vectors.shape[1])
-        vectors = vectors if vectors.shape[1] else np.zeros((len(same), width), np.float32)
-        vectors[same >= 0] = known.vectors[same[same >= 0]]
-        old = ~np.isin(known.seeds, new["seed"])
+        vectors = vectors if vectors.shape[1] else np.zeros((len(is_there), width), np.float32)
+        row_of = {content: row for row, content in enumerate(_content(known).tolist())}
+        at = np.asarray([row_of.get(content, -1) for content in new["content"].tolist()], np.int64)
+        found = ~is_there & (at >= 0)
+        vectors[found] = known.vectors[at[found]]
+        is_there |= found
+        old = ~np.isin(known.seeds, new["seed"][is_there])
         parts = [(known.seeds[old], known.vectors[old], known.key[old], _content(known)[old])]
-    else:
-        parts = []
-    parts.append((new["seed"], vectors, new["key"], new["content"]))
+    ids, keys, content = (np.asarray(new[name])[is_there] for name in ("seed", "key", "content"))
+    parts.append((ids, vectors[is_there], keys, content))
     ids, rows, keys, content = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(ids, kind="stable")
     order = order[np.isin(ids[order], _int64(seeds))]

@@ -8,6 +8,7 @@ from napari_seedlab.files import save_arrays
 from napari_seedlab.learn import embedding, encoders
 from napari_seedlab.models.vgg16 import POOL, VGG16, VGG16Config
 from napari_seedlab.session import encoders as rooms
+from napari_seedlab.session.results import Embedding
 from tests.session.conftest import is_hollow, settle, small_tray
 
 N = 25
@@ -225,3 +226,15 @@ def test_an_own_encoder_is_taught_and_then_used(split_session, monkeypatch):
     assert split_session.encoders.own("ct").wait(60)["model"] == "own-1"
     split_session.encoders.choose("ct", ["own"]).wait(60)
     assert split_session.embeddings["ct"].encoders == ("own",)
+
+
+def test_a_vector_that_was_known_is_found_though_another_job_ended_first(tmp_path):
+    """The job began when seeds 10 and 20 were known; seed 5 has come since, and seed 20 was edited."""
+    new = {"seed": [40, 41], "vector": np.zeros((2, 0), np.float32), "key": [4, 5], "content": [110, 120]}
+    save_arrays(tmp_path / "vectors-d.npz", **new, same=[0, 1])
+    seeds, content = np.asarray([5, 10, 20]), np.asarray([105, 110, 121])
+    vectors = np.asarray([[5, 5], [10, 10], [20, 20]], np.float32)
+    known = Embedding(seeds, vectors, seeds, content, ("d",), (2,), ("v",))
+    merged = rooms._merged(known, tmp_path, "d", "v", [5, 10, 20, 40, 41])
+    assert merged.seeds.tolist() == [5, 10, 20, 40]  # what 41 looks like is known no more
+    np.testing.assert_array_equal(merged.vectors, [*vectors, [10, 10]])
