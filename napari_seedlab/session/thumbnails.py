@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from napari_seedlab.session.steps import scan_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from napari_seedlab.core import JobRequest, JobResult, RegionTable, Scan
     from napari_seedlab.session.desk import Task
@@ -124,6 +124,8 @@ class Thumbnails:
         stored, source = project.get_arrays(f"thumbs-{pool}"), project.tree_source(f"thumbs-{pool}-pixels")
         if stored is None or source is None or source.shape != (len(stored["seed"]), 3 * SHAPE[1], SHAPE[2]):
             return
+        if str(stored.get("pixels")) != Path(source.path).name:
+            return  # only one of the two was written: they are drawn anew
         table = ThumbTable(
             stored["seed"], stored["key"], stored["spectrum"], float(stored["cell_um"]),
             bool(stored["is_volume"]), source,
@@ -179,7 +181,7 @@ def _step(session: Session, thumbnails: Thumbnails, pool: str) -> Step:
         out, keys = files.load_arrays(folder / "thumbs.npz"), files.load_arrays(folder / "keys.npz")
         key_of = dict(zip(keys["seed"].tolist(), keys["key"].tolist(), strict=True))
         is_volume = all(s.facts.region_shape[0] > 1 for s in session.scans_of(pool))
-        project.put_tree(f"thumbs-{pool}-pixels", folder / "thumbs.zarr")
+        pixels = project.put_tree(f"thumbs-{pool}-pixels", folder / "thumbs.zarr")
         project.put_arrays(
             f"thumbs-{pool}",
             seed=out["seed"],
@@ -187,6 +189,7 @@ def _step(session: Session, thumbnails: Thumbnails, pool: str) -> Step:
             spectrum=out["spectrum"],
             cell_um=out["cell_um"],
             is_volume=np.asarray(is_volume),
+            pixels=np.asarray(Path(pixels.path).name),
         )
         thumbnails.load(project, pool)
         session.thumbnails_changed.emit(pool)

@@ -1,7 +1,9 @@
 """Thumbnails of a project: drawn once for each seed, kept, read in pages."""
 
 import numpy as np
+import pytest
 
+from napari_seedlab.core import SeedlabError
 from napari_seedlab.session import Session
 
 
@@ -42,3 +44,18 @@ def test_a_read_only_project_asks_for_nothing(split_session):
     session.close()
     with Session.open(session.path, read_only=True) as reader:
         assert reader.thumbnails.ask("ct") is None
+
+
+def test_pictures_without_the_table_of_their_seeds_are_drawn_anew(split_session, make_session, monkeypatch):
+    """The program ended between the two: pictures of other seeds must not stand under the old ones."""
+    session = split_session
+    session.thumbnails.ask("ct").wait(60)
+    project, kept = session.desk.do(lambda p: p).result(), session.thumbnails.tables.pop("ct")
+    with monkeypatch.context() as crash:
+        crash.setattr(project, "put_arrays", lambda *a, **k: 1 / 0)
+        with pytest.raises(SeedlabError):
+            session.thumbnails.ask("ct").wait(60)
+    session.close()
+    again = make_session(session.path)
+    assert again.thumbnails.find(1) is None
+    assert again.thumbnails.ask("ct").wait(60)["n_new"] == len(kept.seeds)
