@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_seedlab.core import SeedlabError
-
 if TYPE_CHECKING:
     from napari_seedlab.core import ClassScheme
     from napari_seedlab.session.desk import Task
@@ -60,7 +58,7 @@ class Classes:
         def work(project: Project) -> dict[str, Any]:
             try:
                 project.set_scheme(scheme, session.annotator)
-            except SeedlabError:
+            except Exception:  # whatever the reason: what is shown is what is saved
                 session.scheme = project.scheme("grain")
                 session.scheme_changed.emit()
                 raise

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from napari_seedlab.core import GRAIN_SCHEME, ClassScheme, InputError, LabelState, SeedClass
+from napari_seedlab.core import GRAIN_SCHEME, ClassScheme, InputError, LabelState, SeedClass, SeedlabError
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,16 @@ def test_labels_outlive_rename_and_hiding(split_session, make_session, tmp_path)
     assert again.scheme.by_id(4).key == "5"  # 4 is taken by now
     again.undo().wait(60)  # an edit of labels, not of classes
     assert again.label(6).state is LabelState.NONE and not again.scheme.by_id(4).hidden
+
+
+def test_a_class_that_could_not_be_saved_is_not_shown(split_session, monkeypatch):
+    session = split_session
+    project = session.desk.do(lambda p: p).result()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(project, "set_scheme", full)
+    with pytest.raises(SeedlabError, match="No space"):
+        session.classes.add("mouldy").wait(60)
+    assert session.scheme == GRAIN_SCHEME
