@@ -66,9 +66,15 @@ def test_one_sound_batch_is_learnt_by_heart(which, request):
     assert any("loss" in r.message for r in reports)
 
 
-def shuffled(samples, picks, rng, state=np.random.default_rng(0)):  # noqa: B008
-    inputs, target = HONEST(samples, picks, rng)
-    return inputs, target[torch.from_numpy(state.permutation(len(target)))]
+def shuffled():
+    """Labels in another order each time."""
+    state = np.random.default_rng(0)
+
+    def draw(samples, picks, rng):
+        inputs, target = HONEST(samples, picks, rng)
+        return inputs, target[torch.from_numpy(state.permutation(len(target)))]
+
+    return draw
 
 
 def out_of_order(samples, picks, rng):
@@ -86,12 +92,16 @@ HONEST = net_input.Samples.draw
 
 
 @pytest.mark.parametrize(
-    "bug, words",
-    [(shuffled, "change from step to step"), (out_of_order, "out of step"), (turned, "out of step")],
+    "make_bug, words",
+    [
+        (shuffled, "change from step to step"),
+        (lambda: out_of_order, "out of step"),
+        (lambda: turned, "out of step"),
+    ],
     ids=["labels shuffled", "out of order", "axes swapped"],
 )
-def test_a_planted_bug_is_said(bug, words, planes, monkeypatch):
-    monkeypatch.setattr(net_input.Samples, "draw", bug)
+def test_a_planted_bug_is_said(make_bug, words, planes, monkeypatch):
+    monkeypatch.setattr(net_input.Samples, "draw", make_bug())
     _, result = finish(debugging.overfit(planes))
     assert not result.values["passed"]
     assert words in result.values["line"]
