@@ -7,6 +7,7 @@ from safetensors alone, code that comes with a model is never run.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,7 @@ SIZE = 224  # pixels, where nothing says otherwise
 FREE_SIZE = ("dinov2", "dinov3")  # begin of the kinds that take smaller pictures than they were trained on
 WANTED = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
-READ = 2**20  # bytes at a time
+PIECE = 4096  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,7 @@ def _edge(said: Any) -> int:
 
 
 def _hash_of(folder: Path) -> str:
-    """Changes with the settings and with every weight."""
+    """Changes with the settings and each tensor of the weights, a piece of which is read; copies share it."""
     digest = hashlib.blake2b(digest_size=8)
     files = [
         folder / "config.json",
@@ -239,11 +240,28 @@ def _hash_of(folder: Path) -> str:
         *sorted(folder.glob("*.safetensors")),
     ]
     for path in (p for p in files if p.is_file()):
-        digest.update(path.name.encode())
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
         with path.open("rb") as stream:
-            while part := stream.read(READ):
-                digest.update(part)
+            for start in _pieces_of(path):
+                stream.seek(start)
+                digest.update(stream.read(PIECE))
     return digest.hexdigest()
+
+
+def _pieces_of(path: Path) -> list[int]:
+    """Where the bytes lie that tell a file from another: all, or the header and the middle of each tensor."""
+    size = path.stat().st_size
+    if path.suffix != ".safetensors":
+        return list(range(0, size, PIECE))
+    with path.open("rb") as stream:
+        end = 8 + int.from_bytes(stream.read(8), "little")
+        try:
+            header = json.loads(stream.read(min(end - 8, size)))
+            places = [entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"]
+            pieces = [end + max(int(first), (int(first) + int(last) - PIECE) // 2) for first, last in places]
+        except (ValueError, LookupError, TypeError, AttributeError):  # it is refused when it is loaded
+            return [0]
+    return [*range(0, min(end, size), PIECE), *(min(max(piece, 0), size) for piece in pieces)]
 
 
 def _short(error: Exception) -> str:

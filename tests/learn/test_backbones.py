@@ -153,6 +153,23 @@ def test_folders_that_hold_something_else_are_refused(resnet, tmp_path, change, 
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
 
 
+def test_the_key_of_a_folder_changes_with_each_tensor_and_little_is_read(tmp_path):
+    folder, key = tmp_path / "net", lambda: hf.hf_encoder(folder).key
+    folder.mkdir()
+    write_json(folder / "config.json", {})
+    tensors = {"a": torch.zeros(3), "b": torch.zeros(200_000), "c": torch.zeros(2)}
+    save_file(tensors, folder / "model.safetensors")
+    keys = {key()}
+    for name in tensors:
+        save_file(tensors | {name: tensors[name] + 1}, folder / "model.safetensors")
+        keys.add(key())
+    assert len(keys) == 4
+    save_file(tensors, folder / "model.safetensors")
+    assert key() in keys  # the same weights saved again
+    places = hf._pieces_of(folder / "model.safetensors")
+    assert len(places) * hf.PIECE < 0.05 * 800_000
+
+
 def test_what_is_no_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not there"):
         hf.hf_encoder(tmp_path / "nothing")
