@@ -236,7 +236,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     budget = min(int(params.get("budget", 150)), *(len(pool.class_id) for pool, _ in splits))
     wanted = [today(s) for s in params.get("strategies", ("default",))]
     wanted = list(dict.fromkeys([*wanted, "random"]))
-    refused = {s: why for s in wanted if (why := _refusal(s, known))}
+    refused = {s: why for s in wanted if (why := _refusal(s, [pool for pool, _ in splits], budget))}
     wanted = [s for s in wanted if s not in refused]
     curves, n_rounds = Curves(), -(-budget // batch)
     total = n_repeats * len(wanted) * n_rounds
@@ -280,14 +280,17 @@ def _split(known: Truth, fresh: Truth | None, random_state: int) -> tuple[Truth,
     return known.at(np.setdiff1d(np.arange(len(known.class_id)), held)), known.at(held)
 
 
-def _refusal(strategy: str, known: Truth) -> str:
-    """Why a strategy cannot be replayed; empty where it can."""
+def _refusal(strategy: str, pools: Sequence[Truth], budget: int) -> str:
+    """Why a strategy cannot be replayed to the end; empty where it can."""
     if strategy in ASKS_AGAIN:
         return "asks about labelled seeds only"
-    twice = known.ranks is not None and bool((np.isfinite(known.ranks).sum(1) > 1).any())
-    if strategy == "disagreement" and not twice:
+    if strategy != "disagreement":
+        return ""
+    ranks = [pool.ranks for pool in pools if pool.ranks is not None]
+    n = min((int((np.isfinite(r).sum(1) > 1).sum()) for r in ranks), default=0)
+    if not n:
         return "needs scores of oddness by two methods"
-    return ""
+    return "" if n >= budget else f"two methods scored {n} of the {budget} seeds that are asked about"
 
 
 def _known(folder: Path) -> Truth:

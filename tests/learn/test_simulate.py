@@ -239,6 +239,22 @@ def test_scores_of_oddness_reach_the_replay(tmp_path):
     assert sorted(rows[asked]) == rows[-10:].tolist()
 
 
+def test_disagreement_is_refused_where_too_few_seeds_were_scored_twice(tmp_path):
+    """Its seeds would be used up in the middle, and the other strategies' curves with it."""
+    pool, _ = digits(0, True)
+    write_job(
+        tmp_path, pool.vectors, pool.class_id, strategies=["disagreement", "anomaly"], budget=30, n_repeats=1
+    )
+    rank = np.full((len(pool.class_id), 2), np.nan)
+    rank[:20] = np.random.default_rng(0).random((20, 2))
+    save_arrays(tmp_path / "ranks.npz", seed=np.arange(len(rank)) + 50, rank=rank)
+    values = drain(run(tmp_path)).values
+    assert (
+        list(values["refused"]) == ["disagreement"] and "of the 30 seeds" in values["refused"]["disagreement"]
+    )
+    assert set(values["accuracy"]) == {"anomaly", "random"} and values["budget"] == [10, 20, 30]
+
+
 @pytest.mark.parametrize(
     ("class_id", "cause"), [(np.ones(5, int), "names 5 seeds"), (np.ones(50, int), "all are of one")]
 )
