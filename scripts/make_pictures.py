@@ -1,4 +1,4 @@
-"""Makes the README's pictures from the real app: plays the demo and keeps three of its screenshots.
+"""Makes the README's pictures from the real app: plays the demo and keeps some of its screenshots.
 
 Run with a display, or ``xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/make_pictures.py``.
 """
@@ -12,7 +12,13 @@ import tempfile
 from pathlib import Path
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-KEEP = {"odd": "odd", "training": "labelling", "strokes": "strokes"}  # screenshot: picture
+KEEP = {  # screenshot: picture
+    "odd": "odd",
+    "training": "labelling",
+    "gallery": "gallery",
+    "figures": "figures",
+    "strokes": "strokes",
+}
 
 
 def main() -> None:

@@ -234,6 +234,18 @@ class Player:
         nets = [m for m in self.session.models if m.kind == "net"]
         self.story.values["net"] = dict(nets[-1].metrics) if nets else {}
 
+    def look_around(self) -> None:
+        """Look at all seeds in the gallery, and at how good the model is."""
+        train = self.ui.docks["train"]
+        train.tabs.setCurrentIndex(1)
+        hands.wait_until(lambda: self.idle("figures"), "the figures", 120)
+        self.picture("figures")
+        train.tabs.setCurrentIndex(0)
+        self.ui.toggle_gallery()
+        hands.wait_until(lambda: self.idle("thumbs"), "the thumbnails", 120)
+        self.picture("gallery")
+        self.ui.toggle_gallery()
+
     def paint(self) -> None:
         """Paint embryo, cavity and background on one slice and time the predicted segmentation."""
         self.ui.raise_dock("labelling")
@@ -317,7 +329,7 @@ class Player:
         folder = session.path / "jobs" / "baseline"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         n = len(seeds)
-        save_arrays(folder / "embedding.npz", seed=embedding.seeds, vector=embedding.vectors)
+        save_arrays(folder / "embedding.npz", **embedding.columns())
         save_arrays(
             folder / "labels.npz",
             seed=seeds.astype(np.int64),

@@ -121,6 +121,7 @@ def _play_in(
         player.find_odd()
         player.label(n_answers)
         player.finish_training()
+        player.look_around()
         player.paint()
         player.export(folder / "export")
         player.judge_on_second_tray()
