@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from napari_seedlab.learn.folds import Folds, folds_of, out_of_fold, read_groups
 from napari_seedlab.learn.head import Head, columns_of, fit_calibrated, fold_of, pool_scaler, scaled
 from napari_seedlab.learn.learning_curve import LEVEL, StopLight, forecast, grow, stop_light
 from napari_seedlab.learn.reject import SURE, TARGET, is_far, reject_curve
+from napari_seedlab.learn.spreading import LookAlikes, fit_taught
 from napari_seedlab.learn.transfer import held, read_prior
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Settings:
     level : float
         Mean kappa from which predictions count as settled.
     random_state : int
+    semi_supervised : bool
+        Whether look-alikes teach the live model as well.
     """
 
     class_ids: tuple[int, ...]
@@ -123,6 +126,7 @@ class Settings:
     target: float = TARGET
     level: float = LEVEL
     random_state: int = 0
+    semi_supervised: bool = False
 
 
 class Figures:
@@ -168,17 +172,27 @@ class Figures:
         self.head, self.report = fit_calibrated(
             self.x, known.class_id, drawn_p, ids, self.scaler, state, *self.start
         )
+        self.alike = None
+        if settings.semi_supervised:
+            self.alike = LookAlikes(scaled(vectors, *self.scaler).astype(np.float32), known.row)
+            more = fit_taught(vectors, known.row, known.class_id, ids, self.scaler, self.start, self.alike)
+            self.head = replace(self.head, weight=more.weight, bias=more.bias)
         self.p = self.head.probabilities(vectors)
         self.draws = sampling.draws_of(
             known.sequence, known.inclusion_p, known.batch, len(vectors), known.by_chance
         )
         fold = alone_folds(self.columns, self.draws.drawn, state)
-        self.logits = out_of_fold(self.x, known.class_id, ids, self.scaler, fold, self.start)
+        self.logits = self._out_of_fold(fold)
         self.own_p = softmax(self.logits / self.head.temperature)
         predicted = self.p.argmax(1).astype(np.int64)
         shown = predicted[known.row]
         predicted[known.row] = self.logits.argmax(1)
         self.judged = sampling.Judged(predicted, known.row, self.columns, shown, self.draws)
+
+    def _out_of_fold(self, fold: Ints) -> npt.NDArray[np.float64]:
+        """Scores (m, C) of the answers by models like the live one that lack those of a fold."""
+        row, said = self.known.row, self.known.class_id
+        return out_of_fold(self.vectors, row, said, self.ids, self.scaler, fold, self.start, self.alike)
 
     @property
     def is_honest(self) -> bool:
@@ -301,7 +315,8 @@ class Figures:
         """The learning curve, its forecast and the stop light."""
         rest = np.setdiff1d(np.arange(len(self.vectors)), self.known.row)
         state = self.settings.random_state
-        grown = grow(self.x, self.known.class_id, self.ids, self.scaler, self.vectors[rest], state)
+        given = self.known.row, self.known.class_id, self.ids, self.scaler
+        grown = grow(self.vectors, *given, state, self.start, self.alike)
         told = forecast(grown, self.weight, state)
         unsure = float((self.p[rest].max(1) < SURE).mean()) if len(rest) else 0.0
         light = stop_light(grown, told.slope, unsure, self.settings.level)
@@ -338,7 +353,7 @@ class Figures:
         scores = [
             balanced_accuracy(
                 self.columns,
-                out_of_fold(self.x, known.class_id, self.ids, self.scaler, f.fold, self.start).argmax(1),
+                self._out_of_fold(f.fold).argmax(1),
             )
             for f in ((random,) if whole.by == "seed" else (random, whole))
         ]
@@ -375,8 +390,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     ``labels.npz`` has seed, class_id, sequence, inclusion_p, strategy and batch; ``groups.npz`` seed, scan
     and lot; optional ``prior.npz`` as in the labelling round. Parameters: `class_ids`, `class_names`,
-    `target`, `level`. Writes ``figures.npz``: of the pool seed, predicted (column), p and is_far; of the
-    answers answered, said and told (columns) and loss.
+    `target`, `level`, `semi_supervised`. Writes ``figures.npz``: of the pool seed, predicted (column), p and
+    is_far; of the answers answered, said and told (columns) and loss.
     """
     from napari_seedlab.files import load_arrays, read_json, save_arrays
 
@@ -422,4 +437,5 @@ def _settings(request: JobRequest) -> Settings:
         float(params.get("target", TARGET)),
         float(params.get("level", LEVEL)),
         request.random_state,
+        bool(params.get("semi_supervised", False)),
     )

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.learn.head import N_FOLDS, Head, fit_head, fold_of
+from napari_seedlab.learn.head import N_FOLDS, fold_of
+from napari_seedlab.learn.spreading import fit_taught
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from napari_seedlab.learn.head import Head
+    from napari_seedlab.learn.spreading import LookAlikes
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -79,18 +83,23 @@ def _is_fair(columns: Ints, fold: Ints) -> bool:
 
 def out_of_fold(
     vectors: Floats,
+    rows: Ints,
     class_of: Ints,
     class_ids: Sequence[int],
     scaler: tuple[Floats, Floats],
     fold: Ints,
     start: tuple[Head | None, float] = (None, 1.0),
+    alike: LookAlikes | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Scores (m, C) of each answered row by a head that did not see the rows of its fold."""
+    """Scores (m, C) of each answered row of the vectors (n, d) by a head that did not see those of its fold.
+
+    The other parameters are those of :func:`~napari_seedlab.learn.spreading.fit_taught`.
+    """
     logits = np.zeros((len(class_of), len(class_ids)))
     for k in np.unique(fold):
         out = fold == k
-        head = fit_head(vectors[~out], class_of[~out], class_ids, scaler, prior=start[0], hold=start[1])
-        logits[out] = head.logits(vectors[out])
+        head = fit_taught(vectors, rows, class_of, class_ids, scaler, start, alike, ~out)
+        logits[out] = head.logits(vectors[rows[out]])
     return logits
 
 

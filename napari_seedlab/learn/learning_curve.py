@@ -9,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.learn.calibration import agreement
-from napari_seedlab.learn.head import fit_head, fold_of
+from napari_seedlab.learn.head import fold_of
+from napari_seedlab.learn.spreading import fit_taught
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from napari_seedlab.learn.head import Head
+    from napari_seedlab.learn.spreading import LookAlikes
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -65,11 +69,13 @@ def sizes(n_answers: int) -> npt.NDArray[np.int64]:
 
 def grow(
     vectors: Floats,
+    rows: Ints,
     class_of: Ints,
     class_ids: Sequence[int],
     scaler: tuple[Floats, Floats],
-    unlabelled: Floats,
     random_state: int,
+    start: tuple[Head | None, float] = (None, 1.0),
+    alike: LookAlikes | None = None,
 ) -> Growth:
     """Fit a model to the first answers for each of :func:`sizes`, the newest answer last.
 
@@ -78,44 +84,45 @@ def grow(
 
     Parameters
     ----------
-    vectors : (m, d) float
-        Of the answered seeds, in the order of the answers.
-    class_of : (m,) int
-        Their class ids.
+    vectors : (n, d) float
+        Of all seeds; of those without an answer at most ``N_STOP``, evenly spaced, are compared.
+    rows, class_of : (m,) int
+        Answered rows in the order of the answers, and their class ids.
     class_ids : sequence of int
         The scheme.
     scaler : (center, scale)
         Of the whole pool.
-    unlabelled : (u, d) float
-        Seeds without an answer; at most ``N_STOP`` of them, evenly spaced, are used.
     random_state : int
         Of the folds.
+    start, alike
+        As in :func:`~napari_seedlab.learn.spreading.fit_taught`.
     """
+    unlabelled = np.setdiff1d(np.arange(len(vectors)), rows)
     step = max(1, -(-len(unlabelled) // N_STOP))
-    every = np.concatenate([vectors, unlabelled[::step]])
-    ids = np.asarray(class_ids)
-    points, rows, kappas = [], [], []
+    every = vectors[np.concatenate([rows, unlabelled[::step]])]
+    ids, place = np.asarray(class_ids), np.arange(len(class_of))
+    points, rights, kappas = [], [], []
     before: tuple[int, npt.NDArray[np.int64]] | None = None
     for n in sizes(len(class_of)).tolist():
         if len(np.unique(class_of[:n])) < 2:
             continue
-        head = fit_head(vectors[:n], class_of[:n], class_ids, scaler)
+        head = fit_taught(vectors, rows, class_of, class_ids, scaler, start, alike, place < n)
         said = ids[head.logits(every).argmax(1)]
         one_before = before is not None and before[0] == n - BATCH and len(every) > n
         kappas.append(agreement(before[1][n:], said[n:]) if before is not None and one_before else np.nan)
         before = n, said
         right = said[: len(class_of)] == class_of
-        folds = fold_of(class_of[:n], random_state)
-        for k in np.unique(folds).tolist():
-            held = np.flatnonzero(folds == k)
-            kept = np.flatnonzero(folds != k)
-            part = fit_head(vectors[kept], class_of[kept], class_ids, scaler)
-            right[held] = ids[part.logits(vectors[held]).argmax(1)] == class_of[held]
+        folds = np.full(len(class_of), -1)
+        folds[:n] = fold_of(class_of[:n], random_state)
+        for k in np.unique(folds[:n]).tolist():
+            held, kept = folds == k, (folds != k) & (place < n)
+            part = fit_taught(vectors, rows, class_of, class_ids, scaler, start, alike, kept)
+            right[held] = ids[part.logits(vectors[rows[held]]).argmax(1)] == class_of[held]
         points.append(n)
-        rows.append(right)
-    shape = (len(rows), len(class_of))
+        rights.append(right)
+    shape = (len(rights), len(class_of))
     return Growth(
-        np.asarray(points, np.int64), np.asarray(rows, bool).reshape(shape), np.asarray(kappas, float)
+        np.asarray(points, np.int64), np.asarray(rights, bool).reshape(shape), np.asarray(kappas, float)
     )
 
 

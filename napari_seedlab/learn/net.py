@@ -31,9 +31,11 @@ from napari_seedlab.learn.net_input import (
     step_of,
     to_device,
 )
+from napari_seedlab.learn.spreading import LookAlikes
+from napari_seedlab.learn.transfer import held, read_prior
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -235,8 +237,14 @@ class Baselines:
     head: npt.NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, folder: Path, answers: Answers, folds: Ints) -> Baselines:
-        """What the embedding in the folder gives, on the folds of the network."""
+    def of(
+        cls, folder: Path, answers: Answers, folds: Ints, params: Mapping[str, Any], random_state: int = 0
+    ) -> Baselines:
+        """What the embedding in the folder gives, on the folds of the network.
+
+        The head is fitted as the live model is: from what an earlier project brings (``prior.npz``, by the
+        `class_names` of `params`), and with look-alikes where these teach as well (`semi_supervised`).
+        """
         most = np.full(len(answers.columns), np.bincount(answers.columns).argmax(), np.int64)
         path = folder / "embedding.npz"
         if not path.is_file():
@@ -246,9 +254,15 @@ class Baselines:
         if not set(answers.seeds.tolist()) <= set(place):
             return cls(most)
         vectors = np.asarray(arrays["vector"], np.float64)
-        chosen = vectors[[place[s] for s in answers.seeds.tolist()]]
-        scaler = head.pool_scaler(vectors, arrays.get("widths"))
-        logits = out_of_fold(chosen, answers.class_of, answers.class_ids, scaler, folds)
+        rows = np.asarray([place[s] for s in answers.seeds.tolist()], np.int64)
+        chosen, ids, widths = vectors[rows], answers.class_ids, arrays.get("widths")
+        scaler = head.pool_scaler(vectors, widths)
+        names = params.get("class_names") or [str(c) for c in ids]
+        prior = read_prior(folder / "prior.npz", ids, names, vectors, widths)
+        start = held(chosen, answers.class_of, ids, scaler, prior, random_state)
+        teaches = bool(params.get("semi_supervised", False))
+        alike = LookAlikes(head.scaled(vectors, *scaler), rows) if teaches else None
+        logits = out_of_fold(vectors, rows, answers.class_of, ids, scaler, folds, start, alike)
         knn = nearest_votes(head.scaled(chosen, *scaler), answers.columns, folds)
         return cls(most, knn, np.asarray(logits.argmax(1), np.int64))
 
@@ -279,9 +293,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: train the network, compare it out of fold with the live model, classify all seeds.
 
     Reads ``request.json`` (params ``scans``, ``class_ids``, ``settings`` = fields of
-    :class:`~napari_seedlab.learn.net_input.NetSettings`), region tables, ``labels.npz`` and
-    ``embedding.npz``; writes ``net.safetensors``, ``probabilities.npz`` (seed int64, p float32 (n, C)) and
-    ``losses.npz`` (see :func:`losses_of`).
+    :class:`~napari_seedlab.learn.net_input.NetSettings`, and those of :meth:`Baselines.of`), region tables,
+    ``labels.npz``, ``embedding.npz`` and, where there is one, ``prior.npz``; writes ``net.safetensors``,
+    ``probabilities.npz`` (seed int64, p float32 (n, C)) and ``losses.npz`` (see :func:`losses_of`).
 
     Raises
     ------
@@ -300,7 +314,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     crops = yield from cutter.cut(rows_of(answers, cutter.seeds)[0])
     job = _Job(folder, crops, answers, settings, request.random_state)
     logits, first_loss = yield from job.out_of_fold()
-    baselines = Baselines.of(folder, answers, job.folds.fold)
+    baselines = Baselines.of(folder, answers, job.folds.fold, request.params, request.random_state)
     figures = baselines.figures(answers.columns)
     comparison = compare(answers.columns, logits.argmax(1), baselines.head)
     trainer = yield from job.final()

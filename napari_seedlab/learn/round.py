@@ -14,13 +14,12 @@ from napari_seedlab.learn.head import (
     HeadReport,
     columns_of,
     fit_calibrated,
-    fit_head,
     pool_scaler,
     save_head,
     scaled,
 )
 from napari_seedlab.learn.queries import Pool, suggest
-from napari_seedlab.learn.spreading import look_alikes
+from napari_seedlab.learn.spreading import LookAlikes, fit_taught
 from napari_seedlab.learn.transfer import held, read_prior, shift
 
 if TYPE_CHECKING:
@@ -199,10 +198,7 @@ def _fitted(
     start = held(x, y, ids, scaler, prior, state)
     head, report = fit_calibrated(x, y, known.drawn, ids, scaler, state, *start)
     if settings.semi_supervised:
-        alike, columns = look_alikes(z, rows, known.column[rows], len(ids))
-        taught = np.concatenate([y, np.asarray(ids)[columns]])
-        more_rows = vectors[np.concatenate([rows, alike])]
-        more = fit_head(more_rows, taught, ids, scaler, prior=start[0], hold=start[1])
+        more = fit_taught(vectors, rows, y, ids, scaler, start, LookAlikes(z, rows))
         head = replace(head, weight=more.weight, bias=more.bias)
     return head, report
 

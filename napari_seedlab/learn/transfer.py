@@ -197,8 +197,8 @@ def _domain(x: Floats, middle: npt.NDArray[np.float64], spread: npt.NDArray[np.f
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: what an earlier project brings, one pool after the other.
 
-    Parameters of the request: ``pools``, a list of ``pool``, ``class_ids`` and ``classes``, their names. Reads
-    ``embedding-{pool}.npz`` (vector, widths of the encoders' blocks), ``labels-{pool}.npz`` (row of the
+    Parameters of the request: ``pools``, a list of ``pool``, ``class_ids`` and ``classes``, their names.
+    Reads ``embedding-{pool}.npz`` (vector, widths of the encoders' blocks), ``labels-{pool}.npz`` (row of the
     embedding, class_id, inclusion_p) and, where that project started from another one itself,
     ``start-{pool}.npz`` as :func:`read_prior` does. Writes ``prior-{pool}.npz`` (a head as plain columns) and
     ``domain-{pool}.npz`` for those pools that have what it takes.

@@ -318,6 +318,7 @@ def figures_step(session: Session, pool: str, journal: _Journal) -> Step:
             "class_names": [c.name for c in session.scheme.active],
             "pool": pool,
             "spent": journal.spent(),
+            "semi_supervised": pool in session.labelling.spreads,
         }
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

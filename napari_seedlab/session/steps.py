@@ -266,7 +266,7 @@ def round_step(session: Session, pool: str, n: int, asked_by: str | None, ahead:
             "pool": pool,
             "nearest_first": True,
             "semi_supervised": spreads,
-            "round": n_labels,
+            "round": n_labels + session.labelling.n_drawn,
             "method_names": [METHOD_NAMES[m] for m in (() if apart is None else apart.methods)],
         }
 
@@ -352,9 +352,16 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         write_labels(session, folder, pool)
         write_groups(session, folder, pool)
         session.origin.write_net(project, folder, pool)
-        class_ids = [c.id for c in session.scheme.active]
-        kind = settings.get("kind", "seed")
-        return {"scans": scans, "class_ids": class_ids, "settings": settings, "pool": pool, "kind": kind}
+        session.origin.write(project, folder, pool)  # the live model that it is compared with starts there
+        return {
+            "scans": scans,
+            "class_ids": [c.id for c in session.scheme.active],
+            "class_names": [c.name for c in session.scheme.active],
+            "semi_supervised": pool in session.labelling.spreads,
+            "settings": settings,
+            "pool": pool,
+            "kind": settings.get("kind", "seed"),
+        }
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         pool = request.params["pool"]

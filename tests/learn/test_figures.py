@@ -11,8 +11,9 @@ from napari_seedlab.learn.calibration import calibration_error, fit_temperature,
 from napari_seedlab.learn.figures import Figures, Known, Settings
 from napari_seedlab.learn.folds import folds_of
 from napari_seedlab.learn.head import columns_of, fit_head, out_of_fold_logits, pool_scaler, scaled
-from napari_seedlab.learn.learning_curve import Growth, forecast, sizes, stop_light
+from napari_seedlab.learn.learning_curve import Growth, forecast, grow, sizes, stop_light
 from napari_seedlab.learn.reject import GRID, is_far, reject_curve
+from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
 
 IDS = tuple(range(10))
 
@@ -236,6 +237,34 @@ def test_a_pool_that_is_answered_whole_and_looks_alike_is_judged_too():
     assert not far.any()
     assert not found.overall()["is_better_than_guessing"]
     assert found.across({"scan": np.zeros(30, int)})["gauge"]["text"] == ""
+
+
+def test_it_is_the_live_model_that_is_judged_also_where_look_alikes_teach():
+    rng = np.random.default_rng(1)
+    y = np.repeat([1, 2], 150)
+    x = rng.normal(size=(300, 12))
+    x[:, 0] += 1.6 * (y == 2)
+    x[:, 1] += 4 * np.sin(np.arange(300))
+    rows = np.r_[0:4, 150:154, 290:294]
+    answers = Answers(rows, y[rows].astype(np.int32), np.zeros(12))
+    found = {}
+    for spreads in (False, True):
+        live = labelling_round(
+            np.arange(300), x, answers, RoundSettings((1, 2), n=0, semi_supervised=spreads)
+        )
+        settings = Settings((1, 2), ("a", "b"), semi_supervised=spreads)
+        found[spreads] = Figures(x, known_of(rows, y[rows]), settings)
+        np.testing.assert_allclose(found[spreads].p, live.probabilities, atol=1e-5)
+    assert not np.allclose(found[True].logits, found[False].logits)
+
+
+def test_the_light_looks_back_on_models_that_began_with_the_earlier_one():
+    x, y = digits()
+    rows = np.random.default_rng(0).choice(len(y), 40, replace=False)
+    given = rows, y[rows], IDS, pool_scaler(x)
+    earlier = fit_head(x, y, IDS, pool_scaler(x))
+    alone, begun = grow(x, *given, 0), grow(x, *given, 0, (earlier, 10.0))
+    assert begun.right[0].mean() > 0.9 > alone.right[0].mean()
 
 
 # -- the job ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from job_folders import finish, sheet, table_of, write_job
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError, JobRequest, NotReady
-from napari_seedlab.learn import net, predict, training
+from napari_seedlab.learn import head, net, predict, training, transfer
 
 SMALL = {
     "size": 16,
@@ -76,6 +76,28 @@ def test_a_trained_network_sees_what_a_useless_embedding_does_not(net_job):
     p = files.load_arrays(folder / "probabilities.npz")["p"]
     unseen = np.arange(40, 48)
     assert ((p[unseen, 1] > p[unseen, 0]) == (unseen % 2 == 1)).mean() >= 0.75
+
+
+@pytest.mark.parametrize("way", ["earlier model", "look-alikes"])
+def test_the_head_beside_the_network_is_fitted_as_the_live_model_is(tmp_path, way):
+    is_prior = way == "earlier model"
+    n_answers, n_columns, gap = (6, 40, 5.0) if is_prior else (16, 12, 1.6)
+    rng, said = np.random.default_rng(0), 1 + np.arange(300) % 2
+    vectors = rng.normal(size=(300, n_columns))
+    vectors[:, 0] += gap * said
+    vectors[:, 1] += 0 if is_prior else 4 * np.sin(np.arange(300))
+    files.save_arrays(tmp_path / "embedding.npz", seed=np.arange(300), vector=vectors)
+    answers = net.Answers.of({s: int(said[s]) for s in range(n_answers)}, np.arange(300), (1, 2))
+    folds, params = np.arange(n_answers) // 2, {"class_names": ["a", "b"]}
+    alone = net.Baselines.of(tmp_path, answers, folds, params).head
+    if is_prior:
+        earlier = head.fit_head(vectors, said, (1, 2), head.pool_scaler(vectors))
+        columns = transfer.head_columns(earlier)
+        files.save_arrays(tmp_path / "prior.npz", **columns, names=np.asarray(["a", "b"]))
+    params["semi_supervised"] = not is_prior
+    found = net.Baselines.of(tmp_path, answers, folds, params).head
+    assert (found != alone).any()
+    assert not is_prior or (found == answers.columns).all()
 
 
 def test_without_a_baseline_nothing_is_activated(net_job):

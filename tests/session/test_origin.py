@@ -14,6 +14,7 @@ from napari_seedlab.imaging.features import descriptor_names
 from napari_seedlab.learn.transfer import read_prior
 from napari_seedlab.session import Session, encoders
 from napari_seedlab.session.origin import PRIOR, _vectors, scheme_after
+from napari_seedlab.session.steps import net_step
 from napari_seedlab.store import Project
 from tests.session.conftest import is_hollow, settle, small_tray
 
@@ -124,6 +125,19 @@ def test_a_model_is_passed_on_by_a_project_without_labels(earlier, make_session,
     prepared(between, write_tray(tmp_path / "new.tif", 1))
     last.origin.start_from(between.path).wait(60)
     assert last.origin.facts["pools"]["ct"]["has_model"]
+
+
+def test_a_network_is_compared_with_the_live_model_that_began_with_the_earlier_one(
+    earlier, make_session, tmp_path
+):
+    session, folder = make_session(tmp_path / "new.seedlab"), tmp_path / "job"
+    session.origin.start_from(earlier.path).wait(60)
+    prepared(session, write_tray(tmp_path / "new.tif", 1))
+    folder.mkdir()
+    session.labelling.spreads = frozenset({"ct"})
+    params = session.desk.do(lambda project: net_step(session, "ct", {}).prepare(project, folder)).result(60)
+    assert (folder / "prior.npz").is_file() and params["semi_supervised"]
+    assert params["class_names"] == [c.name for c in session.scheme.active]
 
 
 def test_vectors_from_before_there_were_encoders_are_the_descriptors(monkeypatch):
