@@ -214,7 +214,7 @@ def export_step(session: Session, to: Path) -> Step:
         session.message.emit("success", f"Exported to {to}.")
         return dict(result.values)
 
-    return Step("export", "napari_seedlab.io.export:run", prepare, adopt, lane="background")
+    return Step("export", "napari_seedlab.io.export:run", prepare, adopt, lane="export")
 
 
 def _probabilities(session: Session) -> tuple[ClassProbabilities, ...]:
@@ -229,6 +229,12 @@ def _anomaly(session: Session) -> tuple[AnomalyTable, ...]:
 
     found = filter(None, map(session.anomalies.get, _pools(session)))
     return tuple(AnomalyTable(t.seeds, t.score.astype("f8"), t.model_id) for t in found)
+
+
+def _rejected(session: Session) -> dict[int, bool]:
+    """Which predictions should not be used; nothing of a network's: the live model is what is judged."""
+    by_net = {seed for net in session.nets.values() for seed in net.seeds.tolist()}
+    return {seed: is_so for seed, is_so in session.figures.used_or_not().items() if seed not in by_net}
 
 
 def _snapshot(session: Session, project: Project, folder: Path) -> Any:
@@ -257,5 +263,5 @@ def _snapshot(session: Session, project: Project, folder: Path) -> Any:
         suggestions={s.seed: asdict(s) for s in session.queue},
         files=all_files(session),
         attachments=attachments,
-        rejected=session.figures.used_or_not(),
+        rejected=_rejected(session),
     )

@@ -7,6 +7,7 @@ from conftest import is_hollow, settle
 
 from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.session.figures import _Journal
+from napari_seedlab.session.results import Predictions
 
 
 @pytest.fixture
@@ -79,6 +80,18 @@ def test_unsure_seeds_are_queued_the_least_sure_first_and_exported_as_such(label
     if not report.is_far.any():
         with pytest.raises(NotReady, match="there are none"):
             figures.label_unsure()
+
+
+def test_what_a_network_predicts_is_not_rejected_by_the_figures_of_another_model(labelled, tmp_path):
+    labelled.figures.ask().wait(60)
+    labelled.figures.choose_p0(1.0)
+    live = labelled.heads["ct"]
+    labelled.nets["ct"] = Predictions(live.seeds[:20], live.p[:20, ::-1], live.class_ids, "net-1")
+    labelled.export(tmp_path / "out").wait(60)
+    with (tmp_path / "out" / "labels.csv").open(newline="") as stream:
+        rejected = {int(row["seed"]): row["rejected"] for row in csv.DictReader(stream)}
+    assert {rejected[s] for s in live.seeds[:20].tolist()} == {""}
+    assert {rejected[s] for s in live.seeds[20:].tolist()} == {"1"}
 
 
 def test_p0_is_a_probability(labelled):
