@@ -237,7 +237,7 @@ class TrainDock(DockFrame):
     def _say_quality(self) -> None:
         session = self._ui.session
         report: dict[str, Any] = {} if session is None else session.head_report.get(session.pool, {})
-        value = report.get("balanced_accuracy")
+        value = report.get("cv_balanced_accuracy")
         n = int(report.get("n_labels", 0))
         text = (
             ""

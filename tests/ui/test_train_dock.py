@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_seedlab.core import Label, LabelState, ModelCard
+from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.results import AnomalyScores
 from napari_seedlab.session.verdicts import Verdict
@@ -138,6 +139,15 @@ def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbo
     assert dock.models.fontMetrics().horizontalAdvance(shown) <= dock.models.width()
     dock.show_models()
     assert "net-12 · network · 91%" in dock.models.toolTip()
+
+
+def test_the_live_model_says_how_good_it_is(ui, session, row):
+    answers = Answers(np.arange(12), np.repeat([1, 2], 6).astype(np.int32), np.zeros(12))
+    vectors = np.repeat([[0.0], [9.0]], 6, axis=0)
+    told = labelling_round(np.arange(12), vectors, answers, RoundSettings((1, 2), n=0)).values
+    session.head_report["ct"] = dict(told)
+    ui.docks["train"].show_models()
+    assert ui.docks["train"].quality.text().startswith("Live model: balanced accuracy 100% over 12 labels")
 
 
 def test_the_user_chooses_what_is_asked_about(ui, session, row):
