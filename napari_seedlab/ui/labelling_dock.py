@@ -276,7 +276,8 @@ class LabellingDock(DockFrame):
             return
         if many > 1:
             self.title.tell(f"{many} seeds selected")
-            self.reason.tell("A digit answers about all of them at once.")
+            how = "A digit" if self._ui.mode.is_on else f"Press {TOGGLE_KEY}, then a digit"
+            self.reason.tell(f"{how} answers about all of them at once.")
             return
         if asked is None:
             self.title.tell(f"Seed {seed}")

@@ -41,6 +41,7 @@ KEYS = {
     "spectrum": ("Q",),
     "gallery": ("G",),
 }
+ALWAYS = ("gallery",)  # labels nothing: counts while labelling is off as well
 
 
 def key_text(action: str) -> str:
@@ -54,8 +55,8 @@ class LabellingMode(QObject):
     """Owns the shortcuts of labelling and decides when they listen.
 
     Application-wide Qt shortcuts come before napari's own keys on every kind of layer, so they are
-    disabled unless the focus lies in one of our zones, and never listen in a text field. The key that
-    switches the mode on counts in the whole window. Digits are known by their place as well: a layout may
+    disabled unless the focus lies in one of our zones, and never listen in a text field. The keys that
+    switch the mode on and show the gallery count in the whole window. Digits are known by their place as well: a layout may
     write something else on them, with Shift or without.
 
     Parameters
@@ -90,9 +91,10 @@ class LabellingMode(QObject):
         self._class_of: dict[str, int] = {}
         self._watched: QWidget | None = None  # has the keyboard while keys count
         self.is_on = False
-        self._toggle = self._shortcut(TOGGLE_KEY, self.toggle)
+        self._always = [self._shortcut(TOGGLE_KEY, self.toggle)]
         for name, keys in KEYS.items():
-            self._shortcuts += [self._shortcut(key, partial(self._act, name)) for key in keys]
+            listening = self._always if name in ALWAYS else self._shortcuts
+            listening += [self._shortcut(key, partial(self._act, name)) for key in keys]
         QApplication.instance().focusChanged.connect(self._focus_moved)
         self._listen()
 
@@ -128,7 +130,7 @@ class LabellingMode(QObject):
         except (TypeError, RuntimeError, AttributeError):  # the window or the application went first
             return
         self._watch(None)
-        for shortcut in [self._toggle, *self._shortcuts, *self._class_shortcuts]:
+        for shortcut in [*self._always, *self._shortcuts, *self._class_shortcuts]:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts, self._class_shortcuts = [], []
@@ -197,7 +199,8 @@ class LabellingMode(QObject):
         focus = QApplication.focusWidget()
         here = self.listens_at(focus)
         in_window = focus is not None and focus.window() is self._window
-        self._toggle.setEnabled(here or (in_window and not isinstance(focus, WRITERS)))
+        for shortcut in self._always:
+            shortcut.setEnabled(here or (in_window and not isinstance(focus, WRITERS)))
         self._watch(focus if here and self.is_on else None)
         for shortcut in (*self._shortcuts, *self._class_shortcuts):
             shortcut.setEnabled(here and self.is_on)

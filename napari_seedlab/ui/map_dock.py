@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePol
 from napari_seedlab.core import JobState
 from napari_seedlab.ui.colouring import MODES, SeedColours, modes_of
 from napari_seedlab.ui.job_row import duration, kind_of
+from napari_seedlab.ui.labelling_mode import TOGGLE_KEY
 from napari_seedlab.ui.map_canvas import MapCanvas
 from napari_seedlab.ui.seed_text import describe
 
@@ -250,7 +251,8 @@ class MapDock(QWidget):
         chosen = {"add": session.selection | drawn, "remove": session.selection - drawn}.get(how, drawn)
         self._ui.select(chosen, "map")
         if chosen:
-            self._ui.say(f"{len(chosen)} selected: press a digit, or open the gallery (G).")
+            first = "press a digit" if self._ui.mode.is_on else f"press {TOGGLE_KEY}, then a digit"
+            self._ui.say(f"{len(chosen)} selected: {first}; G shows them in the gallery.")
 
     def _describe(self, seed: int) -> str:
         return describe(self._ui.session, seed)

@@ -140,3 +140,18 @@ def test_an_error_of_the_session_is_shown_and_raises_nothing(labelling, session,
     qtbot.keyClick(native(ui), Qt.Key.Key_1)
     text, kind = ui.last_message
     assert "disk full" in text and kind == "error"
+
+
+def test_a_lasso_while_labelling_is_off_says_which_keys_count_and_they_do(ui, session, qtbot):
+    dock, canvas = ui.docks["labelling"], ui.docks["map"].canvas
+    ui.docks["map"]._lassoed(np.asarray([3, 4, 5]), "only")
+    assert "press K, then a digit" in ui.last_message[0] and "G shows" in ui.last_message[0]
+    qtbot.waitUntil(lambda: "Press K" in dock.reason.full_text(), timeout=5000)
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_G)
+    assert ui.docks["gallery"].isVisible()
+    ui.toggle_gallery()
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_K)
+    qtbot.keyClick(native(ui), Qt.Key.Key_2)
+    assert session.calls[-1] == ("answer", 2, (3, 4, 5))
