@@ -63,6 +63,7 @@ class SeedlabUi(QObject):
         self.docks: dict[str, QWidget] = {}
         self._closed = self._had_project = False
         self.card_seed: int | None = None  # the seed that the user sees on the card
+        self._caught_nothing_at: int | None = None  # the card's seed when a lasso was drawn around no seed
         self._message: tuple[str, str] = ("", "info")
         self.background = Background(self.report)
         self.thumbs = ThumbCache(lambda: self.session, self)
@@ -262,6 +263,7 @@ class SeedlabUi(QObject):
         session = self.session
         if session is None:
             return
+        self._caught_nothing_at = None
         session.select(() if seed is None else (seed,), origin)
         if seed is not None:
             self.listener.flight_to = seed if origin in ("map", "gallery") else None
@@ -270,8 +272,21 @@ class SeedlabUi(QObject):
 
     def select(self, seeds: frozenset[int], origin: str) -> None:
         """Select many seeds."""
+        self._caught_nothing_at = None
         if self.session is not None:
             self.session.select(seeds, origin)
+
+    def caught_nothing(self) -> None:
+        """A lasso held no seed: the next answer may be meant for those it should have caught."""
+        self._caught_nothing_at = self.card_seed
+
+    def _means_the_card(self) -> bool:
+        """Whether an answer is about the seed on the card; asks once after a lasso that caught nothing."""
+        missed, self._caught_nothing_at = self._caught_nothing_at, None
+        if missed is None or missed != self.card_seed:
+            return True
+        self.say(f"No seed was inside the lasso. Press again to answer about seed {missed} on the card.")
+        return False
 
     def answer(self, said: int | str | None) -> None:
         """Answer about the selected seeds where there are several, else about the seed on the card."""
@@ -287,6 +302,8 @@ class SeedlabUi(QObject):
             self.say(f"{len(chosen)} seeds answered at once; Ctrl+Z takes all back.", "success")
             session.select((), "answer")
             return
+        if not self._means_the_card():
+            return
         session.select((), "answer")
         if self.card_seed is None and session.current_seed is not None:
             self.say("The next seed has come this moment: answer about it now.")
@@ -300,7 +317,7 @@ class SeedlabUi(QObject):
         gallery = self._gallery_with_keys()
         if gallery is not None:
             gallery.accept()
-        else:
+        elif self._means_the_card():
             self.do("accept")
 
     def _gallery_with_keys(self) -> Any:

@@ -239,7 +239,7 @@ class MapDock(QWidget):
 
     def _clicked(self, seed: int | None, more: bool) -> None:
         if more and seed is not None and self._ui.session is not None:
-            self._ui.select(self._ui.session.selection ^ {seed}, "map")
+            self._choose(self._ui.session.selection ^ {seed})
         else:
             self._ui.pick(seed, "map")
 
@@ -248,11 +248,23 @@ class MapDock(QWidget):
         if session is None:
             return
         drawn = frozenset(seeds.tolist())
+        if not drawn:
+            kept = f": {len(session.selection)} stay selected" if session.selection else ""
+            self._ui.say(f"No seed inside the lasso{kept}.")
+            self._ui.caught_nothing()
+            return
         chosen = {"add": session.selection | drawn, "remove": session.selection - drawn}.get(how, drawn)
-        self._ui.select(chosen, "map")
-        if chosen:
+        self._choose(chosen)
+        if len(chosen) > 1:
             first = "press a digit" if self._ui.mode.is_on else f"press {TOGGLE_KEY}, then a digit"
             self._ui.say(f"{len(chosen)} selected: {first}; G shows them in the gallery.")
+
+    def _choose(self, seeds: frozenset[int]) -> None:
+        """Select seeds; a single one comes on the card, which a digit would answer about."""
+        if len(seeds) == 1:
+            self._ui.pick(next(iter(seeds)), "map")
+        else:
+            self._ui.select(seeds, "map")
 
     def _describe(self, seed: int) -> str:
         return describe(self._ui.session, seed)

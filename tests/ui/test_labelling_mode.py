@@ -155,3 +155,18 @@ def test_a_lasso_while_labelling_is_off_says_which_keys_count_and_they_do(ui, se
     qtbot.keyClick(canvas, Qt.Key.Key_K)
     qtbot.keyClick(native(ui), Qt.Key.Key_2)
     assert session.calls[-1] == ("answer", 2, (3, 4, 5))
+
+
+def test_a_lasso_around_nothing_keeps_the_selection_and_answers_nothing_in_surprise(labelling, session):
+    ui, nobody = labelling, np.zeros(0, np.int64)
+    ui.select(frozenset({3, 4}), "map")
+    ui.docks["map"]._lassoed(nobody, "only")
+    assert session.selection == {3, 4} and "No seed inside" in ui.last_message[0]
+    ui.select(frozenset(), "map")
+    ui.docks["map"]._lassoed(nobody, "only")
+    ui.card_seed, n = session.current_seed, len(session.calls)
+    ui.caught_nothing()
+    ui.answer(1)
+    assert len(session.calls) == n and f"seed {session.current_seed}" in ui.last_message[0]
+    ui.answer(1)
+    assert session.calls[-1] == ("answer", 1, (ui.card_seed,))
