@@ -47,6 +47,8 @@ class Labelling:
         Seeds of the batch that are labelled, and are asked about once more.
     spreads : frozenset of str
         Pools in which labels spread to look-alikes, see :mod:`napari_seedlab.learn.spreading`.
+    n_drawn : int
+        Batches that came since the project was opened: the next is another draw, also without new answers.
     failed : str
         Why the last commit failed; while set, nothing can be answered.
     """
@@ -56,6 +58,7 @@ class Labelling:
         self.queue: tuple[Suggestion, ...] = ()
         self.current_seed: int | None = None
         self.pending = 0
+        self.n_drawn = 0
         self.failed = ""
         self.wishes: dict[str, str] = {}
         self.again: frozenset[int] = frozenset()
@@ -137,6 +140,7 @@ class Labelling:
         if not drawn:
             return
         with self._session.lock:
+            self.n_drawn += 1
             back = [s.seed for s in self.queue if not self._is_open(s.seed)][-N_BACK:]
             kept = tuple(s for s in self.queue if self._is_open(s.seed) or s.seed in back) if ahead else ()
             again = frozenset(s.seed for s in drawn if s.strategy in ASKS_AGAIN)

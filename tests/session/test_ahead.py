@@ -55,6 +55,11 @@ def test_a_batch_that_was_asked_for_takes_the_place_of_the_one_under_way(split_s
     assert [s.seed for s in session.queue] == [s.seed for s in drawn]
 
 
+def test_another_batch_without_new_answers_is_another_draw(split_session):
+    first, second = ([s.seed for s in split_session.draw(6, "random").wait(60)["suggestions"]] for _ in "ab")
+    assert set(first) != set(second)
+
+
 def test_a_batch_that_comes_while_the_last_seed_is_answered_is_shown(split_session):
     session = split_session
     drawn = session.draw(6).wait(60)["suggestions"]
