@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import JobRequest, JobResult, NotReady, Progress
-from napari_seedlab.learn.head import columns_of, fit_head, fold_of, pool_scaler, scaled
+from napari_seedlab.learn.folds import folds_of, read_groups
+from napari_seedlab.learn.head import columns_of, fit_head, pool_scaler, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 LEAST_LABELS = 20  # under which nothing is recommended
 N_NEIGHBOURS = 5
-N_FOLDS = 5
+WHAT = {"lot": "lots", "scan": "scans", "seed": "classes spread evenly"}  # what is held out together
 N_DRAWS = 4000
 LEVEL = 0.95
 PRIOR = 0.5  # pseudo-answers of each outcome (Jeffreys): three right of three is not certainty
@@ -85,26 +86,6 @@ class Row:
         return {"name": self.name, "encoders": list(self.encoders), "n_columns": self.n_columns, **figures}
 
 
-def folds_of(columns: Ints, scans: Ints, random_state: int) -> tuple[Ints, str]:
-    """Fold of each labelled seed, and what the folds are.
-
-    Whole scans where there are several and every fold leaves each class something to learn from; else classes
-    are spread evenly.
-    """
-    names, of_scan = np.unique(scans, return_inverse=True)
-    if len(names) > 1:
-        load = np.zeros(min(N_FOLDS, len(names)))
-        fold_of_scan = np.zeros(len(names), np.int64)
-        for scan in np.argsort(-np.bincount(of_scan), kind="stable"):
-            fold_of_scan[scan] = load.argmin()
-            load[fold_of_scan[scan]] += (of_scan == scan).sum()
-        folds = fold_of_scan[of_scan]
-        classes = set(columns.tolist())
-        if all(set(columns[folds != k].tolist()) == classes for k in range(len(load))):
-            return folds, "scans"
-    return fold_of(columns, random_state, N_FOLDS), "classes spread evenly"
-
-
 def judge(candidate: Candidate, rows: Ints, columns: Ints, folds: Ints, random_state: int) -> Row:
     """Out-of-fold accuracies of one candidate.
 
@@ -117,7 +98,7 @@ def judge(candidate: Candidate, rows: Ints, columns: Ints, folds: Ints, random_s
     columns : (m,) int
         Class of each, 0 to C − 1.
     folds : (m,) int
-        From :func:`folds_of`.
+        From :func:`~napari_seedlab.learn.folds.folds_of`.
     random_state : int
         Of the draws that the intervals are made of.
     """
@@ -230,8 +211,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: compare encoders on the labels so far.
 
     Reads ``vectors-NAME.npz`` (seed, vector) of each encoder, ``labels.npz`` (seed, class_id) and
-    ``scans.npz`` (seed, scan). Parameters: ``encoders``, names; ``in_use``, those in use, whose mixture is
-    one more row where they are several, else the mixture of all. Values: rows, recommended (name or ""),
+    ``groups.npz`` (seed, scan, lot). Parameters: ``encoders``, names; ``in_use``, those in use, whose mixture
+    is one more row where they are several, else the mixture of all. Values: rows, recommended (name or ""),
     line, n_labels, folds.
     """
     from napari_seedlab.files import read_json
@@ -240,21 +221,22 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     names, in_use = list(request.params["encoders"]), list(request.params.get("in_use", ()))
     yield Progress(0, len(names) + 1, "reading")
     seeds, candidates = _candidates(folder, names, in_use)
-    rows, columns, scans = _labelled(folder, seeds)
+    rows, columns = _labelled(folder, seeds)
     if len(np.unique(columns)) < 2 or np.bincount(columns).max() < 2:
         raise NotReady("comparing encoders", "needs labels of two classes", "Label some seeds first")
-    folds, what = folds_of(columns, scans, request.random_state)
+    groups = read_groups(folder, seeds[rows])
+    folds = folds_of(columns, groups, request.random_state)
     found = []
     for done, candidate in enumerate(candidates):
         yield Progress(done, len(candidates), f"judging {candidate.name}")
-        found.append(judge(candidate, rows, columns, folds, request.random_state))
+        found.append(judge(candidate, rows, columns, folds.fold, request.random_state))
     best, line = recommended(found, columns, in_use, request.random_state)
     values = {
         "rows": [row.to_json() for row in found],
         "recommended": best.name if best is not None else "",
         "line": line,
         "n_labels": len(rows),
-        "folds": what,
+        "folds": WHAT[folds.by],
     }
     return JobResult(values)
 
@@ -278,16 +260,14 @@ def _candidates(
     return seeds, single
 
 
-def _labelled(folder: Path, seeds: npt.NDArray[np.int64]) -> tuple[Ints, Ints, Ints]:
-    """Row, column of the class and scan of each labelled seed that has vectors."""
+def _labelled(folder: Path, seeds: npt.NDArray[np.int64]) -> tuple[Ints, Ints]:
+    """Row and column of the class of each labelled seed that has vectors."""
     from napari_seedlab.files import load_arrays
 
     labels: Mapping[str, Any] = load_arrays(folder / "labels.npz")
-    scans: Mapping[str, Any] = load_arrays(folder / "scans.npz")
     there = np.isin(labels["seed"], seeds)
     ids, said = labels["seed"][there], labels["class_id"][there]
     if not len(ids):
         raise NotReady("comparing encoders", "needs labels", "Label some seeds first")
-    scan_of = dict(zip(scans["seed"].tolist(), scans["scan"].tolist(), strict=True))
     columns = columns_of(said, sorted(set(said.tolist())))
-    return np.searchsorted(seeds, ids), columns, np.asarray([scan_of.get(int(s), 0) for s in ids])
+    return np.searchsorted(seeds, ids), columns

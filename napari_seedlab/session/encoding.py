@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_seedlab import files
 from napari_seedlab.core import ModelCard, NotReady
 from napari_seedlab.session import steps
 from napari_seedlab.session.desk import Step
+from napari_seedlab.session.figures import write_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,10 +114,7 @@ def compare_step(session: Session, pool: str, names: Sequence[str]) -> Step:
                 raise NotReady(f"encoder {name}", "has no vectors yet", "Use it once")
             files.save_arrays(folder / f"vectors-{name}.npz", **known.columns())
         steps.write_labels(session, folder, pool)
-        tables = [(scan.id, session.regions(scan.id)) for scan in session.scans_of(pool)]
-        pairs = [(int(seed), scan) for scan, t in tables if t is not None for seed in t.seed.tolist()]
-        columns = np.asarray(pairs, np.int64).reshape(-1, 2)
-        files.save_arrays(folder / "scans.npz", seed=columns[:, 0], scan=columns[:, 1])
+        write_groups(session, folder, pool)
         return {"encoders": list(names), "in_use": list(session.encoders.chosen(pool)), "pool": pool}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:

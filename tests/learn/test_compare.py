@@ -9,7 +9,7 @@ from tests.learn.job_folders import finish
 N = 240
 
 
-def write(folder, n_labels, gap=2.5, n_classes=3, n_scans=1, random_state=0):
+def write(folder, n_labels, gap=2.5, n_classes=3, n_scans=1, random_state=0, lots=None):
     """Two encoders, of which `sharp` tells the classes apart by `gap` and `blunt` hardly does."""
     rng = np.random.default_rng(random_state)
     seeds, truth = np.arange(N) + 7, rng.integers(0, n_classes, N)
@@ -19,7 +19,8 @@ def write(folder, n_labels, gap=2.5, n_classes=3, n_scans=1, random_state=0):
         save_arrays(folder / f"vectors-{name}.npz", seed=seeds, vector=vector)
     rows = rng.permutation(N)[:n_labels]
     save_arrays(folder / "labels.npz", seed=seeds[rows], class_id=(truth[rows] + 1).astype(np.int32))
-    save_arrays(folder / "scans.npz", seed=seeds, scan=np.arange(N) % n_scans)
+    lot = np.full(N, -1) if lots is None else np.arange(N) % lots
+    save_arrays(folder / "groups.npz", seed=seeds, scan=np.arange(N) % n_scans, lot=lot)
     params = {"encoders": ["blunt", "sharp"], "in_use": ["blunt"]}
     write_json(folder / "request.json", JobRequest("c", "m:f", params).to_json())
     return finish(compare.run(folder))[1].values
@@ -65,7 +66,10 @@ def test_what_cannot_be_compared_is_said(tmp_path, n_labels, n_classes):
 
 
 def test_two_seeds_are_compared_without_a_verdict(tmp_path):
-    columns, scans = np.asarray([0, 0, 1, 1]), np.asarray([0, 0, 1, 1])
-    assert compare.folds_of(columns, scans, 0)[1] == "classes spread evenly"  # a scan is a class here
     found = write(tmp_path, 4)
     assert found["recommended"] == "" and len(found["rows"]) == 3
+
+
+def test_seeds_of_a_lot_are_held_out_together(tmp_path):
+    assert write(tmp_path, 60, n_scans=8, lots=4)["folds"] == "lots"
+    assert write(tmp_path, 60)["folds"] == "classes spread evenly"
