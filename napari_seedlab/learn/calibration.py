@@ -103,30 +103,6 @@ def wilson_interval(share: float, n: float, z: float = 1.959964) -> tuple[float,
     return max(0.0, float((middle - half) / scale)), min(1.0, float((middle + half) / scale))
 
 
-def weighted_accuracy(correct: npt.NDArray[np.bool_], inclusion_p: Floats) -> Estimate:
-    """Accuracy over the whole pool from answers that were drawn at random.
-
-    Only rows with ``0 < inclusion_p < 1`` count (1 marks a deliberate choice, which is biased).
-    Each stands for 1 / inclusion_p seeds (Hájek's ratio estimator); the interval is Wilson's with
-    Kish's effective number (Σw)² / Σw².
-
-    Parameters
-    ----------
-    correct : (n,) bool
-        Whether an out-of-fold prediction met the answer.
-    inclusion_p : (n,) float
-        Chance with which each answered seed was drawn.
-    """
-    drawn = np.isfinite(inclusion_p) & (inclusion_p > 0) & (inclusion_p < 1)
-    n = int(drawn.sum())
-    if n == 0:
-        return Estimate(float("nan"), 0.0, 1.0, 0)
-    w = 1.0 / np.asarray(inclusion_p, np.float64)[drawn]
-    value = float((w * correct[drawn]).sum() / w.sum())
-    low, high = wilson_interval(value, float(w.sum() ** 2 / (w * w).sum()))
-    return Estimate(value, low, high, n)
-
-
 def reject_threshold(p: Floats, rows_class: Ints, target: float = 0.98) -> float:
     """The smallest p0 whose accepted rows (max p ≥ p0) have a Wilson lower bound ≥ `target`.
 

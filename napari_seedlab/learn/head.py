@@ -15,7 +15,6 @@ from napari_seedlab.learn.calibration import (
     balanced_accuracy,
     fit_temperature,
     softmax,
-    weighted_accuracy,
 )
 
 if TYPE_CHECKING:
@@ -299,19 +298,13 @@ class HeadReport:
     ----------
     balanced_accuracy, chance : float
         Over the classes answered so far, by cross-validation (provisional); and that of guessing.
-    accuracy : dict
-        ``value``, ``low``, ``high``, ``n``, ``text`` from the random answers only.
     temperature_from : str
         ``random answers``, ``cross-validation`` or ``none``.
-    most_wrong : tuple of dict
-        Answers that the model would have contradicted most: ``row``, ``said``, ``predicted``, ``p``.
     """
 
     balanced_accuracy: float
     chance: float
-    accuracy: dict[str, object]
     temperature_from: str
-    most_wrong: tuple[dict[str, float | int], ...]
 
 
 def fit_calibrated(
@@ -340,46 +333,17 @@ def fit_calibrated(
     use = drawn if drawn.sum() >= MIN_RANDOM_ANSWERS else counts[columns] > 1
     head = replace(head, temperature=fit_temperature(logits[use], columns[use]))
     p = softmax(logits / head.temperature)
-    estimate = weighted_accuracy(p.argmax(1) == columns, inclusion_p)
-    accuracy: dict[str, object] = {
-        "value": estimate.value if estimate.n else None,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n": estimate.n,
-        "text": estimate.text,
-    }
     report = HeadReport(
         balanced_accuracy(columns, p.argmax(1)),
         1.0 / int((counts > 0).sum()),
-        accuracy,
         "random answers" if use is drawn else "cross-validation",
-        _most_wrong(p, columns, class_ids),
     )
     return head, report
 
 
 def _empty_report(columns: Ints) -> HeadReport:
     chance = 1.0 / max(len(np.unique(columns)), 1)
-    nothing = weighted_accuracy(np.zeros(0, bool), np.zeros(0))
-    accuracy: dict[str, object] = {"value": None, "low": 0.0, "high": 1.0, "n": 0, "text": nothing.text}
-    return HeadReport(float("nan"), chance, accuracy, "none", ())
-
-
-def _most_wrong(
-    p: Floats, columns: Ints, class_ids: Sequence[int], n: int = 20
-) -> tuple[dict[str, float | int], ...]:
-    """Up to `n` answers that the out-of-fold prediction contradicts, least likely first."""
-    own = p[np.arange(len(p)), columns]
-    wrong = np.flatnonzero(p.argmax(1) != columns)
-    return tuple(
-        {
-            "row": int(i),
-            "said": int(class_ids[columns[i]]),
-            "predicted": int(class_ids[p[i].argmax()]),
-            "p": float(own[i]),
-        }
-        for i in wrong[np.argsort(own[wrong], kind="stable")][:n]
-    )
+    return HeadReport(float("nan"), chance, "none")
 
 
 def save_head(head: Head, path: Path) -> None:

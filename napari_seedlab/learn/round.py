@@ -161,7 +161,7 @@ def labelling_round(
     )  # fmt: skip
     state = settings.random_state + 7919 * settings.draw
     asked = suggest(pool, settings.n, settings.strategy, state, settings.nearest_first)
-    return RoundResult(asked, head, report, p, _values(seeds, rows, head, report))
+    return RoundResult(asked, head, report, p, _values(rows, head, report))
 
 
 class _Known:
@@ -215,14 +215,11 @@ def _match(seeds: npt.NDArray[np.int64], answers: Answers) -> tuple[Any, Any]:
     return table[:, 0], table[:, 1]
 
 
-def _values(
-    seeds: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], head: Head | None, report: HeadReport | None
-) -> dict[str, Any]:
+def _values(rows: npt.NDArray[np.int64], head: Head | None, report: HeadReport | None) -> dict[str, Any]:
     """Plain JSON facts of the round."""
     if head is None or report is None:
         return {"n_labels": 0, "n_per_class": [], "from_origin": head is not None}
     known = report.balanced_accuracy
-    wrong = [{**w, "seed": int(seeds[rows[int(w["row"])]])} for w in report.most_wrong]
     return {
         "n_labels": len(rows),
         "n_per_class": list(head.n_labels),
@@ -231,8 +228,6 @@ def _values(
         "temperature_from": report.temperature_from,
         "cv_balanced_accuracy": None if np.isnan(known) else known,
         "chance": report.chance,
-        "accuracy": report.accuracy,
-        "most_wrong": [{k: v for k, v in w.items() if k != "row"} for w in wrong],
     }
 
 
