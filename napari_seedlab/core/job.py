@@ -62,7 +62,7 @@ class JobRequest:
     number : int
         Grows with every request of the session; answers to older requests are dropped.
     lane : str
-        ``live`` (seconds, one at a time) or ``background`` (minutes, one at a time).
+        ``live`` (seconds, one at a time), ``background`` (minutes, one at a time), or ``export``.
     random_state : int
     """
 

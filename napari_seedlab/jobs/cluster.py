@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class ClusterRunner:
     """Runs jobs in a warm worker process, or on a running scheduler that the settings name.
 
-    Three processes: this one, a host with scheduler and client, and the worker with two threads, of which
-    one serves the lane ``live`` and one the lane ``background``. The host ends with this process, however
+    Three processes: this one, a host with scheduler and client, and the worker with three threads, one for
+    each of the lanes ``live``, ``background`` and ``export``. The host ends with this process, however
     this one ends, and the worker ends with the host.
 
     Parameters

@@ -167,8 +167,8 @@ class Host:
         common = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
         scheduler = {"cls": job_worker.SilentScheduler, "options": {**common, "dashboard": False}}
         worker = {
-            "nthreads": 2,
-            "resources": {"live": 1, "background": 1},
+            "nthreads": 3,
+            "resources": {"live": 1, "background": 1, "export": 1},
             "memory_limit": self._config["memory_limit"],
             "local_directory": str(self._temporary),
             "worker_class": job_worker.SilentWorker,

@@ -82,7 +82,7 @@ class Step:
     adopt : callable
         ``(project, folder, request, result) -> values``: takes the result over; the same thread.
     lane : str
-        ``live`` or ``background``.
+        ``live``, ``background`` or ``export``.
     latest_only : bool
         Keep at most one job of this kind under way and one waiting; a newer request takes the
         place of the waiting one.

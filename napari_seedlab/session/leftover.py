@@ -52,6 +52,9 @@ class Leftovers:
             request = read_request(folder)
             step = self._step(request)
             if step is None:
+                if request.id.startswith("export-") and not (folder / RESULT).exists():
+                    line = f"The export to {request.params['to']} was not finished: export again."
+                    self._tell("warning", line)
                 project.drop_job(folder.name)
             elif (folder / RESULT).exists():  # hashing it may take long
                 self._session.desk.do(partial(self._take_result, step, request, folder))

@@ -96,8 +96,9 @@ def test_a_live_job_does_not_wait_for_a_background_job(runner, jobs_folder):
     runner.submit(request("train", "count", "background", **FOREVER), jobs_folder / "train")
     until(lambda: runner.status("train").progress.done > 0)
     runner.submit(request("next", "count", "background", n=3), jobs_folder / "next")
-    for name in ("head", "second head"):  # by the second one, the waiting job has its place in the queue
-        runner.submit(request(name, "count", "live", n=3), jobs_folder / name)
+    lanes = {"head": "live", "second head": "live", "tables": "export"}
+    for name, lane in lanes.items():  # by the second one, the waiting job has its place in the queue
+        runner.submit(request(name, "count", lane, n=3), jobs_folder / name)
         runner.wait(name, 10)
     assert runner.status("next").state is JobState.QUEUED
     until(lambda: runner.status("train").seconds_left is not None)

@@ -447,6 +447,14 @@ def test_a_training_that_failed_in_the_background_is_told_once(desk):
     assert session.said == [("error", "network: the loss was nan. Check the scan.")] and not folder.exists()
 
 
+def test_an_export_that_the_closing_cut_off_is_told(desk):
+    folder = left_behind(desk, "export-1-a", {"to": "/data/out"})
+    session = desk.open(InlineRunner())
+    until(lambda: session.said, 5)
+    assert session.said == [("warning", "The export to /data/out was not finished: export again.")]
+    assert not folder.exists()
+
+
 def test_of_several_interrupted_trainings_the_newest_is_kept(desk):
     params = {"pool": "ct", "settings": SHORT}
     older, newer = left_behind(desk, "net-1-a", params), left_behind(desk, "net-2-b", params)

@@ -12,6 +12,7 @@ from conftest import is_hollow, settle, small_tray
 from napari_seedlab.core import InputError, Label, LabelState, ProjectDamaged, ProjectError
 from napari_seedlab.files import open_array
 from napari_seedlab.session import making
+from tests.jobs.tools import request
 
 SAME = ("labels.csv", "regions.csv", "events.csv", "events.jsonl", "columns.csv", "project.json")
 
@@ -140,6 +141,13 @@ def test_a_read_only_window_exports_and_writes_nothing(split_session, make_sessi
     reader.export(tmp_path / "out").wait(60)
     assert sorted(path.rglob("*")) == before
     assert len(rows(tmp_path / "out" / "labels.csv")) == len(split_session.seeds)
+
+
+def test_an_export_does_not_wait_for_a_training(split_session, tmp_path):
+    endless = request("1", "count", "background", n=10**6, pace=0.01)
+    split_session.desk.runner.submit(endless, tmp_path / "1")
+    split_session.export(tmp_path / "out").wait(20)
+    assert (tmp_path / "out" / "labels.csv").exists()
 
 
 def test_an_export_does_not_follow_repairs(split_session, tmp_path):
