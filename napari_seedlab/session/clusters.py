@@ -91,7 +91,7 @@ class Clusters:
         self.trees: dict[str, Tree] = {}
         self.proposed: dict[str, int] = {}
         self.wished: dict[str, int] = {}
-        self._scaled: tuple[Embedding, npt.NDArray[np.float32]] | None = None
+        self._scaler: tuple[Embedding, tuple[npt.NDArray[np.float64], ...]] | None = None
 
     # -- what there is ------------------------------------------------------------------------
     def n_groups(self, pool: str) -> int:
@@ -200,9 +200,8 @@ class Clusters:
         others = np.flatnonzero(~own & ((said == 0) | (said != mine)))
         if len(others) > MOST_OTHERS:
             others = np.sort(np.random.default_rng(0).choice(others, MOST_OTHERS, replace=False))
-        x = self._vectors(known)
         rows = np.asarray([known.row[s] for s in seeds.tolist()])
-        score = strangeness(x[rows[members]], x[rows[others]])
+        score = strangeness(self._scaled(known, rows[members]), self._scaled(known, rows[others]))
         order = np.lexsort((seeds[members], -score))
         return seeds[members][order], score[order]
 
@@ -222,20 +221,19 @@ class Clusters:
         known = session.embeddings.get(pool)
         if known is None or seed not in known.row:
             raise NotReady(f"seed {seed}", "has no vector yet", "Wait for the map")
-        x = self._vectors(known)
-        far = np.sqrt(np.square(x - x[known.row[seed]]).mean(1))
-        return known.seeds, np.asarray(far, np.float32)
+        own = self._scaled(known, slice(known.row[seed], known.row[seed] + 1))
+        blocks = [slice(i, i + BLOCK) for i in range(0, len(known.vectors), BLOCK)]
+        far = [np.sqrt(np.square(self._scaled(known, block) - own).mean(1)) for block in blocks]
+        return known.seeds, np.concatenate(far)
 
-    def _vectors(self, known: Embedding) -> npt.NDArray[np.float32]:
-        """Standardised rows (n, d) float32, kept until the embedding is another one."""
+    def _scaled(self, known: Embedding, rows: slice | Ids) -> npt.NDArray[np.float32]:
+        """Some rows standardised; centre and scale are kept, but no second copy of all vectors."""
         from napari_seedlab.learn.head import pool_scaler, scaled
 
-        if self._scaled is None or self._scaled[0] is not known:
-            scaler = pool_scaler(known.vectors, known.widths)
-            starts = range(0, len(known.vectors), BLOCK)
-            blocks = [scaled(known.vectors[i : i + BLOCK], *scaler).astype(np.float32) for i in starts]
-            self._scaled = known, np.concatenate(blocks)
-        return self._scaled[1]
+        if self._scaler is None or self._scaler[0] is not known:
+            self._scaler = known, pool_scaler(known.vectors, known.widths)
+        center, scale = self._scaler[1]
+        return scaled(known.vectors[rows], center, scale).astype(np.float32)
 
     # -- taking over (desk's thread) ----------------------------------------------------------
     def take(self, project: Project, pool: str, out: Mapping[str, Any], proposed: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from napari_seedlab.core import LabelState, NotReady
 from napari_seedlab.learn import clusters as learn_clusters
-from napari_seedlab.session.results import Predictions
+from napari_seedlab.session.results import Layout, Predictions
 from tests.session.conftest import settle, small_tray
 
 
@@ -96,6 +96,16 @@ def test_the_most_alike_is_the_seed_itself_then_its_kind(mapped):
     assert nearest[0] == seed and all(kind_of[s] for s in nearest)
     with pytest.raises(NotReady, match="999"):
         mapped.clusters.likeness(999)
+
+
+def test_no_second_copy_of_the_vectors_is_kept(split_session):
+    session = split_session
+    known, clusters = session.embeddings["ct"], session.clusters
+    session.layouts["ct"] = Layout(known.seeds, np.zeros((25, 2), np.float32), np.arange(25) % 2, "pca")
+    clusters.likeness(known.seeds[0])
+    clusters.exceptions(0)
+    kept = [part for entry in vars(clusters).values() if isinstance(entry, tuple) for part in entry[1:]]
+    assert sum(np.size(part) for part in kept) == 2 * known.vectors.shape[1]  # centre and scale
 
 
 def test_predictions_of_many_are_accepted_in_one_event(mapped):
