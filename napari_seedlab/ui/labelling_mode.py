@@ -56,8 +56,8 @@ class LabellingMode(QObject):
 
     Application-wide Qt shortcuts come before napari's own keys on every kind of layer, so they are
     disabled unless the focus lies in one of our zones, and never listen in a text field. The keys that
-    switch the mode on and show the gallery count in the whole window. Digits are known by their place as well: a layout may
-    write something else on them, with Shift or without.
+    switch the mode on and show the gallery count in the whole window. Digits are known by their place as
+    well: a layout may write something else on them, with Shift or without.
 
     Parameters
     ----------
