@@ -43,6 +43,8 @@ ZOOM_RANGE = (0.5, 2000.0)
 MOST_RINGS = 400  # selected points that get a ring each; more get a dot
 CURRENT_RGB = (255, 235, 59)
 ADDS = Qt.KeyboardModifier.ShiftModifier
+HOW_TO = "Wheel: zoom. Right drag: move. Double-click: the whole map. Left drag: select."
+ALL_GONE = "Double-click: the whole map"
 TAKES = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
 
@@ -69,6 +71,8 @@ class MapCanvas(QWidget):
         self._marked: tuple[int | None, frozenset[int]] = (None, frozenset())
         self._chosen: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # rows of selected seeds
         self._zoom, self._shift = 1.0, np.zeros(2)
+        self._spanned = self._span()  # pixels that `_shift` counts in
+        self._n_seen = 0  # points in view
         self._image: QImage | None = None
         self._pictured: tuple[npt.NDArray[np.int64], float] = (np.zeros(0, np.int64), 0.0)
         self._waiting: tuple[Ids, Xy] | None = None
@@ -89,6 +93,7 @@ class MapCanvas(QWidget):
         self.setMinimumHeight(120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName("Map of the seeds")
+        self.setToolTip(HOW_TO)
 
     # -- what is drawn ------------------------------------------------------------------------
     def set_layout(self, seeds: Ids, xy: npt.NDArray[np.floating]) -> None:
@@ -205,9 +210,13 @@ class MapCanvas(QWidget):
         return self._to_pixels(self._xy)
 
     def _to_pixels(self, xy: Xy) -> Xy:
-        size = np.asarray([self.width(), self.height()], np.float64)
-        span = np.maximum(size - 2 * MARGIN_PX, 1)
+        size, span = np.asarray([self.width(), self.height()], np.float64), self._span()
         return xy * (span * self._zoom) + (size / 2 + self._shift - 0.5 * span * self._zoom)
+
+    def _span(self) -> Xy:
+        """Pixels (2,) that the whole map takes."""
+        size = np.asarray([self.width(), self.height()], np.float64)
+        return np.maximum(size - 2 * MARGIN_PX, 1)
 
     def seed_near(self, place: QPointF) -> int | None:
         """The seed within reach of a pixel, or whose thumbnail lies there."""
@@ -236,10 +245,11 @@ class MapCanvas(QWidget):
             image = None if self.thumbs is None else self.thumbs.get(self._hover)
             text = self.describe(self._hover).replace(" · ", "\n")
             map_pictures.draw_card(painter, self._theme, self._pointer, QRectF(self.rect()), image, text)
-        if not len(self.seeds):
+        if not self._n_seen:
             painter.setPen(self._theme.color("dim"))
             box = QRectF(self.rect()).adjusted(20, 10, -20, -10)
-            painter.drawText(box, "Split a scan into seeds: their map appears here.", wrapped_in_the_middle())
+            text = ALL_GONE if len(self.seeds) else "Split a scan into seeds: their map appears here."
+            painter.drawText(box, text, wrapped_in_the_middle())
         painter.end()
 
     def _picture(self) -> QImage:
@@ -248,7 +258,8 @@ class MapCanvas(QWidget):
             base = self._theme.color("background")
             at = self.positions()
             seen = ((at > -NEAR_PX) & (at < (size[1] + NEAR_PX, size[0] + NEAR_PX))).all(1)
-            radius = radius_for(max(int(seen.sum()), len(at) / self._zoom**2))
+            self._n_seen = int(seen.sum())
+            radius = radius_for(max(self._n_seen, len(at) / self._zoom**2))
             words = raster(
                 at[self._order], self._words, size, (base.red(), base.green(), base.blue()), radius
             )
@@ -258,7 +269,8 @@ class MapCanvas(QWidget):
             image = QImage(words.tobytes(), size[1], size[0], 4 * size[1], QImage.Format.Format_RGB32)
             self._image = image.copy()
             rows = np.flatnonzero(seen) if self.thumbs is not None else np.zeros(0, np.int64)
-            self._pictured = rows, map_pictures.edge_that_fits(at[rows], self._pictured[1] > 0)
+            room = size[1], size[0]
+            self._pictured = rows, map_pictures.edge_that_fits(at[rows], room, self._pictured[1] > 0)
         return self._image
 
     def _draw_pictures(self, painter: QPainter) -> None:
@@ -284,10 +296,18 @@ class MapCanvas(QWidget):
         _draw_rings(painter, current, 7.5, edge)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Draw again at the new size."""
+        """Draw again at the new size, with the same part of the map in view."""
+        span = self._span()
+        self._shift, self._spanned = self._shift * (span / self._spanned), span
         self._image = None
 
     # -- mouse --------------------------------------------------------------------------------
+    def event(self, event: QEvent | None) -> bool:
+        """No tooltip where a seed is described already."""
+        if event is not None and event.type() == QEvent.Type.ToolTip and self._hover is not None:
+            return True
+        return bool(super().event(event))
+
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Left: click or lasso; right or middle: pan."""
         if event.button() == Qt.MouseButton.LeftButton:

@@ -179,6 +179,15 @@ class MapDock(QWidget):
             self.method.setCurrentIndex(list(LAYOUTS).index(layout.method))
         self.method.setEnabled(layout is not None)
         self._say_hint("")
+        self._ask_for_pictures()
+
+    def _ask_for_pictures(self) -> None:
+        """Let thumbnails be drawn where a project has none, as one of an earlier version."""
+        session = self._ui.session
+        if session is not None and session.layout is not None and session.follow_up:
+            pool = session.pool
+            if pool not in session.thumbnails.tables:
+                session.desk.do(lambda _: session.thumbnails.ask(pool))
 
     def show_job(self, status: JobStatus) -> None:
         """Say how far a new layout is, where it takes a while, and offer to stop it."""

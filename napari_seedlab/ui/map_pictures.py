@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.theme import Theme
 
 MOST_PICTURES = 400  # in view at once
-EDGE_PX = (26.0, 72.0)  # smaller ones show nothing, larger ones hide the map
+EDGE_PX = (20.0, 72.0)  # smaller ones show nothing, larger ones hide the map
 KEPT_SHARE = 0.85  # of the least edge at which pictures that are shown stay: no flicker while panning
+EVEN_SHARE = 0.5  # of the side of the square that each place would have: what chance leaves to a neighbour
 CARD_PX, CARD_WIDTH, PAD_PX, OFF_PX = 84, 172, 6, 14
 FRAME_PX = 2.0
 MOST_OF_ROOM = 0.4  # that the picture beside the pointer takes of a low map
@@ -31,10 +32,12 @@ class Thumbs(Protocol):
         """The picture of a seed; None until it was read, which this asks for."""
 
 
-def edge_that_fits(places: Xy, were_shown: bool = False) -> float:
-    """Edge in pixels at which pictures in the middle of (n, 2) `places` overlap little; 0 where none does.
+def edge_that_fits(places: Xy, room: tuple[int, int], were_shown: bool = False) -> float:
+    """Edge in pixels of pictures in the middle of (n, 2) `places` within `room`; 0 where none fits.
 
-    As large as the usual distance (the larger of that along x and y) from a place to its nearest neighbour.
+    As large as the usual distance (the larger of that along x and y) from a place to its nearest neighbour,
+    or as if the places were spread evenly: seeds that look alike lie close however far one zooms in. No
+    picture is more than twice that distance wide, so that less than half of it is covered.
     """
     n = len(places)
     if not 0 < n <= MOST_PICTURES:
@@ -44,8 +47,10 @@ def edge_that_fits(places: Xy, were_shown: bool = False) -> float:
     apart = np.abs(places[:, None] - places[None]).max(2)
     np.fill_diagonal(apart, np.inf)
     usual = float(np.median(apart.min(1)))
+    even = EVEN_SHARE * (room[0] * room[1] / n) ** 0.5
+    edge = max(usual, min(even, 2 * usual))
     least = EDGE_PX[0] * (KEPT_SHARE if were_shown else 1.0)
-    return min(usual, EDGE_PX[1]) if usual >= least else 0.0
+    return min(edge, EDGE_PX[1]) if edge >= least else 0.0
 
 
 def draw_pictures(

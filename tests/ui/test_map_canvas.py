@@ -7,6 +7,7 @@ from qtpy.QtGui import QColor, QImage, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_seedlab.ui.map_canvas import MapCanvas
+from napari_seedlab.ui.map_pictures import edge_that_fits
 from napari_seedlab.ui.points import inside_polygon, packed, radius_for, raster
 
 
@@ -191,3 +192,25 @@ def test_a_crowd_of_selected_seeds_is_dotted(canvas):
     assert is_white[:1500].all() and is_white[1500:].mean() < 0.3
     canvas.mark(None, frozenset())
     assert not any(canvas._picture().pixel(int(a), int(b)) == white for a, b in zip(x, y, strict=True))
+
+
+def test_the_part_in_view_stays_in_view_when_the_window_grows(canvas):
+    canvas._zoom, canvas._shift = 20.0, np.asarray([-2600.0, -1600.0])  # about the last point but one
+    before = canvas.positions()[1] / (300, 200)
+    canvas.resize(900, 500)
+    np.testing.assert_allclose(canvas.positions()[1] / (900, 500), before, atol=0.12)
+    canvas.resize(300, 200)
+    np.testing.assert_allclose(canvas.positions()[1] / (300, 200), before, atol=1e-6)
+    canvas._shift = np.asarray([9000.0, 0.0])
+    canvas._redraw()
+    canvas.grab()
+    assert canvas._n_seen == 0
+
+
+def test_look_alikes_stand_as_pictures_in_a_low_map():
+    """Pairs, closer than a picture is wide, do not keep the pictures away; a crowd does."""
+    x, y = np.meshgrid([30.0, 90.0, 150.0, 210.0, 270.0], [30.0, 90.0])
+    pairs = np.concatenate([np.column_stack([x.ravel() + d, y.ravel()]) for d in (0, 14)])
+    assert 20 <= edge_that_fits(pairs, (314, 120)) <= 28
+    crowd = np.random.default_rng(0).uniform((0, 0), (314, 120), (60, 2))
+    assert edge_that_fits(crowd, (314, 120)) == 0
