@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,7 @@ class Head:
                 f"has shape {vectors.shape}, the model wants {len(self.center)} columns",
                 "Compute the embedding anew or train the model again",
             )
-        kind = np.float32 if vectors.dtype == np.float32 else np.float64
+        kind: Any = np.float32 if vectors.dtype == np.float32 else np.float64
         center, shrink, weight = (np.asarray(v, kind) for v in (self.center, 1 / self.scale, self.weight))
         z = np.empty((len(vectors), len(self.class_ids)))
         if is_scaled:
