@@ -38,7 +38,9 @@ def test_the_wheel_holds_manifest_and_samples(wheel):
     assert "napari_seedlab/napari.yaml" in names and "napari_seedlab/py.typed" in names
     assert "napari_seedlab/sample_data/ct_tray/scan.tif" in names
     kinds = ("volume", "cube", "picture")
-    assert {f"napari_seedlab/weights/{k}.{end}" for k in kinds for end in ("safetensors", "json")} <= set(names)
+    assert {f"napari_seedlab/weights/{k}.{end}" for k in kinds for end in ("safetensors", "json")} <= set(
+        names
+    )
     assert not [n for n in names if n.startswith(("tests/", "benchmarks/"))]
 
 

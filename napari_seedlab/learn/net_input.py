@@ -183,7 +183,11 @@ class Cutter:
         need, free = self.n_bytes(len(rows)), int(psutil.virtual_memory().available)
         if need > LARGEST_SHARE * free:
             cause = f"of {self.shape.n_channels} channels take {_room(need)}, {_room(free)} are free"
-            raise InputError(f"{len(rows):,} labelled seeds", cause, "Close other programs, or use a machine with more memory")
+            raise InputError(
+                f"{len(rows):,} labelled seeds",
+                cause,
+                "Close other programs, or use a machine with more memory",
+            )
         parts = list(self._parts(rows))
         cut = crops_io.cut_channels(parts, self._size, self._scale)
         while True:

@@ -27,7 +27,7 @@ class ScreeningCNN(nn.Module):
     Dürr & Sick, "Single-cell phenotype classification using deep convolutional neural networks",
     J. Biomol. Screen. 21(9), 2016: 3 × 3 convolutions without padding, pooling that rounds up, no batch
     norm; first weights as He et al., ICCV 2015, draw them, without which nine layers without batch norm
-    do not begin to learn. With 5 channels and 4 classes 1.26 million weights, of which 73 % are those of the first dense
+    do not begin to learn. With 5 channels and 4 classes 1.26 million weights, 73 % of them in the first dense
     layer. :class:`~napari_seedlab.models.seed_cnn.SeedCNN` is its twin for volumes.
     """
 

@@ -8,7 +8,7 @@ SHARES = (0.85, 0.1, 0.05)
 
 
 def pool(rng, n=600):
-    """Predicted and true class of `n` seeds, and how sure a model is that is often wrong where it is unsure."""
+    """Predicted and true class of `n` seeds, and how sure a model is that errs where it is unsure."""
     truth = rng.choice(3, n, p=SHARES)
     unsure = rng.random(n) < np.where(truth == 0, 0.1, 0.5)
     wrong = rng.random(n) < np.where(unsure, 0.45, 0.03)
