@@ -147,8 +147,10 @@ class Figures:
         self._journal = _Journal()
         self._chosen: dict[str, float] = {}
         self._asked_at: dict[str, int] = {}  # answers of the pool when the figures were asked for last
+        self._check: frozenset[int] = frozenset()  # seeds of the honest check under way
         self.reports: dict[str, Report] = {}
         session.queue_changed.connect(self._batch_came)
+        session.saved.connect(self._answer_saved)
 
     # -- what is known ------------------------------------------------------------------------
     def of(self, pool: str | None = None) -> Report | None:
@@ -236,6 +238,36 @@ class Figures:
         if not self.lacks(pool) and len(self._labelled(pool)) != self._asked_at.get(pool):
             self.ask(pool)
 
+    def check_place(self) -> tuple[int, int]:
+        """(which click of the honest check comes next, how many there are); (0, 0) without one."""
+        drawn = self._drawn_for_check()
+        n_open = sum(self._session.label(s).state in ASKABLE for s in drawn)
+        return (len(drawn) - n_open + 1, len(drawn)) if n_open else (0, 0)
+
+    def _drawn_for_check(self) -> frozenset[int]:
+        """Also after a restart, when only the queue tells."""
+        queued = (s.seed for s in self._session.labelling.queue if s.strategy == "check")
+        return self._check or frozenset(s for s in queued if self._session.label(s).state in ASKABLE)
+
+    def _answer_saved(self, event: Event) -> None:
+        """Count when the last answer of a check, or of all, is in; the newest check is told then."""
+        session = self._session
+        if not session.follow_up or session.read_only:
+            return
+        if not self._check:
+            self._check = self._drawn_for_check()
+        if self._check and self.check_place()[1] == 0:
+            self._check = frozenset()
+            if not self.lacks():
+                self.ask().then(self._tell_check)
+        elif session.labelling.n_left == 0:
+            self._batch_came()
+
+    def _tell_check(self, values: dict[str, Any]) -> None:
+        text = values["accuracy"]["text"]
+        told = f"{text}" if text.startswith("too few") else f"right about {text} of all seeds"
+        self._session.message.emit("success", f"The honest check is done: {told}. See Train, Figures.")
+
     def take(self, project: Project, pool: str, report: Report, arrays: Mapping[str, Any]) -> None:
         """Keep and show what a job found; on the desk's thread."""
         self.reports = {**self.reports, pool: report}
@@ -253,7 +285,12 @@ class Figures:
         if n < 1:
             raise InputError("honest check", f"of {n} seeds tells nothing", f"Ask for {N_CHECK}")
         self._session.look_at(None)
-        return self._session.draw(n, "check", pool)
+        return self._session.draw(n, "check", pool).then(self._check_drawn)
+
+    def _check_drawn(self, values: dict[str, Any]) -> None:
+        self._check = frozenset(s.seed for s in values["suggestions"])
+        if not self._check:
+            self._session.message.emit("info", "Every seed is answered: nothing is left for an honest check.")
 
     def choose_p0(self, p0: float, pool: str | None = None) -> None:
         """Choose the threshold of a pool, and remember it."""

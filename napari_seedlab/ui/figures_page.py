@@ -193,6 +193,7 @@ class FiguresPage(QWidget):
         if self._ui.session is not None:
             self._ui.session.figures.check()
             self._ui.start_labelling(True)
+            self._ui.raise_dock("labelling")  # the card counts down
 
     def _count(self) -> None:
         if self._ui.session is not None:

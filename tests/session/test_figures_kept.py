@@ -8,6 +8,7 @@ from conftest import is_hollow, settle
 from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.session.figures import _Journal
 from napari_seedlab.session.results import Predictions
+from tests.jobs.tools import until
 
 
 @pytest.fixture
@@ -47,6 +48,20 @@ def test_an_honest_check_is_drawn_by_chance_and_counted(labelled):
     assert values["n_actions"] == 14
     cells = [session.figures.of().cell(i, j) for i in range(4) for j in range(4)]
     assert sum(map(len, cells)) == 14
+
+
+def test_the_last_answer_of_a_check_counts_it_and_tells(labelled):
+    session, said = labelled, []
+    session.message.connect(lambda level, text: said.append(text))
+    drawn = [s.seed for s in session.figures.check(3).wait(60)["suggestions"]]
+    session.follow_up = True
+    for i, seed in enumerate(drawn):
+        assert session.figures.check_place() == (i + 1, 3)
+        session.answer(1, [seed])
+    until(lambda: said)
+    assert session.figures.check_place() == (0, 0)
+    assert session.figures.of().values["n_random"] == 3
+    assert [line for line in said if "honest check is done: too few to say (3 of 30)" in line]
 
 
 def test_figures_and_p0_are_there_after_a_restart(labelled, make_session):

@@ -141,13 +141,15 @@ def test_the_slider_tells_at_once_and_is_remembered(session, shown):
     assert session.figures.rejected() == {int(s) for s in SEEDS[6:] if 0.3 + 0.7 * (s - 1) / 41 < 0.79}
 
 
-def test_buttons_and_links_lead_on(session, shown, qtbot, monkeypatch):
-    page, calls = shown(), []
+def test_buttons_and_links_lead_on(ui, session, shown, qtbot, monkeypatch):
+    page, calls, raised = shown(), [], []
+    monkeypatch.setattr(ui, "raise_dock", raised.append)
     monkeypatch.setattr(session.figures, "check", lambda: calls.append("check"))
     monkeypatch.setattr(session.figures, "label_unsure", lambda: calls.append("unsure"))
     qtbot.mouseClick(page.check, Qt.MouseButton.LeftButton)
     page.reject.unsure.click()
     assert calls == ["check", "unsure"]
+    assert raised == ["labelling"], "the card was not shown"
     link = page.wrong.content.itemAt(0).widget()
     assert "Seed 5" in link.text()
     link.linkActivated.emit("#")
