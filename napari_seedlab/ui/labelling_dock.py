@@ -26,6 +26,7 @@ from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
 from napari_seedlab.ui.layers import background_value
 from napari_seedlab.ui.scheme_editor import SchemeEditor
+from napari_seedlab.ui.seed_text import reason_now
 
 if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
@@ -242,7 +243,27 @@ class LabellingDock(DockFrame):
             return "Open a scan in the Project dock."
         if not any(session.regions(s) is not None for s in session.scans):
             return "Press “Split into seeds” in the Project dock."
+        done = self._all_answered()
+        if done:
+            return f"{done}. The Train dock lists doubtful answers; a click on any seed puts it here again."
+        if self._ui.mode.is_on:
+            return "The next seed is being chosen. Or click any seed."
         return f"Press “Start labelling” ({TOGGLE_KEY}): the first seed is chosen for you. Or click any seed."
+
+    def _all_answered(self) -> str:
+        """``All 60 seeds of this scan are answered``; empty while one of the shown scan is not."""
+        session = self._ui.session
+        table = None if session is None else session.regions(session.current_scan or 0)
+        if session is None or table is None or len(session.labels) < len(table.seed):
+            return ""
+        seeds = table.seed.tolist()
+        states = [session.label(s).state for s in seeds]
+        if LabelState.NONE in states:
+            return ""
+        unsure = states.count(LabelState.UNSURE)
+        return f"All {len(seeds):,} seeds of this scan are answered" + (
+            f", {unsure:,} as unsure" if unsure else ""
+        )
 
     def refresh(self) -> None:
         """Draw texts, bars, counts and the tick."""
@@ -270,8 +291,9 @@ class LabellingDock(DockFrame):
         session = self._ui.session
         asked = None if session is None or many > 1 else session.current
         self.evidence.show_evidence(session, () if asked is None else asked.evidence)
+        self.reason.setEnabled(True)
         if session is None or (seed is None and many < 2):
-            self.title.tell("No seed on the card")
+            self.title.tell(self._all_answered() or "No seed on the card")
             self.reason.tell("")
             return
         if many > 1:
@@ -284,8 +306,13 @@ class LabellingDock(DockFrame):
             self.reason.tell("You chose this seed.")
         else:
             words = STRATEGY_WORDS.get(asked.strategy, "Suggested")
-            self.title.tell(f"Seed {seed} · {words.lower()} {asked.score:.2f}")
-            self.reason.tell(f"{asked.reason[:1].upper()}{asked.reason[1:]}" if asked.reason else words)
+            i, n = session.figures.check_place() if asked.strategy == "check" else (0, 0)
+            self.title.tell(
+                f"Seed {seed} · " + (f"check {i} of {n}" if n else f"{words.lower()} {asked.score:.2f}")
+            )
+            reason, is_past = reason_now(session, asked)
+            self.reason.tell(reason or words)
+            self.reason.setEnabled(not is_past)  # dimmed: the bars below say what holds now
 
     def _tell_classes(self, seed: int | None) -> None:
         session = self._ui.session

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from napari_seedlab.core import LabelState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_seedlab.core import Suggestion
     from napari_seedlab.session.session import Session
 
 
@@ -28,3 +32,33 @@ def describe(session: Session | None, seed: int) -> str:
     if score is not None:
         parts.append(f"oddness {score:.2f}")
     return " · ".join(parts)
+
+
+SHARE = re.compile(r" \(\d+ %\)| at only \d+ %")  # of a class, as reasons write it
+
+
+def reason_now(session: Session, asked: Suggestion) -> tuple[str, bool]:
+    """Why a seed was asked, and whether that was said with other predictions than the present ones.
+
+    An answered seed's reason names no shares any more.
+    """
+    reason, seed = asked.reason, asked.seed
+    is_answered = session.label(seed).state is not LabelState.NONE
+    p = {} if session.predictions is None else session.predictions.of(seed)
+    is_past = bool(SHARE.search(reason)) and is_answered
+    for c in session.scheme:
+        said = re.search(rf"{re.escape(c.name)}(?: \(| at only )(\d+) %", reason)
+        is_past = is_past or (said is not None and abs(100 * p.get(c.id, 0.0) - int(said[1])) > 1)
+    reason = SHARE.sub("", reason) if is_answered else reason
+    return (f"When asked: {reason}" if is_past else f"{reason[:1].upper()}{reason[1:]}"), is_past
+
+
+def overwritten(session: Session, said: int | str | None, seeds: Iterable[int]) -> str:
+    """How many seeds have another answer than `said`: ``3 of 14 had another answer``; empty for none."""
+    labels = [session.label(s) for s in seeds]
+    n = sum(
+        x.state is not LabelState.NONE
+        and (x.class_id if x.state is LabelState.LABELLED else str(x.state)) != said
+        for x in labels
+    )
+    return f"{n:,} of {len(labels):,} had another answer" if n else ""

@@ -42,3 +42,24 @@ def test_no_room_is_taken_where_nothing_is_labelled_yet(ui, session):
     card.refresh()
     assert not card.evidence.isVisible()
     assert card.reason.width() > 250
+
+
+def test_a_reason_with_shares_never_contradicts_the_bars(ui, session):
+    card = ui.docks["labelling"]
+    session.refit()
+    session.draw()
+    first, *others = session.queue
+    shares = session.predictions.of(first.seed)
+    best = max(shares, key=shares.get)
+    name, now = session.scheme.by_id(best).name, round(100 * shares[best])
+    session.queue = (replace(first, reason=f"could be {name} ({now} %)"), *others)
+    card.refresh()
+    assert card.reason.full_text() == f"Could be {name} ({now} %)" and card.reason.isEnabled()
+    session.queue = (replace(first, reason=f"could be {name} ({now - 9} %)"), *others)
+    card.refresh()
+    assert card.reason.full_text() == f"When asked: could be {name} ({now - 9} %)"
+    assert not card.reason.isEnabled()
+    session.answer(best, (first.seed,))
+    session.look_at(first.seed)
+    card.refresh()
+    assert card.reason.full_text() == f"When asked: could be {name}"

@@ -9,3 +9,16 @@ def test_the_brush_for_background_says_so_in_full(ui, session, qtbot):
     assert button.text() == "background" and "Paint background" in button.toolTip()
     for brush in dock._tissue_buttons.values():
         assert brush.fontMetrics().horizontalAdvance(brush.text()) < brush.width()
+
+
+def test_where_every_seed_is_answered_the_card_says_so(ui, session):
+    dock = ui.docks["labelling"]
+    ui.mode.switch(True)
+    seeds = session.regions(session.current_scan).seed.tolist()
+    session.answer(1, seeds[1:])
+    session.answer("unsure", seeds[:1])
+    session.queue = ()
+    session.look_at(None)
+    dock.show_seed(None)
+    assert dock.title.full_text() == f"All {len(seeds)} seeds of this scan are answered, 1 as unsure"
+    assert "Start labelling" not in dock.cuts._empty and "doubtful" in dock.cuts._empty
