@@ -21,6 +21,7 @@ from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_t
 from napari_seedlab.ui.labelling_mode import LabellingMode
 from napari_seedlab.ui.layers import SeedlabLayers
 from napari_seedlab.ui.listening import Listener
+from napari_seedlab.ui.seed_text import overwritten
 from napari_seedlab.ui.strokes import StrokeTool
 from napari_seedlab.ui.theme import theme_of
 from napari_seedlab.ui.thumbs import ThumbCache
@@ -298,8 +299,10 @@ class SeedlabUi(QObject):
             return
         chosen = session.selection
         if len(chosen) > 1:
+            changed = overwritten(session, said, chosen)
             session.answer(said, sorted(chosen))
-            self.say(f"{len(chosen)} seeds answered at once; Ctrl+Z takes all back.", "success")
+            done = changed or f"{len(chosen)} seeds answered at once"
+            self.say(f"{done}; Ctrl+Z takes {'it' if changed else 'all'} back.", "success")
             session.select((), "answer")
             return
         if not self._means_the_card():

@@ -30,6 +30,7 @@ from napari_seedlab.ui.cluster_list import ClusterList, ClusterRows
 from napari_seedlab.ui.cut_slider import CutSlider
 from napari_seedlab.ui.gallery_cells import facts_of
 from napari_seedlab.ui.gallery_grid import GalleryGrid
+from napari_seedlab.ui.seed_text import overwritten
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
@@ -504,11 +505,14 @@ class GalleryDock(QWidget):
         session = self._ui.session
         if session is None or not len(seeds):
             return
+        changed = overwritten(session, said, seeds.tolist())
         session.answer(said, seeds.tolist())
         what = (
             "cleared" if said is None else said if isinstance(said, str) else session.scheme.by_id(said).name
         )
-        self._after(seeds, f"{len(seeds):,} seeds: {what}; Ctrl+Z takes all back.".replace("_", " "))
+        line = f"{len(seeds):,} seeds: {what}".replace("_", " ")
+        back = f"{changed}; Ctrl+Z takes it back." if changed else "Ctrl+Z takes all back."
+        self._after(seeds, f"{line}; {back}")
 
     def _after(self, seeds: Ids, line: str) -> None:
         """Go on after an answer."""

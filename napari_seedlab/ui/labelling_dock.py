@@ -59,6 +59,7 @@ class LabellingDock(DockFrame):
     def __init__(self, ui: SeedlabUi) -> None:
         super().__init__(ui, spacing=3, n_lines=1)
         body = self.body
+        self._is_hidden = False  # the picture, while several seeds are selected
         self._class_buttons: dict[int, ClassButton] = {}
         self._tissue_buttons: dict[int, QPushButton] = {}
         self._make_head(body)
@@ -271,7 +272,12 @@ class LabellingDock(DockFrame):
         seed = None if session is None else session.current_seed
         many = 0 if session is None else len(session.selection)
         self._say_why(seed, many)
-        self._tell_classes(seed)
+        self._tell_classes(seed if many < 2 else None)  # what holds for one does not for all of them
+        if many > 1:
+            self._hide_picture(f"{many:,} seeds: the gallery shows them ({key_text('gallery')})")
+        elif self._is_hidden and session is not None and seed is not None:
+            self._is_hidden = False
+            self._ahead.show(session, seed)
         if session is None or not any(session.regions(s) is not None for s in session.scans):
             self.cuts.show_cuts(None, self._what_next())
         for name, button in self.buttons.items():
@@ -286,6 +292,11 @@ class LabellingDock(DockFrame):
             self.tick.tell(session.labelling.pending, session.labelling.failed, bool(session.labels))
         else:
             self.tick.tell(0, "", False)
+
+    def _hide_picture(self, instead: str) -> None:
+        self._is_hidden = True
+        self._ahead.forget()
+        self.cuts.show_cuts(None, instead)
 
     def _say_why(self, seed: int | None, many: int) -> None:
         session = self._ui.session

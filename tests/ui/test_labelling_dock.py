@@ -22,3 +22,18 @@ def test_where_every_seed_is_answered_the_card_says_so(ui, session):
     dock.show_seed(None)
     assert dock.title.full_text() == f"All {len(seeds)} seeds of this scan are answered, 1 as unsure"
     assert "Start labelling" not in dock.cuts._empty and "doubtful" in dock.cuts._empty
+
+
+def test_several_selected_seeds_show_no_picture_and_no_shares_of_one(ui, session, qtbot):
+    dock = ui.docks["labelling"]
+    session.refit()
+    session.draw()
+    qtbot.waitUntil(lambda: dock.cuts.n_cuts > 0)
+    dock.refresh()
+    assert any(button.probability for button in dock._class_buttons.values())
+    ui.select(frozenset({3, 4, 5}), "map")
+    qtbot.waitUntil(lambda: dock.cuts.n_cuts == 0)
+    assert not any(button.probability for button in dock._class_buttons.values())
+    assert dock.title.full_text() == "3 seeds selected" and "3 seeds" in dock.cuts._empty
+    ui.select(frozenset(), "map")
+    qtbot.waitUntil(lambda: dock.cuts.n_cuts > 0)

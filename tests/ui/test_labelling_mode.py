@@ -164,9 +164,17 @@ def test_a_lasso_around_nothing_keeps_the_selection_and_answers_nothing_in_surpr
     assert session.selection == {3, 4} and "No seed inside" in ui.last_message[0]
     ui.select(frozenset(), "map")
     ui.docks["map"]._lassoed(nobody, "only")
-    ui.card_seed, n = session.current_seed, len(session.calls)
+    ui.card_seed, n, on_card = session.current_seed, len(session.calls), session.current_seed
     ui.caught_nothing()
     ui.answer(1)
-    assert len(session.calls) == n and f"seed {session.current_seed}" in ui.last_message[0]
+    assert len(session.calls) == n and f"seed {on_card}" in ui.last_message[0]
     ui.answer(1)
-    assert session.calls[-1] == ("answer", 1, (ui.card_seed,))
+    assert session.calls[-1] == ("answer", 1, (on_card,))
+
+
+def test_answers_that_a_selection_overwrites_are_counted(labelling, session):
+    session.answer(1, (3, 4))
+    session.answer(2, (5,))
+    labelling.select(frozenset({3, 4, 5, 6}), "map")
+    labelling.answer(2)
+    assert labelling.last_message[0] == "2 of 4 had another answer; Ctrl+Z takes it back."
