@@ -241,6 +241,9 @@ def suggest(
     """Say which seeds to label next, and why."""
 
     def work() -> dict[str, Any]:
+        from napari_seedlab.session.making import refuse_unknown_strategy
+
+        refuse_unknown_strategy(strategy)  # before the work
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
             session.embed().wait()

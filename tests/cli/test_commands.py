@@ -181,6 +181,18 @@ def _is_path(text):
     return text in ("p", "q", "x", "fresh", "missing", "tray") or "." in text or "/" in text
 
 
+def test_an_unknown_strategy_is_refused_before_any_work(tmp_path):
+    code, _, stderr = seedlab("suggest", tmp_path / "not there yet", "--strategy", "foo")
+    assert code == 1 and "strategy 'foo'" in stderr
+
+
+def test_a_person_reads_no_none_and_no_brackets(capsys):
+    from napari_seedlab.cli.frame import run
+
+    run(lambda: {"suggestions": [], "origin": {"model": False, "share_outside": None}}, False)
+    assert capsys.readouterr().out == "suggestions: none\norigin:\n  model  no\n"
+
+
 def test_usage_errors_exit_with_2():
     assert seedlab("split")[0] == 2 and seedlab("nonsense")[0] == 2
 
