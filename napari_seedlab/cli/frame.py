@@ -24,6 +24,7 @@ REFUSED = 1
 PROGRESS_EVERY_S = 0.5
 LOG_EVERY_S = 5.0
 MANY = 8  # numbers that a person still reads one by one
+WORDS = {"True": "yes", "False": "no"}
 QUIET_S = 3.0  # what is over sooner needs no progress
 
 
@@ -57,10 +58,14 @@ def _plain(values: dict[str, Any]) -> str:
     for key, value in values.items():
         if value is None or value == {}:
             continue
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if isinstance(value, list) and not value:
+            lines.append(f"{key}: none")
+        elif isinstance(value, list) and isinstance(value[0], dict):
             lines += [f"{key}:"] + ["  " + "  ".join(f"{k}={v}" for k, v in row.items()) for row in value]
         elif isinstance(value, dict):
-            lines += [f"{key}:"] + [f"  {k}  {v}" for k, v in value.items()]
+            lines += [f"{key}:"] + [
+                f"  {k}  {WORDS.get(str(v), v)}" for k, v in value.items() if v is not None
+            ]
         elif isinstance(value, list) and len(value) > MANY and isinstance(value[0], int | float):
             lines.append(f"{key}: {value[0]:g} to {value[-1]:g}, {len(value)} values")
         else:

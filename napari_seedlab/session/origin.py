@@ -111,7 +111,9 @@ class Origin:
             return ""
         if known.versions and brought["versions"] and list(known.versions) != brought["versions"]:
             theirs, ours = "+".join(brought["encoders"]), "+".join(known.encoders)
-            what = f"encoder {theirs}, these by {ours}" if theirs != ours else f"another version of {theirs}"
+            what = f"encoder {theirs}, these by {ours}"
+            if theirs == ours:
+                what = f"another version of {theirs}; open it once, then start from it again"
             return f"its vectors are by {what}"
         if known.vectors.shape[1] != brought["width"]:
             return f"its vectors have {brought['width']} entries, these {known.vectors.shape[1]}"
@@ -152,7 +154,9 @@ class Origin:
             return {}
         n_far, n = self.shift(pool) or (0, 0)
         share = round(n_far / n, 4) if n else None
-        told = {"from": self.name, "model": self.serves(pool), "line": self.line(pool)}
+        is_empty = not self._session.scans  # whatever kind comes first
+        has_model = any(map(self.serves, self.facts["pools"])) if is_empty else self.serves(pool)
+        told = {"from": self.name, "model": has_model, "line": self.line(pool)}
         return {"origin": {**told, "share_outside": share, "is_shifted": self.is_far(pool)}}
 
     def recipe(self, scan: int) -> dict[str, Any]:
@@ -208,13 +212,14 @@ class Origin:
         def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
             params = request.params
             taken = ["class scheme"] if self._take_scheme(project, params["classes"]) else []
+            models, others = {}, []
             for entry in params["pools"]:
                 if _keep(project, folder, entry):
-                    taken.append(f"model of {entry['n_labels']} {entry['pool']} labels")
+                    models[entry["pool"]] = f"model of {entry['n_labels']} {entry['pool']} labels"
                 for name in _keep_weights(project, folder, entry):
-                    taken.append(f"{entry['pool']} encoder {name}")
+                    others.append(f"{entry['pool']} encoder {name}")
                 if entry["recipe"]:
-                    taken.append(f"{entry['pool']} split recipe")
+                    others.append(f"{entry['pool']} split recipe")
             pools = {e["pool"]: {k: v for k, v in e.items() if k != "class_ids"} for e in params["pools"]}
             self.facts = {"name": params["name"], "pools": pools}
             project.put_arrays(PLACE, facts=np.asarray(json.dumps(self.facts)))
@@ -224,6 +229,7 @@ class Origin:
             lacks = {pool: why for pool in pools if (why := self.lacks(pool))}
             for scan in session.scans.values():
                 lacks.setdefault(str(scan.facts.modality), self.lacks(str(scan.facts.modality)))
+            taken += [what for pool, what in models.items() if not lacks.get(pool)] + others
             self.changed.emit()
             classes = {c.id: c.name for c in session.scheme}
             lacks = {pool: why for pool, why in lacks.items() if why}

@@ -63,6 +63,9 @@ def test_seeds_are_predicted_before_any_label_and_a_bad_start_is_dropped(earlier
     session = make_session(tmp_path / "new.seedlab")
     taken = session.origin.start_from(earlier.path).wait(60)
     assert taken["taken"] == ["class scheme", "model of 14 ct labels", "ct split recipe"]
+    assert session.origin.told_in_json("image")["origin"]["model"], (
+        "the two disagree where no scan is open yet"
+    )
     prepared(session, write_tray(tmp_path / "new.tif", 1, factor=0.8))
     session.refit().wait(60)
     assert session.predictions.model_id.endswith("-from-old")
