@@ -228,6 +228,7 @@ class Player:
         """Wait for the network and show what came of it."""
         with self.step("train_net_rest"):
             hands.wait_until(lambda: self.idle("net"), "the network", 900)
+            hands.wait_until(lambda: any(m.kind == "net" for m in self.session.models), "its model", 60)
         hands.press(self.canvas, "k")
         self.ui.raise_dock("train")
         self.picture("trained")
