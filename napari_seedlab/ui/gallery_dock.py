@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QPoint, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QDockWidget,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Ids = npt.NDArray[np.int64]
 SIDE_PX = 148  # of the clusters
 SHARE, LOW_PX, LOW_EDGE_PX = 0.4, 900, 60  # of the window's height; a low window, and its pictures
+ROOM_MS = 150  # after the last change of the window's size
 ALL = ("all", 0)
 EMPTY = "Split a scan into seeds: they appear here."
 NONE_LEFT = "No seed is left here."
@@ -57,10 +58,15 @@ class GalleryDock(QWidget):
         self._picked: Ids = np.zeros(0, np.int64)
         self._by = "cluster"
         self._ranked: dict[int, float] = {}  # order of a review, or likeness to a seed
-        self._is_review = self._is_stale = self._has_room = False
+        self._is_review = self._is_stale = False
         self._spark_scale: tuple[Any, float, float] = (None, 0.0, 1.0)
         self.grid = GalleryGrid(ui.thumbs, ui.theme, self)
         self.grid.spark = self._spark
+        self._usual_edge, self._room_of = self.grid.cells.edge, 0  # height of the window that it has room in
+        self._room = QTimer(self)
+        self._room.setSingleShot(True)
+        self._room.setInterval(ROOM_MS)
+        self._room.timeout.connect(ui.slot(self.find_room))
         self.bins = BinColumn(ui.theme, self)
         self.rows = ClusterRows(self._members, ui.theme)
         self.slider = CutSlider(N_RANGE, ui.theme, self)
@@ -167,18 +173,27 @@ class GalleryDock(QWidget):
         return QSize(900, 265)
 
     def find_room(self) -> None:
-        """Take a share of the window's height, the first time that this is shown in it."""
+        """Take a share of the window's height, at first and whenever the window has another height."""
         outer: QWidget | None = self
         while outer is not None and not isinstance(outer, QDockWidget):
             outer = outer.parentWidget()
         window = None if outer is None else outer.window()
-        if not self._has_room and outer is not None and isinstance(window, QMainWindow):
-            self._has_room = True
-            if window.height() < LOW_PX:  # napari's layer list needs its height: stand beside it, not below
-                window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
-                self.grid.set_edge(LOW_EDGE_PX, self.grid.cells.is_wide)
-            sizes = [round(window.height() * SHARE)]
-            QTimer.singleShot(0, partial(window.resizeDocks, [outer], sizes, Qt.Orientation.Vertical))
+        if outer is None or not isinstance(window, QMainWindow) or window.height() == self._room_of:
+            return
+        if not self._room_of:
+            window.installEventFilter(self)
+        self._room_of, is_low = window.height(), window.height() < LOW_PX
+        # beside napari's layer list, not below: together they would keep the window from becoming low
+        window.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+        self.grid.set_edge(LOW_EDGE_PX if is_low else self._usual_edge, self.grid.cells.is_wide)
+        sizes = [round(window.height() * SHARE)]
+        QTimer.singleShot(0, partial(window.resizeDocks, [outer], sizes, Qt.Orientation.Vertical))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Notice that the window has another size."""
+        if event is not None and event.type() == QEvent.Type.Resize and self.isVisible():
+            self._room.start()
+        return False
 
     # -- from the session ---------------------------------------------------------------------
     def rebuild(self) -> None:

@@ -177,3 +177,14 @@ def test_classes_are_edited_on_a_page_and_everything_follows(gallery, session, u
     qtbot.waitUntil(lambda: gallery.bins.bins[5].color.name() == "#332288", timeout=WAIT_MS)
     qtbot.mouseClick(editor.close_button, Qt.MouseButton.LeftButton)
     assert not editor.isVisible() and dock.body.isVisible()
+
+
+def test_the_gallery_finds_room_again_when_the_window_changes(gallery, ui, qtbot):
+    window = ui.viewer.window._qt_window
+    assert gallery.grid.cells.edge == 60
+    window.resize(1366, 1000)
+    qtbot.waitUntil(lambda: gallery.grid.cells.edge > 60, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: gallery.height() > 300, timeout=WAIT_MS)
+    window.resize(1366, 768)
+    qtbot.waitUntil(lambda: gallery.grid.cells.edge == 60, timeout=WAIT_MS)
+    assert window.height() <= 768
