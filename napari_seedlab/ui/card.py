@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 
+from napari_seedlab.ui.cuts import image_of
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from napari_seedlab.core import SeedClass
 
@@ -24,7 +25,7 @@ MIDDLE = Qt.AlignmentFlag.AlignVCenter
 
 
 class CutsView(QWidget):
-    """Up to three grey pictures side by side, as large squares as fit."""
+    """Up to three pictures side by side, as large squares as fit."""
 
     def __init__(self, theme: Theme = DARK, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,9 +40,9 @@ class CutsView(QWidget):
     def show_cuts(
         self, cuts: Sequence[npt.NDArray[Any]] | None, empty: str = "", seed: int | None = None
     ) -> None:
-        """Show (n, n) uint8 pictures of a seed; `empty` is said where there are none."""
+        """Show (n, n) or (n, n, 3) uint8 pictures of a seed; `empty` is said where there are none."""
         self.seed = seed
-        self._images = [_grey_image(cut) for cut in cuts or ()]
+        self._images = [image_of(cut) for cut in cuts or ()]
         self._empty = empty
         self.update()
 
@@ -212,9 +213,3 @@ class SavedTick(QWidget):
         painter.setPen(self._theme.color("dim"))
         painter.drawText(self.rect().adjusted(19, 0, 0, 0), int(MIDDLE), self.text)
         painter.end()
-
-
-def _grey_image(pixels: npt.NDArray[Any]) -> QImage:
-    data = np.ascontiguousarray(pixels, np.uint8)
-    height, width = data.shape
-    return QImage(data.tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()

@@ -83,7 +83,7 @@ class PictureRow(QWidget):
 
     def show_pictures(self, pictures: Sequence[Picture], cell_um: float | None = None) -> None:
         """Show other pictures; with the edge of their pixels in µm the first one gets a scale bar."""
-        self._images = [(_image(p.pixels), p.caption) for p in pictures]
+        self._images = [(image_of(p.pixels), p.caption) for p in pictures]
         self._cell_um = cell_um
         self.setAccessibleName(", ".join(p.caption for p in pictures))
         self.update()
@@ -172,7 +172,8 @@ class HeatScale(QWidget):
         painter.end()
 
 
-def _image(pixels: npt.NDArray[Any]) -> QImage:
+def image_of(pixels: npt.NDArray[Any]) -> QImage:
+    """A picture (rows, columns) grey or (rows, columns, 3) of uint8."""
     data = np.ascontiguousarray(pixels, np.uint8)
     height, width = data.shape[:2]
     kind = QImage.Format.Format_RGB888 if data.ndim == 3 else QImage.Format.Format_Grayscale8

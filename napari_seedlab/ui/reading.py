@@ -169,7 +169,7 @@ def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) ->
 
 
 def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | None:
-    """Three orthogonal cuts of a seed for its card; None when no scan shows it."""
+    """Three orthogonal cuts of a seed for its card, one in colour of a photo; None when no scan shows it."""
     from napari_seedlab.imaging import crops
 
     place = session.place_of(seed)
@@ -180,8 +180,30 @@ def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | Non
     if table is None or source is None:
         return None
     image, regions = files.open_array(session.scan_source(scan)), files.open_array(source)
+    if session.scans[scan].facts.is_colour:
+        return (_colours_of(image, regions, int(table.region[row]), table.box[row]),)
     cuts = crops.three_cuts(image, regions, int(table.region[row]), table.box[row])
     return cuts[:1] if session.scans[scan].facts.region_shape[0] == 1 else cuts
+
+
+def _colours_of(
+    image: ArrayLike, regions: ArrayLike, region: int, box: npt.NDArray[np.integer]
+) -> npt.NDArray[np.uint8]:
+    """A seed of a photo in its colours, (n, n, 3), as bright as its own brightest pixels allow."""
+    from napari_seedlab.imaging.crops import CUT_MARGIN, DIMMED
+
+    (y0, x0), (y1, x1) = box[1:3].tolist(), box[4:6].tolist()
+    pad = max(2, round(CUT_MARGIN * max(y1 - y0, x1 - x0)))
+    cut = (slice(max(y0 - pad, 0), y1 + pad), slice(max(x0 - pad, 0), x1 + pad))
+    inside = np.asarray(regions[(0, *cut)]) == region
+    colours = np.stack([np.asarray(image[i][cut], np.float32) for i in range(3)], axis=-1)
+    white = float(np.percentile(colours[inside], 99.5)) if inside.any() else float(colours.max())
+    shown = np.clip(colours / max(white, 1.0), 0, 1) * np.where(inside, 255, 255 * DIMMED)[..., None]
+    edge = max(inside.shape)
+    top, left = ((edge - n) // 2 for n in inside.shape)
+    out = np.zeros((edge, edge, 3), np.uint8)
+    out[top : top + inside.shape[0], left : left + inside.shape[1]] = shown
+    return out
 
 
 def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:

@@ -1,5 +1,7 @@
 """Colour pictures in the viewer, and folders of them that are opened or dropped."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -11,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_seedlab.core import Modality, Scan, ScanFacts
 from napari_seedlab.files import ArraySource
 from napari_seedlab.ui import reading
+from napari_seedlab.ui.card import CutsView
 from napari_seedlab.ui.drops import dropped_folder, holds_pictures
 from napari_seedlab.ui.layers import SeedlabLayers
 
@@ -128,3 +131,23 @@ def test_inspect_names_the_file_of_pictures_only(ui, session, monkeypatch):
     monkeypatch.undo()
     dock.show_seed(3)
     assert dock.fields["File"].isHidden()
+
+
+def test_the_card_shows_a_photo_in_its_colours(qapp, tmp_path):
+    bands = np.full((3, 6, 8), 4, np.uint8)
+    bands[:, 2:4, 2:6] = np.asarray([60, 30, 10], np.uint8)[:, None, None]
+    regions = np.zeros((1, 6, 8), np.int32)
+    regions[0, 2:4, 2:6] = 1
+    regions.tofile(tmp_path / "regions.raw")
+    session = OneScan(tmp_path, FACTS, bands)
+    where = ArraySource(str(tmp_path / "regions.raw"), "raw", regions.shape, ("z", "y", "x"), "<i4")
+    table = SimpleNamespace(region=np.asarray([1]), box=np.asarray([[0, 2, 2, 1, 4, 6]]))
+    session.place_of, session.regions = (lambda _: (1, 0)), (lambda _: table)
+    session.regions_source = lambda _: where
+    (cut,) = reading.read_cuts(session, 1)
+    assert cut.shape == (8, 8, 3)
+    view = CutsView()
+    view.show_cuts((cut,), seed=1)
+    seed, beside = (view._images[0].pixelColor(x, 3).getRgb()[:3] for x in (4, 0))
+    assert seed == (255, 127, 42), "as bright as its own pixels allow, in their proportion"
+    assert max(beside) < 10
