@@ -40,9 +40,11 @@ from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
     from napari_seedlab.core import JobStatus, Scan
+    from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
 
 SLIDER_STEPS = 1000
+SPLIT_TIP = "Find every seed; touching ones are parted"
 WORK = {"import", "split", "embed", "map", "export", "predict", "origin"}
 
 
@@ -131,9 +133,7 @@ class ProjectDock(DockFrame):
 
     def _make_split(self, body: QWidget) -> None:
         self._heading("Seeds")
-        self.split = self._button(
-            "Split into seeds", "Find every seed; touching ones are parted", self._ui.split
-        )
+        self.split = self._button("Split into seeds", SPLIT_TIP, self._ui.split)
         self.automatic = QCheckBox("Automatic", body)
         self.automatic.setChecked(True)
         self.automatic.setToolTip("The grey value that parts seed from air is found from the histogram")
@@ -265,12 +265,21 @@ class ProjectDock(DockFrame):
             self.minimum,
         ):
             widget.setEnabled(has_scan and writable)
-        self.slider.setEnabled(has_scan and writable and not self.automatic.isChecked())
+        self._refuse_sheets(session)
+        self.slider.setEnabled(self.split.isEnabled() and not self.automatic.isChecked())
         self.add_scan.setEnabled(writable)
         self.add_folder.setEnabled(writable)
         self.scans.setEnabled(bool(session is not None and session.scans))
         self.export.setEnabled(session is not None and bool(session.seeds))
         self.show_selection()
+
+    def _refuse_sheets(self, session: Session | None) -> None:
+        """A sheet of pictures with one seed each needs no split, and takes none."""
+        is_sheet = session is not None and session.current_scan in session.sheets
+        tip = "Each picture of this sheet is one seed already" if is_sheet else SPLIT_TIP
+        self.split.setToolTip(tip)
+        if is_sheet:
+            self.split.setEnabled(False)
 
     def show_selection(self, *_: object) -> None:
         """Enable the repairs that fit the selection."""

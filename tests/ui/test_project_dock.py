@@ -60,6 +60,14 @@ def test_a_scan_that_is_opened_is_shown(ui, session, monkeypatch, qtbot):
     assert shown == [2]
 
 
+def test_a_sheet_of_pictures_offers_no_split(ui, session):
+    dock = ui.docks["project"]
+    assert dock.split.isEnabled()
+    session.sheets = {session.current_scan: object()}
+    dock.refresh()
+    assert not dock.split.isEnabled() and "one seed already" in dock.split.toolTip()
+
+
 def test_all_buttons_are_in_sight_on_a_small_screen(ui, qtbot):
     dock = ui.docks["project"]
     dock.parentWidget().raise_()
