@@ -312,7 +312,7 @@ class Figures:
         session, pool = self._session, pool or self._session.pool
         report, wanted = self.of(pool), self.rejected(pool)
         if report is None or not wanted:
-            raise NotReady("unsure seeds", "there are none", "Raise p0 in the Figures page")
+            raise NotReady("unsure seeds", "there are none", "Raise the least certainty in the Figures page")
         rows = [i for i in np.argsort(report.p, kind="stable").tolist() if int(report.seeds[i]) in wanted]
         model = session.heads.get(pool)
         model_id = "" if model is None else model.model_id

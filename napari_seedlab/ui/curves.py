@@ -67,20 +67,22 @@ class RejectSection(Section):
     def __init__(
         self, choose: Callable[..., None], label: Callable[..., None], theme: Theme, parent: QWidget
     ) -> None:
-        super().__init__("Use predictions above p0", theme, parent)
+        super().__init__("Least certainty", theme, parent)
         self._curve: Mapping[str, Any] = {}
         self.told = wrapped(self)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setRange(0, STEPS)
-        self.slider.setToolTip("Predictions with a smaller largest probability are left to a person")
+        self.slider.setToolTip(
+            "p0: a prediction that is less certain than this is not used but left to a person"
+        )
         self.slider.valueChanged.connect(self._move)
         self.slider.sliderReleased.connect(choose)
         self.slider.actionTriggered.connect(choose)
-        self.value = QLabel("p0 0.00", self)
+        self.value = QLabel("0 %", self)
         row = QHBoxLayout()
         row.addWidget(self.value)
         row.addWidget(self.slider, 1)
-        self.plot = LinePlot("p0", "%", "", theme, self, y_range=(0, 105))
+        self.plot = LinePlot("least certainty (p0)", "%", "", theme, self, y_range=(0, 105))
         self.unsure = QPushButton("Label the unsure ones", self)
         self.unsure.setToolTip("Ask about the predictions that are not used, the least sure first")
         self.unsure.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -108,7 +110,7 @@ class RejectSection(Section):
         """Say what the threshold under the slider keeps; from the curve, so that it follows the hand."""
         if not self._curve:
             return
-        self.value.setText(f"p0 {self.p0:.2f}")
+        self.value.setText(f"{100 * self.p0:.0f} %")
         self.told.setText(kept_text(self._curve, self.p0))
         x = numbers(self._curve["p0"])
         lines = (
@@ -132,6 +134,18 @@ def kept_text(curve: Mapping[str, Any], p0: float) -> str:
     return text
 
 
+def calibration_text(before: float, after: float) -> str:
+    """How far certainty and success lie apart, in points; scaling is mentioned only where it helped.
+
+    >>> calibration_text(10.8, 12.3)
+    'Its certainty is off by 12 points on average.'
+    >>> calibration_text(20.0, 3.0)
+    'Its certainty is off by 3 points on average (20 before it was scaled).'
+    """
+    helped = f" ({before:.0f} before it was scaled)" if round(after) < round(before) else ""
+    return f"Its certainty is off by {after:.0f} point{'' if round(after) == 1 else 's'} on average{helped}."
+
+
 class CalibrationSection(Section):
     """How often the model is right when it says that it is so sure."""
 
@@ -153,7 +167,7 @@ class CalibrationSection(Section):
         found = values["calibration"]
         bins = found["bins"]
         before, after = 100 * found["ece_before"], 100 * found["ece"]
-        text = f"Calibration error {after:.1f} % (before scaling {before:.1f} %)."
+        text = calibration_text(before, after)
         self.told.setText(dim(f"{text} {found['text'].capitalize()}".strip(), self._theme))
         ideal = np.asarray([0.0, 100.0])
         said, right = (100 * numbers([b[k] for b in bins]) for k in ("confidence", "accuracy"))

@@ -202,8 +202,12 @@ class FiguresPage(QWidget):
             self.refresh()
 
     def _select(self, said: int, told: int) -> None:
-        if self._shown is not None:
-            self._ui.select(self._shown.cell(said, told), "figures")
+        if self._shown is None:
+            return
+        if seeds := self._shown.cell(said, told):
+            self._ui.select(seeds, "figures")
+        else:
+            self._ui.say("No answer lies in this cell.")
 
     def _look_at(self, seed: int) -> None:
         self._ui.pick(seed, "figures")
@@ -224,9 +228,7 @@ def headline(values: Mapping[str, Any]) -> str:
     if not values["is_better_than_guessing"]:
         return "<b>No better than guessing yet.</b><br>Label on, or choose another encoder."
     if accuracy["text"].startswith("too few"):
-        return (
-            f"<b>How good is it?</b> {accuracy['text'].capitalize()}<br>answers about seeds drawn by chance."
-        )
+        return f"<b>How good is it?</b> {accuracy['text'].capitalize()} answers about seeds drawn by chance."
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
     return (
         f"<b>Right about {100 * accuracy['value']:.0f} % of all seeds</b><br>"

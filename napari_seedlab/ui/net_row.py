@@ -24,7 +24,9 @@ KINDS = {
         "for pictures and cubes; its small twin for volumes",
     ),
 }
-NAMES = {"majority": "guess", "knn": "kNN", "head": "head", "balanced_accuracy": "net"}
+NAMES = {
+    "majority": "guessing", "knn": "look-alikes", "head": "live model", "balanced_accuracy": "network",
+}  # fmt: skip
 
 
 class NetRow(QWidget):
@@ -87,15 +89,23 @@ def figures_text(metrics: Mapping[str, Any]) -> str:
     """Rich text: balanced accuracies, the plainest first, and whether the network is used.
 
     >>> figures_text({"majority": 0.25, "balanced_accuracy": 0.9})
-    'guess 25 · net 90 %'
+    'guessing 25 · network 90 %'
     """
     known = {name: metrics.get(key) for key, name in NAMES.items()}
     shown = {name: float(v) for name, v in known.items() if isinstance(v, int | float)}
-    if "net" not in shown:
+    if "network" not in shown:
         return ""
     text = " · ".join(f"{name} {100 * value:.0f}" for name, value in shown.items()) + " %"
     difference, error = metrics.get("difference"), metrics.get("standard_error")
-    if "head" not in shown or not isinstance(difference, int | float) or not isinstance(error, int | float):
+    if (
+        "live model" not in shown
+        or not isinstance(difference, int | float)
+        or not isinstance(error, int | float)
+    ):
         return text
-    verdict = "used: ahead of the head" if metrics.get("activate") else "in reserve: not ahead"
+    verdict = (
+        "used: ahead of the live model"
+        if metrics.get("activate")
+        else "not used: not clearly ahead of the live model"
+    )
     return f"{text}<br>{verdict} ({100 * difference:+.0f} ± {100 * error:.0f} points)"

@@ -149,8 +149,11 @@ def test_the_network_stands_beside_what_is_simpler(ui, session, aids):
     dock = ui.docks["train"]
     dock.show_models()
     text = dock.net_row.figures.text()
-    assert text == "guess 25 · kNN 71 · head 80 · net 84 %<br>used: ahead of the head (+4 ± 2 points)"
-    assert "in reserve" in figures_text({**metrics, "activate": False})
+    assert text == (
+        "guessing 25 · look-alikes 71 · live model 80 · network 84 %"
+        "<br>used: ahead of the live model (+4 ± 2 points)"
+    )
+    assert "not used" in figures_text({**metrics, "activate": False})
     session.pool = "hsi"
     dock.show_models()
     assert dock.net_row.figures.isHidden()

@@ -7,7 +7,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_seedlab.core import Label, LabelState
 from napari_seedlab.session.figures import Report
-from napari_seedlab.ui.curves import kept_text
+from napari_seedlab.ui.curves import calibration_text, kept_text
 from napari_seedlab.ui.figures_page import spent_text
 
 SEEDS = np.arange(1, 43)
@@ -139,6 +139,17 @@ def test_the_slider_tells_at_once_and_is_remembered(session, shown):
     page.reject.slider.sliderReleased.emit()
     assert session.figures.p0() == pytest.approx(0.79)
     assert session.figures.rejected() == {int(s) for s in SEEDS[6:] if 0.3 + 0.7 * (s - 1) / 41 < 0.79}
+
+
+def test_scaling_that_made_it_worse_is_not_praised(shown):
+    assert "off by 3 points on average (20 before it was scaled)" in shown().calibration.told.text()
+    assert calibration_text(10.8, 12.3) == "Its certainty is off by 12 points on average."
+
+
+def test_an_empty_cell_says_so(ui, shown):
+    page = shown()
+    page.matrix.clicked.emit(3, 0)
+    assert ui.last_message[0] == "No answer lies in this cell."
 
 
 def test_buttons_and_links_lead_on(ui, session, shown, qtbot, monkeypatch):
