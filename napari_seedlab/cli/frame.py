@@ -61,7 +61,9 @@ def _plain(values: dict[str, Any]) -> str:
         if isinstance(value, list) and not value:
             lines.append(f"{key}: none")
         elif isinstance(value, list) and isinstance(value[0], dict):
-            lines += [f"{key}:"] + ["  " + "  ".join(f"{k}={v}" for k, v in row.items()) for row in value]
+            lines += [f"{key}:"] + [
+                "  " + "  ".join(f"{k}={v}" for k, v in row.items() if v is not None) for row in value
+            ]
         elif isinstance(value, dict):
             lines += [f"{key}:"] + [
                 f"  {k}  {WORDS.get(str(v), v)}" for k, v in value.items() if v is not None

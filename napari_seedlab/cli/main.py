@@ -241,14 +241,20 @@ def suggest(
     """Say which seeds to label next, and why."""
 
     def work() -> dict[str, Any]:
-        from napari_seedlab.session.making import refuse_unknown_strategy
+        from napari_seedlab.learn.queries import today
 
-        refuse_unknown_strategy(strategy)  # before the work
+        if strategy is not None:
+            today(strategy)  # refused before the work
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
             session.embed().wait()
             drawn = session.draw(n, strategy).wait()["suggestions"]
-            rows = [{"seed": s.seed, "score": s.score, "reason": s.reason} for s in drawn]
+            rows: list[dict[str, Any]] = [
+                {"seed": s.seed, "score": s.score, "reason": s.reason} for s in drawn
+            ]
+            for row, s in zip(rows, drawn, strict=True):
+                if s.strategy == "typiclust" and not as_json:
+                    row["score"] = None  # a density: it says nothing to a person
             return {"suggestions": rows}
 
     run(work, as_json)

@@ -187,14 +187,6 @@ def _pools(session: Session) -> list[str]:
     return list(dict.fromkeys(str(session.scans[scan].facts.modality) for scan in sorted(session.scans)))
 
 
-def refuse_unknown_strategy(strategy: str | None) -> None:
-    """Raise where a strategy is none; None lets the session choose."""
-    from napari_seedlab.learn.queries import today
-
-    if strategy is not None:
-        today(strategy)
-
-
 def check_project(path: Path) -> dict[str, Any]:
     """Verify every hash and the journal; ProjectDamaged names the first problem and how many there are."""
     from napari_seedlab.store import Project

@@ -156,6 +156,8 @@ def scan_params(session: Session, project: Project, folder: Path, pool: str) -> 
                 "table": table,
             }
         )
+    if not session.scans:
+        raise NotReady("this project", "has no scan yet", "Import one first")
     if not scans:
         raise NotReady(f"the {pool} scans", "are not split into seeds yet", "Split one first")
     return scans

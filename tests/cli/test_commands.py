@@ -100,7 +100,7 @@ def test_the_main_path(folder):
         (("new", "p"), "p"),
         (("new", "q", "--classes", "double.json"), "double.json"),
         (("new", "q", "--from", "tray"), "tray"),
-        (("predict", "fresh", "--to", "x.csv"), "split"),
+        (("predict", "fresh", "--to", "x.csv"), "no scan yet"),
         (("sample", "--kind", "mri", "--to", "x"), "mri"),
         (("sample", "--kind", "ct", "--n-seeds", "3", "--to", "unknown.csv/x"), "x: could not be written"),
         (("predict", "p", "--to", "missing/x.csv"), "x.csv"),
@@ -191,6 +191,14 @@ def test_a_person_reads_no_none_and_no_brackets(capsys):
 
     run(lambda: {"suggestions": [], "origin": {"model": False, "share_outside": None}}, False)
     assert capsys.readouterr().out == "suggestions: none\norigin:\n  model  no\n"
+    run(lambda: {"suggestions": [{"seed": 3, "score": None}]}, False)
+    assert capsys.readouterr().out == "suggestions:\n  seed=3\n"
+
+
+def test_an_empty_project_is_told_that_it_has_no_scan(tmp_path):
+    values("new", tmp_path / "p")
+    code, _, stderr = seedlab("suggest", tmp_path / "p")
+    assert code == 1 and "this project: has no scan yet" in stderr
 
 
 def test_usage_errors_exit_with_2():
