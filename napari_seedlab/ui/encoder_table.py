@@ -41,6 +41,7 @@ TITLES = {
     "hf": ("Backbone", "transformers"),
 }
 KINDS = {"embed", "own", "compare", "backbone", "fetch", "vgg16"}
+ENOUGH = 20  # labels from which on a comparison says something
 USE_PX = 54
 FIGURE_PX = 56
 HEADS = {
@@ -141,15 +142,16 @@ class EncoderTable(QWidget):
         pool = session.pool
         said = session.encoders.tables.get(pool, {})
         options = {option.name: option for option in session.encoders.options(pool)}
-        shown = (pool, said, tuple(options.values()), session.encoders.chosen(pool))
+        n_labels, chosen = sum(session.counts().values()), session.encoders.chosen(pool)
+        self.verdict.setText(escape(verdict_line(said, n_labels, chosen)))
+        shown = (pool, said, tuple(options.values()), chosen)
         if shown == self._shown:
             return
         self._shown = shown
         self._fill(session, options, said)
         n = said.get("n_labels")
-        self.table.fill("" if n is None else f"{n} labels, folds: {said['folds']}")
-        line = said.get("line") or "Label 20 seeds or more, then compare: the figures tell which one to use."
-        self.verdict.setText(escape(line))
+        self.table.fill("" if n is None else f"by {n} labels")
+        self.table.setToolTip("" if n is None else f"Folds: {said['folds']}")
 
     def _fill(self, session: Session, options: dict[str, Option], said: dict[str, Any]) -> None:
         """Lay the rows out anew."""
@@ -255,6 +257,18 @@ class EncoderTable(QWidget):
     def _cancel(self, job_id: str) -> None:
         if self._ui.session is not None:
             self._ui.session.cancel(job_id)
+
+
+def verdict_line(said: dict[str, Any], n_labels: int, chosen: tuple[str, ...]) -> str:
+    """What the last comparison says beside what is in use now, and whether it is out of date."""
+    use = f"In use: {' + '.join(TITLES[name][0] for name in chosen)}."
+    if not said.get("line"):
+        if n_labels < ENOUGH:
+            return f"{use} Label {ENOUGH} seeds or more ({n_labels} so far), then compare: the figures tell."
+        return f"{use} Compare on the {n_labels} labels: the figures tell which one to use."
+    newer = n_labels - int(said.get("n_labels", n_labels))
+    late = f" {newer} newer labels are not in it." if newer > 1 else ""
+    return f"{use} Comparison: {said['line']}{late}"
 
 
 def _why_empty(session: Session | None) -> str:

@@ -4,6 +4,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_seedlab.core import Label, LabelState
 from napari_seedlab.session.encoders import Option
+from napari_seedlab.ui.encoder_table import verdict_line
 
 WAIT_MS = 30_000
 
@@ -46,8 +47,13 @@ def test_the_table_says_what_is_known_and_uses_what_is_pressed(session, page, qt
     qtbot.waitUntil(lambda: "recommended" in " ".join(texts(page)), timeout=WAIT_MS)
     assert list(page.uses) == [*(option.name for option in told("ct")), "descriptors + bundled"]
     shown = " ".join(texts(page))
-    assert "93 %" in shown and "85–97" in shown and page.table.note == "60 labels, folds: scans"
+    assert "93 %" in shown and "85–97" in shown and page.table.note == "by 60 labels"
     assert "ahead of descriptors by 13.0 points" in page.verdict.text()
+    assert page.verdict.text().startswith("In use: ")
+    assert "Compare on the 60 labels" in verdict_line({}, 60, ("bundled",))
+    assert "5 newer labels are not in it" in verdict_line(
+        {"line": "Keep it.", "n_labels": 60}, 65, ("bundled",)
+    )
     room = page.table.contentsRect().width()
     qtbot.waitUntil(lambda: all(u.isVisible() and u.geometry().right() <= room for u in page.uses.values()))
     assert not page.uses["descriptors"].isEnabled() and page.uses["descriptors"].text() == "In use"
