@@ -3,12 +3,12 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import is_hollow, settle
 
 from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.session.figures import _Journal
 from napari_seedlab.session.results import Predictions
 from tests.jobs.tools import until
+from tests.session.conftest import is_hollow, settle
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import tifffile
-from conftest import small_tray
+
+from tests.session.conftest import small_tray
 
 
 @pytest.fixture

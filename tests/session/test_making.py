@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-from conftest import is_hollow, settle, small_tray
 
 from napari_seedlab.core import InputError, Label, LabelState, ProjectDamaged, ProjectError
 from napari_seedlab.files import open_array
 from napari_seedlab.session import making
 from tests.jobs.tools import request
+from tests.session.conftest import is_hollow, settle, small_tray
 
 SAME = ("labels.csv", "regions.csv", "events.csv", "events.jsonl", "columns.csv", "project.json")
 
