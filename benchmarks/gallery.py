@@ -67,6 +67,7 @@ class Watch:
         self.grid.viewport().repaint()
         while self.n_blank():
             QApplication.processEvents()
+            time.sleep(0.001)  # a window that waits leaves the interpreter to the thread that reads
             if time.perf_counter() - start > PATIENCE_S:
                 break
         self.grid.viewport().repaint()

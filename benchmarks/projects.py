@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +12,6 @@ from napari_seedlab.core import LabelState, Modality, RegionTable, ScanFacts, Su
 from napari_seedlab.imaging.features import descriptor_names
 from napari_seedlab.session.results import region_keys
 from napari_seedlab.store import Project
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 VOXEL_UM = 40.0
 N_GROUPS = 8
@@ -124,9 +121,9 @@ def _put_results(project: Project, tables: list[RegionTable], folder: Path) -> N
         pixels[part] = np.where(disc, (80 + 20 * group[part]).astype(np.uint8)[:, None, None], 0).astype(
             np.uint8
         )
-    project.put_tree("thumbs-ct-pixels", tree)
+    kept = project.put_tree("thumbs-ct-pixels", tree)
     order = np.argsort(seeds)
     project.put_arrays(
         "thumbs-ct", seed=seeds[order], key=keys[order], spectrum=np.zeros((len(seeds), 0), np.float32),
-        cell_um=np.asarray(VOXEL_UM), is_volume=np.asarray(True),
+        cell_um=np.asarray(VOXEL_UM), is_volume=np.asarray(True), pixels=np.asarray(Path(kept.path).name),
     )  # fmt: skip
