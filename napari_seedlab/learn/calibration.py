@@ -103,20 +103,6 @@ def wilson_interval(share: float, n: float, z: float = 1.959964) -> tuple[float,
     return max(0.0, float((middle - half) / scale)), min(1.0, float((middle + half) / scale))
 
 
-def reject_threshold(p: Floats, rows_class: Ints, target: float = 0.98) -> float:
-    """The smallest p0 whose accepted rows (max p ≥ p0) have a Wilson lower bound ≥ `target`.
-
-    1.0 (reject all) when no threshold gets there.
-    """
-    confidence, hit = p.max(axis=1), p.argmax(axis=1) == rows_class
-    order = np.argsort(-confidence, kind="stable")
-    best = 1.0
-    for n, right in enumerate(np.cumsum(hit[order]), start=1):
-        if wilson_interval(float(right) / n, n)[0] >= target:
-            best = float(confidence[order[n - 1]])
-    return best
-
-
 def agreement(first: Ints, second: Ints) -> float:
     """Cohen's kappa of two predictions of the same seeds; 1.0 when both are one and the same class."""
     classes = np.union1d(first, second)

@@ -10,7 +10,6 @@ from napari_seedlab.learn.calibration import (
     calibration_error,
     fit_temperature,
     may_stop,
-    reject_threshold,
     softmax,
     wilson_interval,
 )
@@ -143,17 +142,6 @@ def test_wilson_interval_as_published():
     low, high = wilson_interval(0.9, 10)
     assert (round(low, 3), round(high, 3)) == (0.596, 0.982)
     assert wilson_interval(0.0, 0) == (0.0, 1.0)
-
-
-def test_reject_threshold_keeps_the_promise():
-    rng = np.random.default_rng(0)
-    p = softmax(rng.normal(0, 3, (4000, 3)))
-    truth = np.asarray([rng.choice(3, p=row) for row in p])
-    p0 = reject_threshold(p, truth, 0.95)
-    kept = p.max(1) >= p0
-    assert 0.1 < kept.mean() < 0.95
-    assert (p.argmax(1) == truth)[kept].mean() >= 0.95
-    assert reject_threshold(p, (truth + 1) % 3, 0.95) == 1.0
 
 
 def test_agreement_and_stop():

@@ -38,13 +38,13 @@ def test_a_picture_is_none_until_it_was_read(make_cache, qtbot):
 
 
 def test_what_is_in_sight_comes_before_what_was_scrolled_past(make_cache, qtbot):
-    table, order, gate = FakeTable(512 * 30), [], threading.Event()
+    table, order, gate, is_reading = FakeTable(512 * 30), [], threading.Event(), threading.Event()
     page = table.page
-    table.page = lambda number: (gate.wait(5), order.append(number), page(number))[2]
+    table.page = lambda number: (is_reading.set(), gate.wait(5), order.append(number), page(number))[3]
     cache = make_cache(table)
     for seed in (1, 512 * 10, 512 * 20):
         cache.get(seed)
-        time.sleep(0.05)  # the first page is being read
+        assert is_reading.wait(5)  # the first page is under way before the next wish
     gate.set()
     qtbot.waitUntil(lambda: len(order) == 30, timeout=5000)
     assert order[:4] == [0, 19, 9, 1]  # and then, while nobody waits, all others
