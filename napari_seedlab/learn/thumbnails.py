@@ -123,7 +123,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     request = read_request(folder)
     params = request.params
     yield Progress(0, 0, "opening the scans")
-    inputs = read_scans(folder, params)
+    inputs = read_scans(folder, params) if params["scans"] else []  # another job may have drawn them all
     bands = {int(e["scan"]): tuple(e["bands"]) for e in params["scans"]}
     views = [ScanView(s.modality, s.image, s.regions, s.table, s.voxel_size_um) for s in inputs]
     total = sum(len(v.table) for v in views)

@@ -59,3 +59,13 @@ def test_pictures_without_the_table_of_their_seeds_are_drawn_anew(split_session,
     again = make_session(session.path)
     assert again.thumbnails.find(1) is None
     assert again.thumbnails.ask("ct").wait(60)["n_new"] == len(kept.seeds)
+
+
+def test_a_job_that_finds_all_drawn_keeps_them(split_session):
+    from napari_seedlab.session.thumbnails import _step
+
+    session = split_session
+    session.thumbnails.ask("ct").wait(60)
+    before = session.thumbnails.tables["ct"].seeds
+    assert session.desk.start(_step(session, session.thumbnails, "ct")).wait(60)["n_new"] == 0
+    assert session.thumbnails.tables["ct"].seeds.tolist() == before.tolist()
