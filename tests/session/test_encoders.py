@@ -65,6 +65,7 @@ def test_the_mixture_is_swapped_and_nothing_else(split_session):
     session = split_session
     label_all(session)
     session.make_map("pca").wait(60)
+    session.draw().wait(60)  # what the answers asked for may still be under way
     before, labels = session.embeddings["ct"], dict(session.labels)
     changed = []
     session.encoders_changed.connect(changed.append)
