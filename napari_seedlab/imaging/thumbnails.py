@@ -137,7 +137,7 @@ def plane_thumb(
         _shown(map_coordinates(p, places, np.float32, order=1), (float(a), float(b)))
         for p, (a, b) in zip(coarse, limits, strict=True)
     ]
-    picture = np.stack(shown * (3 // len(shown))) * np.where(share >= 0.5, 1.0, DIMMED)
+    picture = np.stack(shown * (3 // len(shown))) * (DIMMED + (1 - DIMMED) * np.clip(2 * share - 1, 0, 1))
     return np.asarray(picture, np.uint8)
 
 

@@ -35,7 +35,9 @@ LEVEL_PLANES = 12  # that the grey values of black and white are taken from
 MOST_VOXELS = 2**27  # a larger box, such as a bed that was never split, stays black
 SOLID = (0.5, 99.8)  # percentiles of a volume's seeds that are black and white
 MOST_WHITE = 0.6  # above the median, of what black is below it: a few dense strangers dim no other seed
-BAND = (1.0, 99.0)  # percentiles of a band that are black and full colour
+LINES, SLABS = 64, 16  # of a plane that black and white are taken from: so many lines, at so many places
+FLAT = (0.5, 99.5)  # percentiles of the seeds' pixels in a plane that are black and full colour
+MOST_LIGHT = 2.5  # times the median of photos' seeds: glare and pale insides keep no dark seed black
 
 
 def volume_limits(scan: ScanView) -> tuple[float, float]:
@@ -53,11 +55,41 @@ def volume_limits(scan: ScanView) -> tuple[float, float]:
 
 
 def plane_limits(scan: ScanView, bands: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Values of black and full colour per band (c, 2): percentiles, or what the bytes of a picture say."""
-    dtype = np.dtype(scan.image.dtype)
-    if scan.modality == "image" and len(bands) == 3 and dtype.kind == "u":
-        return np.tile([0.0, float(np.iinfo(dtype).max)], (3, 1))
-    return np.asarray([_percentiles(np.asarray(scan.image[b], np.float32), BAND) for b in bands], np.float64)
+    """Values of black and full colour per band (c, 2) that suit the seeds of a scan in one plane.
+
+    Colours of a photo share one range from zero, so that their balance stays as it is.
+    """
+    seen = _inside(scan, bands)
+    is_photo = scan.modality == "image"
+    if is_photo and len(bands) == 3:
+        middle, white = _percentiles(np.concatenate(seen), (50.0, FLAT[1]))
+        return np.tile([0.0, _below(white, 0.0, middle)], (3, 1))
+    limits = []
+    for values in seen:
+        black, middle, white = _percentiles(values, (FLAT[0], 50.0, FLAT[1]))
+        limits.append([black, _below(white, black, middle) if is_photo else white])
+    return np.asarray(limits, np.float64)
+
+
+def _below(white: float, black: float, middle: float) -> float:
+    """White, where it is no further from black than a few times the median."""
+    return min(white, black + MOST_LIGHT * (middle - black)) if middle > black else white
+
+
+def _inside(scan: ScanView, bands: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+    """Some of the seeds' pixels in each band; where no seed is met, of all."""
+    height = scan.regions.shape[1]
+    n_slabs = min(SLABS, -(-height // LINES))
+    starts = np.linspace(0, max(0, height - LINES), n_slabs).astype(int).tolist()
+    places = [slice(y, min(y + LINES, height)) for y in starts]
+    own = [np.asarray(scan.regions[0:1, place])[0] > 0 for place in places]
+    is_met = any(mask.any() for mask in own)
+
+    def of_band(band: int) -> npt.NDArray[np.float32]:
+        slabs = [np.asarray(scan.image[band, place], np.float32) for place in places]
+        return np.concatenate([v[m] if is_met else v.ravel() for v, m in zip(slabs, own, strict=True)])
+
+    return [of_band(b) for b in bands]
 
 
 def _percentiles(values: npt.NDArray[np.float32], shares: tuple[float, ...]) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_seedlab.store import Project
 
 ROWS = 512  # thumbnails that lie together on disk and are read at once: as fast as a few are
+VERSION = 2  # of how they are drawn
 SHAPE = (3, 40, 40)  # three cuts of a volume; red, green, blue of a picture or cube
 
 
@@ -126,8 +127,10 @@ class Thumbnails:
             return
         if str(stored.get("pixels")) != Path(source.path).name:
             return  # only one of the two was written: they are drawn anew
+        is_ours = int(stored.get("version", 1)) == VERSION
+        key = stored["key"] if is_ours else np.zeros_like(stored["key"])  # shown until they are drawn anew
         table = ThumbTable(
-            stored["seed"], stored["key"], stored["spectrum"], float(stored["cell_um"]),
+            stored["seed"], key, stored["spectrum"], float(stored["cell_um"]),
             bool(stored["is_volume"]), source,
         )  # fmt: skip
         self.tables = {**self.tables, pool: table}
@@ -190,6 +193,7 @@ def _step(session: Session, thumbnails: Thumbnails, pool: str) -> Step:
             cell_um=out["cell_um"],
             is_volume=np.asarray(is_volume),
             pixels=np.asarray(Path(pixels.path).name),
+            version=np.asarray(VERSION),
         )
         thumbnails.load(project, pool)
         session.thumbnails_changed.emit(pool)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from napari_seedlab.core import SeedlabError
-from napari_seedlab.session import Session
+from napari_seedlab.learn.embedding import ScanView
+from napari_seedlab.learn.thumbnails import plane_limits
+from napari_seedlab.session import Session, thumbnails
 
 
 def test_every_seed_gets_three_cuts_and_keeps_them(split_session, make_session):
@@ -69,3 +71,33 @@ def test_a_job_that_finds_all_drawn_keeps_them(split_session):
     before = session.thumbnails.tables["ct"].seeds
     assert session.desk.start(_step(session, session.thumbnails, "ct")).wait(60)["n_new"] == 0
     assert session.thumbnails.tables["ct"].seeds.tolist() == before.tolist()
+
+
+def test_pictures_of_an_earlier_version_stand_until_they_are_drawn_anew(
+    split_session, make_session, monkeypatch
+):
+    session = split_session
+    with monkeypatch.context() as earlier:
+        earlier.setattr(thumbnails, "VERSION", 1)
+        session.thumbnails.ask("ct").wait(60)
+    session.close()
+    again = make_session(session.path)
+    assert again.thumbnails.find(2) is not None
+    assert again.thumbnails.ask("ct").wait(60)["n_new"] == 25
+    assert again.thumbnails.ask("ct") is None
+
+
+def test_seeds_of_a_dark_photo_are_seen_in_their_colours():
+    """Limits are those of the seeds, one range for the three colours, and glare does not count."""
+    planes = np.full((3, 3000, 40), 250, np.uint8)
+    regions = np.zeros((1, 3000, 40), np.int32)
+    regions[0, ::2, 10:30] = 1
+    for plane, value in zip(planes, (40, 30, 20), strict=True):
+        plane[regions[0] == 1] = value
+    planes[:, 1400:1500, 12] = 255
+    scan = ScanView("image", planes, regions, None, (1.0, 1.0, 1.0))
+    limits = plane_limits(scan, (0, 1, 2))
+    assert limits[:, 0].tolist() == [0, 0, 0] and np.ptp(limits[:, 1]) == 0
+    assert 40 <= limits[0, 1] <= 80
+    bare = ScanView("image", planes, np.zeros_like(regions), None, (1.0, 1.0, 1.0))
+    assert plane_limits(bare, (0, 1, 2))[0, 1] > 200  # no seed: of the whole picture
