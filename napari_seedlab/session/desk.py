@@ -66,6 +66,13 @@ class Task:
         self.future.add_done_callback(done)
         return self
 
+    def follow(self, future: Future[dict[str, Any]]) -> None:
+        """End as another task did."""
+        if (error := future.exception()) is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(future.result())
+
 
 @dataclass(frozen=True)
 class Step:
@@ -91,6 +98,8 @@ class Step:
         take its place.
     resumable : bool
         Whether the folder of a job that was interrupted can be taken up again.
+    shared : bool
+        Whether a request with the same parameter ``reads`` as one under way is answered by that one.
     """
 
     kind: str
@@ -101,6 +110,7 @@ class Step:
     latest_only: bool = False
     about: str = ""
     resumable: bool = False
+    shared: bool = False
 
     @property
     def topic(self) -> str:
@@ -258,6 +268,11 @@ class Desk:
         number = next(self._numbers)
         if folder is None or request is None:
             request, folder = self._prepare(project, step, number)
+            if step.shared and (twin := self._twin(request)) is not None:
+                project.drop_job(request.id)
+                task.job_id = twin.request.id
+                twin.task.future.add_done_callback(task.follow)
+                return
         else:
             request = replace(request, number=number)
         self._send(_Running(step, request, folder, task))
@@ -272,6 +287,12 @@ class Desk:
             project.drop_job(job_id)
             raise
         return JobRequest(job_id, step.function, params, number, step.lane, self._random_state), folder
+
+    def _twin(self, request: JobRequest) -> _Running | None:
+        """The job under way that does the same."""
+        what = request.function, request.params["reads"]
+        running = self._running.values()
+        return next((r for r in running if (r.request.function, r.request.params.get("reads")) == what), None)
 
     def _send(self, run: _Running) -> None:
         self._running[run.request.id] = run

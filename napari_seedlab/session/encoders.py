@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.util import find_spec
@@ -219,18 +220,12 @@ class Encoders:
         wanted = self.usable(pool, ready if names is None else names)
         desk, task = self._session.desk, Task("compare")
 
-        def forward(future: Future[dict[str, Any]]) -> None:
-            if (error := future.exception()) is not None:
-                task.future.set_exception(error)
-            else:
-                task.future.set_result(future.result())
-
         def begin(future: Future[dict[str, Any]]) -> None:
             if future.exception() is not None:
-                forward(future)
+                task.follow(future)
             else:
                 second = desk.start(encoding.compare_step(self._session, pool, wanted))
-                second.future.add_done_callback(forward)
+                second.future.add_done_callback(task.follow)
 
         desk.start(embed_step(self._session, pool, wanted, use=False)).future.add_done_callback(begin)
         return task
@@ -385,7 +380,9 @@ def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = Tr
                 spec["version"] = known.versions[0]
                 columns = {"seed": known.seeds, "key": known.key, "content": _content(known)}
                 files.save_arrays(folder / f"known-{spec['name']}.npz", **columns)
-        return {"scans": scans, "encoders": specs}
+        about = [use, list(keys.items()), [(spec["name"], spec.get("path")) for spec in specs]]
+        reads = hashlib.sha256(repr(about).encode()).hexdigest()
+        return {"scans": scans, "encoders": specs, "reads": f"{pool} {reads}"}
 
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         told, there = result.values["encoders"], session.seeds_of(pool)
@@ -404,7 +401,7 @@ def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = Tr
             "encoders": [block.encoders[0] for block in blocks],
         }
 
-    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt)
+    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt, shared=True)
 
 
 def _keys(project: Project, scans: Sequence[Mapping[str, Any]]) -> dict[int, int]:

@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import tifffile
@@ -59,6 +61,29 @@ def test_only_edited_seeds_are_encoded(split_session, make_session):
     split_session.close()
     assert make_session().embed("ct").wait(60)["n_new"] == 0
     assert len(given) == N + 1
+
+
+def test_a_request_for_what_is_being_computed_is_answered_by_that_job(split_session, monkeypatch):
+    session, gate = split_session, threading.Event()
+    real = Bright.encode
+    monkeypatch.setattr(Bright, "encode", lambda self, seeds: gate.wait(60) and real(self, seeds))
+    given.clear()
+
+    def ask(name, use=False):
+        return session.desk.start(rooms.embed_step(session, "ct", [name], use))
+
+    first, again, other, used = ask("bundled"), ask("bundled"), ask("descriptors"), ask("bundled", True)
+    settle(session)
+    merge = session.merge(session.seeds_of("ct")[:2])  # what is asked for from here on is about other seeds
+    merge.wait(60)
+    later = ask("bundled")
+    settle(session)
+    gate.set()
+    assert first.wait(60) == again.wait(60) and first.job_id == again.job_id
+    assert len({task.job_id for task in (first, other, used, later)}) == 4
+    for task in (other, used, later):
+        task.wait(60)
+    assert len(given) == N + N + N - 1  # of `first`, `used` and `later`
 
 
 def test_the_mixture_is_swapped_and_nothing_else(split_session):
