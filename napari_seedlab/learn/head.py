@@ -18,7 +18,7 @@ from napari_seedlab.learn.calibration import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 Floats = npt.NDArray[np.floating]
@@ -70,24 +70,11 @@ class Head:
 
         With `is_scaled` the rows are those of :func:`scaled` already.
         """
-        if vectors.ndim != 2 or vectors.shape[1] != len(self.center):
-            raise InputError(
-                "embedding",
-                f"has shape {vectors.shape}, the model wants {len(self.center)} columns",
-                "Compute the embedding anew or train the model again",
-            )
-        kind: Any = np.float32 if vectors.dtype == np.float32 else np.float64
-        center, shrink, weight = (np.asarray(v, kind) for v in (self.center, 1 / self.scale, self.weight))
-        z = np.empty((len(vectors), len(self.class_ids)))
-        if is_scaled:
-            z[:] = vectors @ weight
-        for start in range(0, 0 if is_scaled else len(vectors), BLOCK):  # no second copy of all rows
-            block = np.subtract(vectors[start : start + BLOCK], center, dtype=kind)
-            block *= shrink
-            z[start : start + BLOCK] = np.clip(block, -6.0, 6.0, out=block) @ weight
-        z += self.bias
-        z[:, self.n_behind == 0] = -30.0
-        return np.asarray(z)
+        self._check(vectors)
+        z = np.empty((len(self.class_ids), len(vectors)))
+        for rows, block in self._scores(vectors, is_scaled):
+            z[:, rows] = block
+        return z.T
 
     def probabilities(self, vectors: Floats, is_scaled: bool = False) -> npt.NDArray[np.float32]:
         """Class probabilities (n, C) of embedding rows (n, d); see :meth:`logits`.
@@ -95,17 +82,52 @@ class Head:
         Classes that nobody has named yet share ``UNSEEN_MASS`` pseudo-answers each, so that one
         answer never makes the model certain.
         """
+        self._check(vectors)
         counts = self.n_behind
         unseen = counts == 0
         if unseen.all():
             return np.full((len(vectors), len(counts)), 1 / len(counts), np.float32)
-        p = softmax(self.logits(vectors, is_scaled) / self.temperature)
         mass = UNSEEN_MASS * unseen.sum()
-        share = mass / (counts.sum() + mass + UNSEEN_MASS * (~unseen).sum())
-        p[:, unseen] = 0.0
-        p *= (1 - share) / p.sum(axis=1, keepdims=True)
-        p[:, unseen] = share / max(int(unseen.sum()), 1)
-        return p.astype(np.float32)
+        share = float(mass / (counts.sum() + mass + UNSEEN_MASS * (~unseen).sum()))
+        p = np.empty((len(counts), len(vectors)), np.float32)
+        for rows, z in self._scores(vectors, is_scaled):
+            z /= self.temperature
+            z -= z.max(axis=0)
+            np.exp(z, out=z)
+            z[unseen] = 0.0
+            z *= (1 - share) / z.sum(axis=0)
+            z[unseen] = share / max(int(unseen.sum()), 1)
+            p[:, rows] = z
+        return p.T
+
+    def _scores(self, vectors: Floats, is_scaled: bool) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+        """Rows, and their scores (C, rows), a block after the other.
+
+        So that no second copy of all rows is made; a class to a line, which takes half the time of
+        ``rows @ weight``.
+        """
+        kind: Any = np.float32 if vectors.dtype == np.float32 else np.float64
+        center, shrink, bias = (np.asarray(v, kind) for v in (self.center, 1 / self.scale, self.bias))
+        weight = np.ascontiguousarray(self.weight.T, kind)
+        unseen = self.n_behind == 0
+        for start in range(0, len(vectors), BLOCK):
+            block = vectors[start : start + BLOCK]
+            if not is_scaled:
+                block = np.subtract(block, center, dtype=kind)
+                block *= shrink
+                np.clip(block, -6.0, 6.0, out=block)
+            z = weight @ block.T
+            z += bias[:, None]
+            z[unseen] = -30.0
+            yield slice(start, start + BLOCK), z
+
+    def _check(self, vectors: Floats) -> None:
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.center):
+            raise InputError(
+                "embedding",
+                f"has shape {vectors.shape}, the model wants {len(self.center)} columns",
+                "Compute the embedding anew or train the model again",
+            )
 
 
 def pool_scaler(

@@ -1,4 +1,6 @@
 import time
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from napari_seedlab.learn.calibration import (
     wilson_interval,
 )
 from napari_seedlab.learn.head import (
+    BLOCK,
     STRENGTH,
     Head,
     class_weights,
@@ -177,3 +180,24 @@ def test_every_block_weighs_the_same_whatever_its_width():
     np.testing.assert_allclose(z[:, :4], scaled(narrow, *pool_scaler(narrow)))
     assert np.square(z[:, 4:]).sum() == pytest.approx(np.square(z[:, :4]).sum(), rel=0.01)
     np.testing.assert_array_equal(pool_scaler(x, (68,))[1], pool_scaler(x)[1])
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_rows_are_predicted_block_by_block_and_without_a_second_copy(is_scaled):
+    n, d = 3 * BLOCK + 17, 64
+    x = np.random.default_rng(1).normal(size=(n, d)).astype(np.float32)
+    scaler = np.full(d, 0.0 if is_scaled else 0.3), np.full(d, 1.0 if is_scaled else 1.7)
+    head = replace(fit_head(x[:60], np.arange(60) % 3 + 1, IDS, scaler), temperature=2.0)
+    wide = x.astype(np.float64)
+    z = (wide if is_scaled else scaled(wide, *scaler)) @ head.weight + head.bias
+    seen = head.n_behind > 0
+    share = 0.5 / (60 + 0.5 * 4)  # one of the four classes was never named
+    wanted = np.full((n, 4), share)
+    wanted[:, seen] = (1 - share) * softmax(z[:, seen] / 2.0)
+    np.testing.assert_allclose(head.logits(x, is_scaled)[:, seen], z[:, seen], atol=1e-4)
+    tracemalloc.start()
+    got = head.probabilities(x, is_scaled)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    assert got.dtype == np.float32 and peak < x.nbytes

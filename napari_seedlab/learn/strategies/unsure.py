@@ -70,7 +70,7 @@ def entropy(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     if pool.probabilities is None:
         return typiclust(pool, n, rng)
     rows = pool.candidates
-    score = entropy_of(pool.probabilities[rows])
+    score = entropy_of(pool.probabilities)[rows]
     most = np.log(max(2, pool.probabilities.shape[1]))
     return [
         Pick(
