@@ -280,6 +280,24 @@ def label(
 
 
 @app.command()
+def metadata(
+    project: ProjectArg,
+    table: Annotated[
+        Path, typer.Argument(metavar="TABLE", help="CSV with a row per seed; column seed, file, or place.")
+    ],
+    lot: Annotated[str, typer.Option(help="Column that is the lot; the one called lot by default.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Add what a table tells of seeds: lot, treatment, weight, …; never a label."""
+
+    def work() -> dict[str, Any]:
+        with opened(project) as session:
+            return session.metadata.add_table(table, lot).wait()
+
+    run(work, as_json)
+
+
+@app.command()
 def train(
     project: ProjectArg,
     model: Annotated[str, typer.Option(help="head (seconds) or net (minutes).")] = "head",

@@ -23,6 +23,7 @@ class EventKind(StrEnum):
     STROKE = "stroke"  # one edit of voxel labels
     UNDO = "undo"  # takes one event back (an undo of an undo is a redo)
     MODEL = "model"  # a model was registered or activated
+    TABLE = "table"  # a table told facts of seeds: lot, treatment, weight, …
 
 
 class LabelState(StrEnum):

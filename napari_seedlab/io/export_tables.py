@@ -55,7 +55,7 @@ EVENT_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("uuid", "id of the event", ""),
     ("utc", "when, ISO 8601", "UTC"),
     ("annotator", "who did it", ""),
-    ("kind", "scan, scheme, split, repair, label, stroke, undo or model", ""),
+    ("kind", "scan, scheme, split, repair, label, stroke, undo, model or table", ""),
     ("seed", "seed that an answer is about", ""),
     ("state", "state that the answer gave", ""),
     ("class_id", "class that the answer gave; 0 = none", ""),

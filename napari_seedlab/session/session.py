@@ -24,6 +24,7 @@ from napari_seedlab.session.figures import Figures
 from napari_seedlab.session.kept import Kept
 from napari_seedlab.session.labelling import Labelling
 from napari_seedlab.session.leftover import Leftovers
+from napari_seedlab.session.metadata import Metadata
 from napari_seedlab.session.net_checks import NetChecks
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.origin import Origin
@@ -62,7 +63,7 @@ class Session(SessionState):
         self.strokes = Strokes(self)
         self.thumbnails = Thumbnails(self)
         self.clusters, self.classes = Clusters(self), Classes(self)
-        self.figures = Figures(self)
+        self.figures, self.metadata = Figures(self), Metadata(self)
         self._about, self.replay = About(self), Replaying(self)
         self.desk = Desk(project, runner, self.settings.random_state)
         self.desk.status.connect(self._status)
@@ -105,6 +106,7 @@ class Session(SessionState):
         for scan in self.scans:
             self._load_regions(project, scan)
         self.seeds, self.labels, self.facts = project.seeds(), project.labels(), project.label_facts()
+        self.metadata.load(project)
         self.models = tuple(project.models())
         for pool in {str(s.facts.modality) for s in self.scans.values()}:
             caches.load_pool(self, project, pool)
@@ -250,6 +252,7 @@ class Session(SessionState):
             if self._tables.get(scan) is not before:
                 changed.append(scan)
         self.seeds = project.seeds()
+        self.metadata.load(project)
         self.reload_labels(project)
         for scan in changed:
             self.regions_changed.emit(scan)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from napari_seedlab.session.figures import Figures
     from napari_seedlab.session.kept import Kept
     from napari_seedlab.session.labelling import Labelling
+    from napari_seedlab.session.metadata import Metadata
     from napari_seedlab.session.net_checks import NetChecks
     from napari_seedlab.session.opinions import Opinions
     from napari_seedlab.session.results import AnomalyScores, Embedding, Layout, Predictions
@@ -60,6 +61,8 @@ class SessionState:
         Results per pool. A pool is the modality (``ct``, ``hsi``, ``image``): its scans share vectors.
     encoders : Encoders
         Which encoders there are, and which make the vectors.
+    metadata : Metadata
+        What tables told of seeds.
     opinions : Opinions
         Anomaly scores by every method that was run.
     selection : frozenset of int
@@ -96,6 +99,7 @@ class SessionState:
     labelling: Labelling
     net_checks: NetChecks
     figures: Figures
+    metadata: Metadata
     thumbnails: Thumbnails
     clusters: Clusters
     classes: Classes

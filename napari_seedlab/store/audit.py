@@ -6,13 +6,14 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, inspect, select
 from sqlalchemy.pool import StaticPool
 
 from napari_seedlab.core import ProjectDamaged, one_line
 from napari_seedlab.files import file_changed, file_hash, tree_hash
 from napari_seedlab.store import journal, projection, schema
 from napari_seedlab.store.folder import is_inside, within
+from napari_seedlab.store.migrations import MIGRATIONS, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -138,12 +139,15 @@ def _replay_problems(connection: Connection, blobs: Blobs) -> Iterator[str]:
         source.backup(target)
         memory.exec_driver_sql("BEGIN")
         try:
+            for step in MIGRATIONS[version_of(memory) :]:  # of a project that was opened for reading alone
+                step(memory)
             projection.rebuild(memory, blobs)
         except ProjectDamaged as error:
             yield str(error)
             return
+        known = set(inspect(connection).get_table_names())
         for table in schema.DRAWN:
-            if table_rows(connection, table) != table_rows(memory, table):
+            if table.name in known and table_rows(connection, table) != table_rows(memory, table):
                 yield f"table {table.name}: is not what the journal amounts to. Rebuild the project."
     engine.dispose()
 

@@ -143,7 +143,12 @@ def patches(connection: Connection, scan: int, since: int) -> list[tuple[str, bo
 
 def blob_names(connection: Connection) -> dict[str, int]:
     """Every blob that an event names, with the event's number."""
-    kinds = {EventKind.SPLIT: "table", EventKind.REPAIR: "patch", EventKind.STROKE: "blob"}
+    kinds = {
+        EventKind.SPLIT: "table",
+        EventKind.REPAIR: "patch",
+        EventKind.STROKE: "blob",
+        EventKind.TABLE: "table",
+    }
     return {str(e.payload[kinds[e.kind]]): e.sequence for e in read(connection, kinds=kinds)}
 
 

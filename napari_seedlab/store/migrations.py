@@ -26,7 +26,13 @@ def to_1(connection: Connection) -> None:
     schema.metadata.create_all(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (to_1,)
+def to_2(connection: Connection) -> None:
+    """Make room for what tables tell of seeds."""
+    schema.seed_columns.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (to_1, to_2)
+OLDEST_READ = 1  # format that can be read without a step, since it lacks only what may be empty
 
 
 def version_of(connection: Connection) -> int:
@@ -75,10 +81,10 @@ def refuse_newer(version: int, name: str, newest: int = len(MIGRATIONS)) -> None
 
 
 def require_current(connection: Connection, name: str) -> None:
-    """Raise unless the database can be read as it is."""
+    """Raise unless the database can be read as it is; who writes brings it to the newest format."""
     version = version_of(connection)
     refuse_newer(version, name)
     if version == 0:
         raise ProjectDamaged(name, "its database holds no tables", "Restore it from a backup")
-    if version < len(MIGRATIONS):
+    if version < OLDEST_READ:
         raise ProjectError(name, f"has the older format {version}", "Open it once for writing")

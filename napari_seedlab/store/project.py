@@ -36,6 +36,7 @@ from napari_seedlab.store.contents import Contents
 from napari_seedlab.store.history import History
 from napari_seedlab.store.lock import user_name
 from napari_seedlab.store.registry import Registry
+from napari_seedlab.store.seed_columns import SeedColumns
 from napari_seedlab.store.strokes import StrokeBook
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Project:
         Files of the project (see :class:`Contents`).
     labels, label_facts, label, label_many : methods
         What was said about seeds (see :class:`Answers`).
+    seed_columns, add_seed_table : methods
+        What tables told of seeds (see :class:`SeedColumns`).
     history, undo, redo : methods
         Edits that were done and can be taken back, also after a restart (see :class:`History`).
     """
@@ -104,6 +107,8 @@ class Project:
         answers = Answers(self._database, self.append)
         self.labels, self.label_facts = answers.labels, answers.label_facts
         self.label, self.label_many = answers.label, answers.label_many
+        columns = SeedColumns(self._database, self._blobs, self.append)
+        self.seed_columns, self.add_seed_table = columns.seed_columns, columns.add_seed_table
         history = History(self._database, self.append, self._bring_up)
         self.history, self.undo, self.redo = history.history, history.undo, history.redo
         self._closed = False

@@ -22,7 +22,7 @@ from napari_seedlab.core import (
     answers_of,
     canonical_json,
 )
-from napari_seedlab.store import journal, schema
+from napari_seedlab.store import journal, schema, seed_columns
 from napari_seedlab.store.folder import is_inside, plain_name
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab.store.blobs import Blobs
 
-UNDOABLE = (EventKind.LABEL, EventKind.REPAIR, EventKind.STROKE)
+UNDOABLE = (EventKind.LABEL, EventKind.REPAIR, EventKind.STROKE, EventKind.TABLE)
 CLASSIFIERS = ("head", "net")  # only one of them is shown at a time
 RESTORE = "Restore it from its origin"
 SEED_COLUMNS = ("id", "lot", "archived", "alias_of")
@@ -223,7 +223,7 @@ def _undo(connection: Connection, event: Event, blobs: Blobs) -> None:
     if forward:
         _APPLY[target.kind](connection, target, blobs)
     else:
-        _TAKE_BACK[target.kind](connection, target)
+        _TAKE_BACK[target.kind](connection, target, blobs)
     table = schema.history
     connection.execute(update(table).where(table.c.sequence == target.sequence).values(undone=not forward))
 
@@ -265,18 +265,26 @@ def _activate(connection: Connection, model_id: str) -> None:
             connection.execute(update(table).where(table.c.id == row.id).values(active=row.id == model_id))
 
 
-def _unlabel(connection: Connection, event: Event) -> None:
+def _unlabel(connection: Connection, event: Event, blobs: Blobs) -> None:
     before = zip(event.payload["seeds"], event.payload["before"], strict=True)
     _put_labels(connection, [(seed, *row) for seed, row in before])
 
 
-def _unrepair(connection: Connection, event: Event) -> None:
+def _unrepair(connection: Connection, event: Event, blobs: Blobs) -> None:
     for name in ROWS:
         _swap(connection, name, event.payload[name]["after"], event.payload[name]["before"], event.sequence)
 
 
-def _unstroke(connection: Connection, event: Event) -> None:
+def _unstroke(connection: Connection, event: Event, blobs: Blobs) -> None:
     connection.execute(delete(schema.strokes).where(schema.strokes.c.sequence == event.sequence))
+
+
+def _table(connection: Connection, event: Event, blobs: Blobs) -> None:
+    seed_columns.put(connection, blobs.get(event.payload["table"]), "after")
+
+
+def _untable(connection: Connection, event: Event, blobs: Blobs) -> None:
+    seed_columns.put(connection, blobs.get(event.payload["table"]), "before")
 
 
 # -- rows ----------------------------------------------------------------------------------------
@@ -313,9 +321,11 @@ _APPLY: dict[EventKind, Callable[[Connection, Event, Blobs], None]] = {
     EventKind.STROKE: _stroke,
     EventKind.UNDO: _undo,
     EventKind.MODEL: _model,
+    EventKind.TABLE: _table,
 }
-_TAKE_BACK: dict[EventKind, Callable[[Connection, Event], None]] = {
+_TAKE_BACK: dict[EventKind, Callable[[Connection, Event, Blobs], None]] = {
     EventKind.LABEL: _unlabel,
     EventKind.REPAIR: _unrepair,
     EventKind.STROKE: _unstroke,
+    EventKind.TABLE: _untable,
 }

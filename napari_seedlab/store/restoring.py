@@ -20,7 +20,7 @@ from napari_seedlab.files import (
     tree_hash,
     write_json,
 )
-from napari_seedlab.store import journal, projection, queries, schema
+from napari_seedlab.store import journal, projection, queries, schema, seed_columns
 from napari_seedlab.store.blobs import SHA256, Blobs
 from napari_seedlab.store.folder import is_inside, plain_name, within
 
@@ -79,7 +79,14 @@ def _look_through(connection: Connection) -> None:
     for kind in ("grain", "tissue"):
         if queries.scheme(connection, kind) is None:
             raise ProjectDamaged("the journal", f"says nothing of the {kind} classes", projection.RESTORE)
-    for read in (queries.seeds, queries.labels, queries.label_facts, queries.models, queries.history):
+    for read in (
+        queries.seeds,
+        seed_columns.read,
+        queries.labels,
+        queries.label_facts,
+        queries.models,
+        queries.history,
+    ):
         read(connection)
 
 

@@ -51,6 +51,13 @@ seeds = Table(
     Column("archived", Boolean, nullable=False),
     Column("alias_of", Integer),
 )
+seed_columns = Table(  # what tables told of seeds, a row for each of their columns; the lot is in `seeds`
+    "seed_columns",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("cells", Text, nullable=False),  # JSON, value by seed
+)
 BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
 CENTROID = ("centroid_z", "centroid_y", "centroid_x")
 regions = Table(
@@ -119,4 +126,4 @@ arrays = Table(  # caches: an archive, or a Zarr folder with its `source`
     Column("hash", String(64), nullable=False),
     Column("source", Text, nullable=False),
 )
-DRAWN = (scans, schemes, seeds, regions, labels, strokes, history, rasters, models)
+DRAWN = (scans, schemes, seeds, seed_columns, regions, labels, strokes, history, rasters, models)

@@ -525,23 +525,23 @@ def test_payload_must_be_plain(path):
 def test_older_project_is_copied_then_migrated_in_one_go(path, monkeypatch):
     from napari_seedlab.store import migrations
 
-    def to_2(connection):
+    def to_3(connection):
         connection.exec_driver_sql("CREATE TABLE extra (x INTEGER)")
 
-    monkeypatch.setattr(migrations.migrate, "__defaults__", ((*MIGRATIONS, to_2),))
+    monkeypatch.setattr(migrations.migrate, "__defaults__", ((*MIGRATIONS, to_3),))
     with Project.open(path) as project:
         assert len(project.labels()) == 2
-    assert os.listdir(path / "snapshots") == ["before-format-2.sqlite"]
+    assert os.listdir(path / "snapshots") == ["before-format-3.sqlite"]
 
 
 def test_failed_migration_leaves_the_old_project(path, monkeypatch):
     from napari_seedlab.store import migrations
 
-    def to_2(connection):
+    def to_3(connection):
         connection.exec_driver_sql("CREATE TABLE extra (x INTEGER)")
         raise ProjectError("P.seedlab", "planted")
 
-    monkeypatch.setattr(migrations.migrate, "__defaults__", ((*MIGRATIONS, to_2),))
+    monkeypatch.setattr(migrations.migrate, "__defaults__", ((*MIGRATIONS, to_3),))
     with pytest.raises(ProjectError, match="planted"):
         Project.open(path)
     monkeypatch.undo()
