@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_seedlab.core import JobRequest, JobResult, NotReady, Progress
 from napari_seedlab.learn.folds import folds_of, read_groups
 from napari_seedlab.learn.head import columns_of, fit_head, pool_scaler, scaled
+from napari_seedlab.learn.nearest import nearest_votes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 LEAST_LABELS = 20  # under which nothing is recommended
-N_NEIGHBOURS = 5
 WHAT = {"lot": "lots", "scan": "scans", "seed": "classes spread evenly"}  # what is held out together
 N_DRAWS = 4000
 LEVEL = 0.95
@@ -105,25 +105,14 @@ def judge(candidate: Candidate, rows: Ints, columns: Ints, folds: Ints, random_s
     scaler = pool_scaler(candidate.vectors, candidate.widths)
     x = candidate.vectors[rows]
     z = scaled(x, *scaler)
-    near, linear = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    near, linear = nearest_votes(z, columns, folds) == columns, np.zeros(len(rows), bool)
     ids = range(int(columns.max()) + 1)
     for k in np.unique(folds):
         held = folds == k
-        near[held] = _nearest(z[~held], columns[~held], z[held]) == columns[held]
         head = fit_head(x[~held], columns[~held], ids, scaler)
         linear[held] = head.logits(x[held]).argmax(1) == columns[held]
     shares = [balanced(right, columns, random_state) for right in (near, linear)]
     return Row(candidate.encoders, int(candidate.vectors.shape[1]), shares[0], shares[1], linear)
-
-
-def _nearest(known: Floats, columns: Ints, asked: Floats) -> Ints:
-    """Class of most of the nearest neighbours; of the nearest one where there is a tie."""
-    far = np.square(known).sum(1) - 2 * asked @ known.T
-    order = np.argsort(far, axis=1, kind="stable")[:, : min(N_NEIGHBOURS, len(known))]
-    votes = np.zeros((len(asked), int(columns.max()) + 1))
-    for rank in range(order.shape[1]):
-        votes[np.arange(len(asked)), columns[order[:, rank]]] += 1.0 - 0.01 * rank
-    return np.asarray(votes.argmax(1))
 
 
 def balanced(right: Bools, columns: Ints, random_state: int) -> Share:

@@ -20,6 +20,7 @@ from napari_seedlab.learn.calibration import (
 from napari_seedlab.learn.folds import Folds, folds_of, out_of_fold, read_groups
 from napari_seedlab.learn.head import Head, columns_of, fit_calibrated, fold_of, pool_scaler, scaled
 from napari_seedlab.learn.learning_curve import LEVEL, StopLight, forecast, grow, stop_light
+from napari_seedlab.learn.nearest import nearest_votes
 from napari_seedlab.learn.reject import SURE, TARGET, is_far, reject_curve
 from napari_seedlab.learn.spreading import LookAlikes, fit_taught
 from napari_seedlab.learn.transfer import held, read_prior
@@ -248,11 +249,9 @@ class Figures:
 
     def _neighbours(self) -> float:
         """Accuracy over the answers of taking the class of the most similar other one."""
-        z = scaled(self.x, *self.scaler)
-        square = (z * z).sum(1)
-        d = square[:, None] + square - 2 * z @ z.T
-        np.fill_diagonal(d, np.inf)
-        return float((self.columns[d.argmin(1)] == self.columns).mean())
+        alone = np.arange(len(self.columns))
+        found = nearest_votes(scaled(self.x, *self.scaler), self.columns, alone, n=1)
+        return float((found == self.columns).mean())
 
     def calibration(self) -> dict[str, Any]:
         """Temperature, calibration error before and after it, and the curve behind it."""

@@ -16,6 +16,7 @@ from napari_seedlab.core import JobResult, NotReady, Progress
 from napari_seedlab.learn import crops_io, head, training
 from napari_seedlab.learn.calibration import balanced_accuracy, fit_temperature, softmax
 from napari_seedlab.learn.folds import folds_of, out_of_fold, read_groups
+from napari_seedlab.learn.nearest import nearest_votes
 from napari_seedlab.learn.net_input import (
     Cutter,
     NetSettings,
@@ -46,7 +47,6 @@ __all__ = ["NetSettings", "augmented", "network_input", "new_model", "run", "sta
 
 LEAST_PER_CLASS = 2  # answers that a class needs to count
 N_SHOWN = 20  # answers that the network contradicts most
-N_NEIGHBOURS = 5  # that vote, in the plainest baseline that looks at the seeds
 PART = 32  # crops that are classified at a time
 
 
@@ -270,23 +270,6 @@ class Baselines:
         """Balanced accuracy of each."""
         found = {"majority": self.majority, "knn": self.knn, "head": self.head}
         return {k: None if v is None else balanced_accuracy(columns, v) for k, v in found.items()}
-
-
-def nearest_votes(vectors: Floats, columns: Ints, folds: Ints) -> npt.NDArray[np.int64]:
-    """Class of each row (n, d) by the vote of its nearest rows of other folds, the nearer one where level."""
-    out = np.zeros(len(columns), np.int64)
-    n_classes = int(columns.max()) + 1
-    for fold in np.unique(folds):
-        held, known = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        if not len(known):
-            continue
-        distance = ((vectors[held, None] - vectors[None, known]) ** 2).sum(2)
-        near = known[np.argsort(distance, 1, kind="stable")[:, :N_NEIGHBOURS]]
-        votes = np.zeros((len(held), n_classes))
-        for i in range(near.shape[1]):
-            votes[np.arange(len(held)), columns[near[:, i]]] += 1 - 0.01 * i
-        out[held] = votes.argmax(1)
-    return out
 
 
 def run(folder: Path) -> Generator[Progress, None, JobResult]:

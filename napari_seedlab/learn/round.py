@@ -256,9 +256,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         _read_answers(folder),
         settings,
         _optional(folder / "skip.npz", "seed"),
-        _known_of(folder / "anomaly.npz", "score", seeds),
-        _known_of(folder / "ranks.npz", "rank", seeds),
-        _known_of(folder / "places.npz", "place", seeds),
+        known_of(folder / "anomaly.npz", "score", seeds),
+        known_of(folder / "ranks.npz", "rank", seeds),
+        known_of(folder / "places.npz", "place", seeds),
         read_prior(folder / "prior.npz", settings.class_ids, _names(settings), vectors, table.get("widths")),
         table.get("widths"),
     )
@@ -310,8 +310,8 @@ def _optional(path: Path, name: str) -> npt.NDArray[Any] | None:
     return np.asarray(load_arrays(path)[name]) if path.exists() else None
 
 
-def _known_of(path: Path, name: str, seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-    """A column in the order of `seeds`, NaN where there is no value."""
+def known_of(path: Path, name: str, seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+    """A column of an optional table in the order of `seeds`, NaN where there is no value."""
     ids, column = _optional(path, "seed"), _optional(path, name)
     if ids is None or column is None:
         return None

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from napari_seedlab.core import ASKS_AGAIN, InputError, JobRequest, JobResult, NotReady, Progress
 from napari_seedlab.learn.calibration import balanced_accuracy
 from napari_seedlab.learn.queries import today
-from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
+from napari_seedlab.learn.round import Answers, RoundSettings, known_of, labelling_round
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
 Floats = npt.NDArray[np.floating]
@@ -206,12 +206,6 @@ def compare(
     return curves
 
 
-def share_found(asked: npt.NDArray[np.integer], class_id: npt.NDArray[np.integer], wanted: int) -> float:
-    """Share of the seeds of class `wanted` in the pool that are among the `asked` rows."""
-    total = int((class_id == wanted).sum())
-    return float((class_id[asked] == wanted).sum() / total) if total else float("nan")
-
-
 # -- the job ----------------------------------------------------------------------------------
 def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: replay strategies on ``embedding.npz`` (seed, vector) with ``truth.npz`` (seed, class_id).
@@ -306,21 +300,7 @@ def _known(folder: Path) -> Truth:
     class_id = np.asarray([class_of[int(s)] for s in seeds], np.int32)
     if len(np.unique(class_id)) < 2:
         raise NotReady("the replay", "needs seeds of two classes, all are of one", "Give another truth")
-    anomaly, ranks = (_column(folder, name, seeds) for name in (("anomaly", "score"), ("ranks", "rank")))
+    anomaly, ranks = (
+        known_of(folder / f"{a}.npz", b, seeds) for a, b in (("anomaly", "score"), ("ranks", "rank"))
+    )
     return Truth(np.asarray(table["vector"])[rows], class_id, anomaly, ranks, table.get("widths"))
-
-
-def _column(folder: Path, name: tuple[str, str], seeds: npt.NDArray[np.int64]) -> Floats | None:
-    """A column of an optional table in the order of `seeds`, NaN where there is no value."""
-    from napari_seedlab.files import load_arrays
-
-    path = folder / f"{name[0]}.npz"
-    if not path.exists():
-        return None
-    table: Mapping[str, Any] = load_arrays(path)
-    row_of = {int(s): i for i, s in enumerate(table["seed"])}
-    rows = np.asarray([row_of.get(int(s), -1) for s in seeds], np.int64)
-    values = np.asarray(table[name[1]], np.float64)
-    out = np.full((len(seeds), *values.shape[1:]), np.nan)
-    out[rows >= 0] = values[rows[rows >= 0]]
-    return out

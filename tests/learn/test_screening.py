@@ -100,12 +100,6 @@ def test_seeds_classified_a_few_at_a_time_are_classified_alike(tmp_path, monkeyp
     np.testing.assert_allclose(parts["p"], whole["p"], atol=1e-5)
 
 
-def test_neighbours_vote_out_of_fold():
-    vectors = np.array([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2]])
-    columns, folds = np.array([0, 0, 1, 1, 1, 0]), np.array([0, 1, 2, 0, 1, 2])
-    assert net.nearest_votes(vectors, columns, folds).tolist() == [0, 0, 0, 1, 1, 1]
-
-
 @pytest.fixture(scope="module")
 def cut(tmp_path_factory):
     """600 phenotypes as a network gets them, and their classes."""
