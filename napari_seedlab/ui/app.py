@@ -16,7 +16,7 @@ from napari_seedlab.core import SeedlabError, one_line
 from napari_seedlab.ui import reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
-from napari_seedlab.ui.canvas import CanvasClicks, write_on_canvas
+from napari_seedlab.ui.canvas import CanvasClicks, CanvasText
 from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_telling
 from napari_seedlab.ui.labelling_mode import LabellingMode
 from napari_seedlab.ui.layers import SeedlabLayers
@@ -83,6 +83,7 @@ class SeedlabUi(QObject):
         self._fade.timeout.connect(self._forget_message)
         self.mode = self._make_mode(window)
         self.clicks = CanvasClicks(self)
+        self.canvas_text = CanvasText(self)
         viewer.dims.events.current_step.connect(self._dims_changed)
         window.destroyed.connect(self.close)
         window.installEventFilter(self)
@@ -156,6 +157,7 @@ class SeedlabUi(QObject):
         else:
             self.mode.switch(False)
         self.session_bound.emit()
+        self.canvas_text.write()
         if session is not None:
             session.follow_up = True
             self.listener.scan_switched(session.current_scan)
@@ -349,7 +351,7 @@ class SeedlabUi(QObject):
             for name in ("labelling", "gallery"):
                 self.tell(name, "rebuild")
             self.recolour_soon()
-            self._write_on_canvas()
+            self.canvas_text.write()
 
     def answer_hovered(self, class_id: int) -> None:
         """Answer about the seed under the cursor."""
@@ -501,7 +503,7 @@ class SeedlabUi(QObject):
                 self.jump()
         if on:
             self.raise_dock("labelling")
-        self._write_on_canvas()
+        self.canvas_text.write()
         self.labelling_switched.emit(on)
 
     def _dims_changed(self, _event: object = None) -> None:
@@ -511,12 +513,9 @@ class SeedlabUi(QObject):
         """Follow the slider."""
         if self._closed:
             return
-        self._write_on_canvas()
+        self.canvas_text.write()
         if self.strokes.value:
             self.strokes.load()
-
-    def _write_on_canvas(self) -> None:
-        write_on_canvas(self)
 
 
 def _outer_dock(dock: QWidget | None) -> QDockWidget | None:

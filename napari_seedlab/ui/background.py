@@ -81,6 +81,10 @@ class Background(QObject):
             self._unwanted.append(owned)
             self._pool.submit(self._give_back)
 
+    def is_awaited(self, channel: str) -> bool:
+        """Whether a result that must be taken or given back is still to come."""
+        return channel in self._owned
+
     def close(self) -> None:
         """Deliver nothing more; a read under way ends by itself."""
         if self._pool is not None:

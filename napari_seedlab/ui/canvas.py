@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import Modality
+from napari_seedlab.ui.empty_states import on_canvas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,17 +58,49 @@ class CanvasClicks:
             session.split_seed(seed, points)
 
 
-def write_on_canvas(ui: SeedlabUi) -> None:
-    """Say the wavelength of the band, and the keys while labelling."""
-    lines, shown, session = [], ui.layers.shown, ui.session
-    steps = ui.viewer.dims.current_step
-    if shown is not None and shown.scan.facts.modality is Modality.HSI and len(steps) == 3:
-        band = min(int(steps[0]), shown.scan.facts.shape[0] - 1)
-        nm = shown.scan.facts.wavelengths_nm
-        lines.append(f"{nm[band]:.0f} nm · band {band}" if nm else f"band {band}")
-    if ui.mode.is_on and session is not None:
-        keys = [f"{c.key} {c.name}" for c in session.scheme.active if c.key]
-        lines.append("  ".join(keys) + "  U unsure  N next  K stop")
-    overlay = ui.viewer.canvas.overlays.text
-    overlay.text = "\n".join(lines)
-    overlay.visible = bool(lines)
+class CanvasText:
+    """What stands on the canvas: the wavelength of the band, the keys, or what comes onto an empty one.
+
+    While something comes napari's welcome, which asks for files, stays away.
+
+    Parameters
+    ----------
+    ui : SeedlabUi
+    """
+
+    def __init__(self, ui: SeedlabUi) -> None:
+        self._ui = ui
+        self._hides_welcome = False
+        for change in (ui.viewer.layers.events.inserted, ui.viewer.layers.events.removed):
+            change.connect(self._changed)
+        ui.said.connect(self._changed)
+
+    def _changed(self, *_: object) -> None:
+        self._ui.slot(self.write)()
+
+    def write(self) -> None:
+        """Write what is true now."""
+        viewer = self._ui.viewer
+        window = getattr(viewer.window, "_qt_viewer", None)
+        if window is None:  # it is being closed
+            return
+        coming = "" if len(viewer.layers) else on_canvas(self._ui)
+        if coming and window.show_welcome_screen:
+            window.show_welcome_screen, self._hides_welcome = False, True
+        elif not coming and self._hides_welcome:
+            window.show_welcome_screen, self._hides_welcome = True, False
+        text = coming or "\n".join(self._lines())
+        overlay = viewer.canvas.overlays.text
+        if overlay.text != text or overlay.visible != bool(text):
+            overlay.text, overlay.visible = text, bool(text)
+
+    def _lines(self) -> Iterator[str]:
+        ui, session = self._ui, self._ui.session
+        shown, steps = ui.layers.shown, ui.viewer.dims.current_step
+        if shown is not None and shown.scan.facts.modality is Modality.HSI and len(steps) == 3:
+            band = min(int(steps[0]), shown.scan.facts.shape[0] - 1)
+            nm = shown.scan.facts.wavelengths_nm
+            yield f"{nm[band]:.0f} nm · band {band}" if nm else f"band {band}"
+        if ui.mode.is_on and session is not None:
+            keys = [f"{c.key} {c.name}" for c in session.scheme.active if c.key]
+            yield "  ".join(keys) + "  U unsure  N next  K stop"

@@ -75,6 +75,7 @@ class Listener:
     def scans_came(self) -> None:
         """Name the scans; show the first one where none is shown."""
         self._ui.tell("project", "show_scans")
+        self._ui.tell("map", "say_empty")
         session = self._ui.session
         if session is not None and session.current_scan is not None and self._ui.layers.shown is None:
             self.scan_switched(session.current_scan)
@@ -108,6 +109,7 @@ class Listener:
         session, shown = self._ui.session, self._ui.layers.shown
         self._ui.recolour_soon()
         self._ui.tell("project", "show_scans")
+        self._ui.tell("map", "say_empty")
         self._ui.tell_blocked()
         if session is None or shown is None or shown.scan.id != scan:
             return
@@ -193,3 +195,5 @@ class Listener:
         self._ui.tell("gallery", "show_job", status)
         self._ui.tell("project", "show_job", status)
         self._ui.tell("map", "show_job", status)
+        if self._ui.layers.shown is None:
+            self._ui.canvas_text.write()

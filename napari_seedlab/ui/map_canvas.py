@@ -87,6 +87,7 @@ class MapCanvas(QWidget):
         self._timer.timeout.connect(self._step)
         self.describe: Callable[[int], str] = str  # what stands beside the pointer about a seed
         self.thumbs: Thumbs | None = None
+        self.empty = ""  # what a map without seeds says
         self.setMouseTracking(True)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # all of it is drawn anyway
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
@@ -248,7 +249,7 @@ class MapCanvas(QWidget):
         if not self._n_seen:
             painter.setPen(self._theme.color("dim"))
             box = QRectF(self.rect()).adjusted(20, 10, -20, -10)
-            text = ALL_GONE if len(self.seeds) else "Split a scan into seeds: their map appears here."
+            text = ALL_GONE if len(self.seeds) else self.empty
             painter.drawText(box, text, wrapped_in_the_middle())
         painter.end()
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePol
 
 from napari_seedlab.core import JobState
 from napari_seedlab.ui.colouring import MODES, SeedColours, modes_of
+from napari_seedlab.ui.empty_states import on_map
 from napari_seedlab.ui.job_row import duration, kind_of
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY
 from napari_seedlab.ui.map_canvas import MapCanvas
@@ -137,6 +138,8 @@ class MapDock(QWidget):
         layout.addWidget(self.canvas, 1)
         layout.addWidget(self.legend)
         self.setMinimumWidth(220)
+        ui.session_bound.connect(ui.slot(self.show_layout))
+        self.say_empty()
         self.mode.activated.connect(ui.slot(self._mode_chosen))
         self.method.activated.connect(ui.slot(self._method_chosen))
         self.canvas.let_go.connect(ui.slot(self._show_newest))
@@ -179,7 +182,14 @@ class MapDock(QWidget):
             self.method.setCurrentIndex(list(LAYOUTS).index(layout.method))
         self.method.setEnabled(layout is not None)
         self._say_hint("")
+        self.say_empty()
         self._ask_for_pictures()
+
+    def say_empty(self) -> None:
+        """Let a map without seeds say what comes, or what to do."""
+        if not len(self.canvas.seeds) and (text := on_map(self._ui.session)) != self.canvas.empty:
+            self.canvas.empty = text
+            self.canvas.update()
 
     def _ask_for_pictures(self) -> None:
         """Let thumbnails be drawn where a project has none, as one of an earlier version."""
@@ -191,6 +201,7 @@ class MapDock(QWidget):
 
     def show_job(self, status: JobStatus) -> None:
         """Say how far a new layout is, where it takes a while, and offer to stop it."""
+        self.say_empty()
         if kind_of(status) not in JOBS:
             return
         if status.state.is_final:

@@ -25,22 +25,31 @@ PLUGIN = "napari-seedlab"
 
 def make_project(ui: SeedlabUi, path: str | Path, sample: str = "") -> None:
     """Make a project folder and show it; with the scan of `sample` in place of its loose layers."""
-    ui.say("Making the project…")
     _submit(ui, partial(_make, Path(path)), partial(_show, ui, sample=sample))
+    ui.say("Making the project…")
 
 
 def open_project(ui: SeedlabUi, path: str | Path) -> None:
     """Open a project folder and show it; read-only where somebody else writes it."""
-    ui.say("Opening the project…")
     _submit(ui, partial(_open, Path(path)), partial(_show, ui))
+    ui.say("Opening the project…")
 
 
 def map_what_was_split(session: Session, scan: int, pools: set[str]) -> None:
-    """Have the map made of seeds that were split elsewhere, as by the command, once for each of the pools."""
+    """Have the map made of seeds that were split elsewhere, as by the command, once for each of the pools.
+
+    Seeds of a folder of pictures come split: what the import began is not begun once more.
+    """
     table = session.regions(scan)
     is_new = session.pool not in pools and session.layout is None
     if is_new and not session.read_only and table is not None and len(table):
         pools.add(session.pool)
+        session.desk.do(lambda _: _map_unless_begun(session, scan))  # what was asked before is active by then
+
+
+def _map_unless_begun(session: Session, scan: int) -> None:
+    kinds = {request.id.partition("-")[0] for request in session.desk.active}
+    if session.layout is None and not any(kind == "embed" or kind.startswith("map") for kind in kinds):
         session.after_split(scan)
 
 

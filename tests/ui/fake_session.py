@@ -124,7 +124,7 @@ class FakeSession:
         self.head_report, self.pool = {}, "ct"
         self.selection, self.current_scan = frozenset(), None
         self.predictions, self.layouts = None, {}
-        self.desk, self.opinions = SimpleNamespace(do=lambda work: None), Opinions(self)
+        self.desk, self.opinions = SimpleNamespace(do=lambda work: None, active=()), Opinions(self)
         self.embeddings, self.figures = {}, Figures(self)
         self.encoders = Encoders(self)
         self.net_checks = FakeNetChecks(self)
@@ -203,6 +203,9 @@ class FakeSession:
     @property
     def layout(self):
         return self.layouts.get(self.pool)
+
+    def scans_of(self, pool):
+        return [s for s in self.scans.values() if str(s.facts.modality) == pool]
 
     def seeds_of(self, pool):
         return sorted({int(s) for t in self._tables.values() for s in t.seed if t.scan == 1})

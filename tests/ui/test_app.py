@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,6 +140,7 @@ def test_importing_the_window_loads_nothing_that_belongs_into_a_worker():
 
 def test_seeds_that_were_split_elsewhere_are_mapped_once(ui, tmp_path, qtbot):
     session = FakeSession(tmp_path)
+    session.desk.do = lambda work: work(None)
     ui.bind(session)
     qtbot.waitUntil(lambda: session.mapped == [1], timeout=WAIT_MS)
     opened = ui.layers.shown
@@ -148,6 +150,15 @@ def test_seeds_that_were_split_elsewhere_are_mapped_once(ui, tmp_path, qtbot):
     ui.bind(unsplit)
     qtbot.waitUntil(lambda: ui.layers.shown is not opened, timeout=WAIT_MS)
     assert unsplit.mapped == []
+
+
+def test_seeds_that_an_import_is_describing_are_not_described_once_more(ui, tmp_path, qtbot):
+    session = FakeSession(tmp_path)
+    session.desk.do = lambda work: work(None)
+    session.desk.active = (SimpleNamespace(id="embed-000002-aa"),)
+    ui.bind(session)
+    qtbot.waitUntil(lambda: ui.layers.shown is not None and bool(ui.listener.mapped), timeout=WAIT_MS)
+    assert session.mapped == []
 
 
 @pytest.mark.parametrize(("dock", "kind"), [("project", "split"), ("train", "fcdd")])

@@ -1,0 +1,67 @@
+"""What an empty map and an empty canvas say, while work is on its way and where none is."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from napari_seedlab.ui import reading
+from napari_seedlab.ui.empty_states import on_map
+from tests.ui.fake_session import FakeSession
+
+WAIT_MS = 60_000
+
+
+def jobs(session, *ids):
+    session.desk.active = tuple(SimpleNamespace(id=f"{i}-000001-aa") for i in ids)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        ((), "42 seeds, not described yet"),
+        (("embed",), "42 seeds are being described: the map comes after."),
+        (("round", "mapumap"), "The map of 42 seeds is being drawn."),
+    ],
+)
+def test_a_map_without_points_says_what_comes(session, kinds, told):
+    jobs(session, *kinds)
+    assert told in on_map(session)
+
+
+def test_before_there_are_seeds_it_says_what_to_do(tmp_path):
+    bare, unsplit = FakeSession(tmp_path, scans=False), FakeSession(tmp_path, split=False)
+    assert "Open a project" in on_map(None) and "Open a scan" in on_map(bare)
+    jobs(bare, "import")
+    assert on_map(bare) == "The scan is being opened."
+    assert on_map(unsplit) == "Split the scan into seeds: their map appears here."
+    jobs(unsplit, "split")
+    assert "is being split" in on_map(unsplit)
+
+
+def test_the_map_follows_the_jobs_and_forgets_another_project(ui, session, tmp_path, qtbot):
+    canvas = ui.docks["map"].canvas
+    session.make_map()
+    qtbot.waitUntil(lambda: len(canvas.seeds) > 0, timeout=WAIT_MS)
+    other = FakeSession(tmp_path, scans=False)
+    ui.bind(other)
+    assert not len(canvas.seeds) and "Open a scan" in canvas.empty
+    jobs(other, "import")
+    other.job("import-000001-aa", 1, 3)
+    qtbot.waitUntil(lambda: canvas.empty == "The scan is being opened.", timeout=WAIT_MS)
+
+
+def test_a_scan_that_is_being_read_keeps_the_welcome_of_napari_away(ui, tmp_path, qtbot, monkeypatch):
+    window, text = ui.viewer.window._qt_viewer, ui.viewer.canvas.overlays.text
+    may_read, read = threading.Event(), reading.read_scan
+    monkeypatch.setattr(reading, "read_scan", lambda *a: may_read.wait(60) and read(*a))
+    ui.bind(None)
+    qtbot.waitUntil(lambda: not len(ui.viewer.layers), timeout=WAIT_MS)
+    assert window.show_welcome_screen and not text.visible
+    ui.bind(FakeSession(tmp_path))
+    assert text.text == "Reading tray-1…" and text.visible and not window.show_welcome_screen
+    may_read.set()
+    qtbot.waitUntil(lambda: len(ui.viewer.layers) > 0, timeout=WAIT_MS)
+    assert "Reading" not in text.text
+    ui.bind(None)
+    assert window.show_welcome_screen
