@@ -20,7 +20,7 @@ MAX_WARD = 4000  # rows; above it k-means, whose memory does not grow with the s
 MAX_SILHOUETTE = 1500  # rows of the sample that the number of groups is judged on
 N_COMPONENTS = 20
 K_RANGE = (2, 30)
-NEARLY = 0.97  # of the best silhouette: more groups that come so close are proposed instead
+NEARLY = 0.95  # of the best silhouette: more groups that come so close are proposed instead
 
 Floats = npt.NDArray[np.floating]
 Groups = npt.NDArray[np.int32]
