@@ -1,7 +1,7 @@
 """What groups of seeds are worth: labelling a group as a whole, and how many kinds there are.
 
-Kinds of seeds are phantoms that differ in build, not in brightness: every seed has its own. The number of kinds
-is proposed in the vectors that a project has where nobody chose an encoder.
+Kinds of seeds are phantoms that differ in build, not in brightness: every seed has its own. The
+number of kinds is proposed in the vectors that a project has where nobody chose an encoder.
 """
 
 import functools
