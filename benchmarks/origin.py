@@ -11,22 +11,16 @@ contrast (every grey value of a seed mirrored at that of the typical seed).
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.trays import IDS, Tray, asked, tell, tray_of
 from napari_seedlab.core import GRAIN_SCHEME
-from napari_seedlab.imaging.phantom import DEFAULT_TRAY, make_tray, tray_dials
-from napari_seedlab.imaging.regions import match_regions, region_table
-from napari_seedlab.imaging.split import split
+from napari_seedlab.imaging.phantom import DEFAULT_TRAY
 from napari_seedlab.learn.calibration import balanced_accuracy
-from napari_seedlab.learn.embedding import ScanView, scan_levels, seed_boxes
-from napari_seedlab.learn.encoders import SeedImage, make_encoder
 from napari_seedlab.learn.head import Head, pool_scaler
 from napari_seedlab.learn.person import rounds
 from napari_seedlab.learn.transfer import domain_of, mapped
@@ -34,59 +28,12 @@ from napari_seedlab.learn.transfer import domain_of, mapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_seedlab.imaging.phantom import Dials, Phantom
-
-IDS, BUDGET, BATCH = GRAIN_SCHEME.ids, 150, 10
+BUDGET, BATCH = 150, 10
 NAMES = {c.id: c.name for c in GRAIN_SCHEME}
 SHIFTED = DEFAULT_TRAY.replace(
     diameter=18.0, voxel_size_um=90.0, noise=0.045, blur=0.95, cupping=0.09, rings=0.01, streaks=0.01,
     air_grey=40.0, seed_grey=115.0, shares=(0.6, 0.22, 0.15, 0.03),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Tray:
-    """Seeds of a phantom: vectors (n, d) and true classes (n,); and how many regions are no seed."""
-
-    vectors: npt.NDArray[np.float32]
-    class_id: npt.NDArray[np.int32]
-    n_others: int = 0
-
-
-def tray_of(
-    n: int,
-    random_state: int,
-    base: Dials = DEFAULT_TRAY,
-    encoders: Sequence[str] = ("descriptors",),
-    outlines: str = "true",
-    inverted: bool = False,
-) -> Tray:
-    """Encode the seeds of a phantom tray, with true outlines or as the app splits them."""
-    phantom = make_tray(tray_dials(n, random_state, base))
-    raster = split(phantom.volume) if outlines == "split" else phantom.instances
-    table = region_table(1, raster)
-    scan = ScanView("ct", phantom.volume, raster, table, (phantom.dials.voxel_size_um,) * 3)
-    levels = scan_levels(scan)
-    images, rows = [], []
-    for row, image, found in seed_boxes(scan, np.arange(len(table))):
-        mask = found == table.region[row]
-        grey = np.where(mask, 2 * levels.solid - image, image) if inverted else image.copy()
-        images.append(SeedImage("ct", grey, mask, levels, scan.scale_um))
-        rows.append(row)
-    vectors = np.hstack([make_encoder({"name": name}, "ct").encode(images) for name in encoders])
-    truth = _classes(phantom, raster, table.region[rows].tolist())
-    seen = truth > 0
-    return Tray(vectors[seen], truth[seen], int((~seen).sum()))
-
-
-def _classes(phantom: Phantom, raster: npt.NDArray[np.int32], regions: list[int]) -> npt.NDArray[np.int32]:
-    """True class of each region; 0 where it matches no seed (IoU below 0.5)."""
-    class_of = dict(zip(phantom.table.id.tolist(), phantom.table.class_id.tolist(), strict=True))
-    if raster is phantom.instances:
-        return np.asarray([class_of[r] for r in regions], np.int32)
-    pairs = match_regions(raster, phantom.instances)  # by new region: the old one
-    seed_of = {found: seed for seed, found in pairs.items()}
-    return np.asarray([class_of.get(seed_of.get(r, 0), 0) for r in regions], np.int32)
 
 
 def labelled_head(tray: Tray, random_state: int, n: int = BUDGET) -> Head:
@@ -149,21 +96,12 @@ def summary(states: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Run what the arguments ask for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--encoders", default="descriptors")
-    parser.add_argument("--states", type=int, default=5)
-    parser.add_argument("--outlines", choices=("true", "split"), default="true")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    states = []
-    for state in range(asked.states):
-        states.append(one_state(state, asked.encoders.split(","), asked.outlines))
+    wanted, states = asked(__doc__, 5, "true"), []
+    for state in range(wanted.states):
+        states.append(one_state(state, wanted.encoders.split(","), wanted.outlines))
         line = {k: np.round(v, 3).tolist() for k, v in states[-1].items() if isinstance(v, list)}
         sys.stderr.write(f"state {state}: {json.dumps({**line, 'outside': states[-1]['outside']})}\n")
-    told = {"encoders": asked.encoders, "outlines": asked.outlines, **summary(states)}
-    sys.stdout.write(json.dumps(told, indent=None if asked.json else 1) + "\n")
+    tell(summary(states), wanted)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ target is 95 % right overall and 90 % of the abnormal and of the dead.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import replace
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.origin import IDS, Tray, tray_of
+from benchmarks.trays import IDS, Tray, asked, tell, tray_of
 from napari_seedlab.learn.person import Costs, Plan, work_through
 
 N_SEEDS = 500
@@ -58,17 +57,9 @@ def days_of(tray: Tray, state: int) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Run what the arguments ask for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--encoders", default="descriptors")
-    parser.add_argument("--states", type=int, default=6)
-    parser.add_argument("--outlines", choices=("true", "split"), default="split")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    states, n_others = [], []
-    for state in range(asked.states):
-        tray = tray_of(N_SEEDS, 6000 + state, encoders=asked.encoders.split(","), outlines=asked.outlines)
+    wanted, states, n_others = asked(__doc__, 6, "split"), [], []
+    for state in range(wanted.states):
+        tray = tray_of(N_SEEDS, 6000 + state, encoders=wanted.encoders.split(","), outlines=wanted.outlines)
         states.append(days_of(tray, state))
         n_others.append(tray.n_others)
         for way, facts in states[-1].items():
@@ -85,9 +76,7 @@ def main() -> None:
         }
         for way in states[0]
     }
-    facts = {"encoders": asked.encoders, "outlines": asked.outlines, "states": asked.states}
-    told = {**facts, "regions_that_are_no_seed": n_others, "ways": ways}
-    sys.stdout.write(json.dumps(told, indent=None if asked.json else 1) + "\n")
+    tell({"regions_that_are_no_seed": n_others, "ways": ways}, wanted)
 
 
 if __name__ == "__main__":

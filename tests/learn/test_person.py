@@ -49,7 +49,8 @@ def test_what_is_asked_is_answered_once_until_nothing_is_left():
 @pytest.mark.slow
 @pytest.mark.parametrize("state", range(3))
 def test_500_seeds_take_at_most_a_fifth_of_one_by_one(state):
-    from benchmarks.person import days_of, tray_of
+    from benchmarks.person import days_of
+    from benchmarks.trays import tray_of
 
     told = days_of(tray_of(500, 6000 + state, outlines="split"), state)
     facts = told["suggestions for a fifth of the time, a second a thumbnail"]
