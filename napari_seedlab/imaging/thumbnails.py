@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_seedlab.imaging.crops import DIMMED, seed_pose
+from napari_seedlab.imaging.cuts import DIMMED, seed_pose
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_seedlab import files
 from napari_seedlab.core import JobResult, Progress
-from napari_seedlab.imaging.crops import CUT_MARGIN
+from napari_seedlab.imaging.cuts import CUT_MARGIN
 from napari_seedlab.imaging.thumbnails import (
     EDGE,
     N_BANDS,

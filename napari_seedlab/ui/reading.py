@@ -13,7 +13,7 @@ from napari_seedlab.core import Modality
 
 if TYPE_CHECKING:
     from napari_seedlab.core import Scan
-    from napari_seedlab.imaging.crops import Pose
+    from napari_seedlab.imaging.cuts import Pose
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.views import ArrayLike
 
@@ -170,7 +170,7 @@ def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) ->
 
 def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | None:
     """Three orthogonal cuts of a seed for its card, one in colour of a photo; None when no scan shows it."""
-    from napari_seedlab.imaging import crops
+    from napari_seedlab.imaging.cuts import three_cuts
 
     place = session.place_of(seed)
     if place is None:
@@ -182,7 +182,7 @@ def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | Non
     image, regions = files.open_array(session.scan_source(scan)), files.open_array(source)
     if session.scans[scan].facts.is_colour:
         return (_colours_of(image, regions, int(table.region[row]), table.box[row]),)
-    cuts = crops.three_cuts(image, regions, int(table.region[row]), table.box[row])
+    cuts = three_cuts(image, regions, int(table.region[row]), table.box[row])
     return cuts[:1] if session.scans[scan].facts.region_shape[0] == 1 else cuts
 
 
@@ -190,7 +190,7 @@ def _colours_of(
     image: ArrayLike, regions: ArrayLike, region: int, box: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.uint8]:
     """A seed of a photo in its colours, (n, n, 3), as bright as its own brightest pixels allow."""
-    from napari_seedlab.imaging.crops import CUT_MARGIN, DIMMED
+    from napari_seedlab.imaging.cuts import CUT_MARGIN, DIMMED
 
     (y0, x0), (y1, x1) = box[1:3].tolist(), box[4:6].tolist()
     pad = max(2, round(CUT_MARGIN * max(y1 - y0, x1 - x0)))
@@ -226,7 +226,7 @@ def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.ND
 
 def read_block(session: Session, seed: int) -> SeedBlock | None:
     """The voxels around a seed; None when no scan shows it, or when it is too large to be held whole."""
-    from napari_seedlab.imaging import crops
+    from napari_seedlab.imaging.cuts import seed_block
 
     place = session.place_of(seed)
     if place is None:
@@ -239,19 +239,19 @@ def read_block(session: Session, seed: int) -> SeedBlock | None:
         return None
     image, regions = files.open_array(session.scan_source(scan.id)), files.open_array(source)
     size = scan.facts.scale_um
-    grey, inside, low = crops.seed_block(image, regions, int(table.region[row]), table.box[row], size)
+    grey, inside, low = seed_block(image, regions, int(table.region[row]), table.box[row], size)
     return SeedBlock(scan, grey, inside, low, size) if inside.any() else None
 
 
 def read_portrait(session: Session, seed: int) -> Portrait:
     """Cuts of a seed in its own axes, where it is odd, and its spectrum: what there is of these."""
-    from napari_seedlab.imaging import crops
+    from napari_seedlab.imaging.cuts import own_cuts, seed_pose
 
     block = read_block(session, seed)
     if block is None:
         return Portrait(seed)
-    pose = crops.seed_pose(block.grey, block.inside, block.size_um)
-    cuts = crops.own_cuts(block.grey, block.inside, pose)
+    pose = seed_pose(block.grey, block.inside, block.size_um)
+    cuts = own_cuts(block.grey, block.inside, pose)
     cell_um = pose.cell_um if block.scan.facts.voxel_size_um else None
     return Portrait(seed, cuts, cell_um, read_odd(session, block, pose), read_spectrum(session, seed))
 
@@ -264,7 +264,7 @@ def read_odd(
     Of the three cuts in its own axes it is the one nearest to the centroid; through the centroid itself
     where no heat is to be seen.
     """
-    from napari_seedlab.imaging import crops
+    from napari_seedlab.imaging.cuts import cut_across, own_cuts
 
     found = session.anomaly
     source = None if found is None else found.heat.get(block.scan.id)
@@ -282,18 +282,18 @@ def read_odd(
     is_plane = block.grey.shape[0] == 1
     axis = 2 if is_plane else 2 - int(np.argmin((np.abs(offset) / (pose.high - pose.low))[::-1]))
     long, middle, short = offset.tolist()
-    grey = crops.own_cuts(block.grey, block.inside, pose, (long, middle, short))[2 - axis]
-    return grey, crops.cut_across(heat, pose, axis, float(offset[axis]))
+    grey = own_cuts(block.grey, block.inside, pose, (long, middle, short))[2 - axis]
+    return grey, cut_across(heat, pose, axis, float(offset[axis]))
 
 
 def read_alone(session: Session, seed: int) -> SeedAlone | None:
     """A seed alone for a layer in its place; None when no scan shows it."""
-    from napari_seedlab.imaging import crops
+    from napari_seedlab.imaging.cuts import isolated
 
     block = read_block(session, seed)
     if block is None:
         return None
-    voxels, step = crops.isolated(block.grey, block.inside)
+    voxels, step = isolated(block.grey, block.inside)
     size, low = np.asarray(block.size_um), np.asarray(block.low)
     length = "um" if block.scan.facts.voxel_size_um else "pixel"
     place = {
