@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_seedlab.core import EventKind, LabelState
 from napari_seedlab.core.event import answers_of
+from napari_seedlab.imaging.scaling import pool_scaler, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,8 +163,6 @@ class About:
     def _distances(
         self, known: Embedding, seed: int, others: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
-        from napari_seedlab.learn.head import pool_scaler, scaled
-
         if self._scaler is None or self._scaler[0] is not known:
             self._scaler = known, *pool_scaler(known.vectors, known.widths)
         _, *scaler = self._scaler

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_seedlab import files
 from napari_seedlab.core import LabelState, NotReady
 from napari_seedlab.imaging.groups import by_size, cut_tree, majorities, strangeness
+from napari_seedlab.imaging.scaling import pool_scaler, scaled
 from napari_seedlab.session.desk import Step, Task
 
 if TYPE_CHECKING:
@@ -228,8 +229,6 @@ class Clusters:
 
     def _scaled(self, known: Embedding, rows: slice | Ids) -> npt.NDArray[np.float32]:
         """Some rows standardised; centre and scale are kept, but no second copy of all vectors."""
-        from napari_seedlab.learn.head import pool_scaler, scaled
-
         if self._scaler is None or self._scaler[0] is not known:
             self._scaler = known, pool_scaler(known.vectors, known.widths)
         center, scale = self._scaler[1]

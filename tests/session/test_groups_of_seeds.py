@@ -1,5 +1,7 @@
 """Groups on the map: cut anew, judged, labelled as a whole, and who does not fit."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -159,3 +161,31 @@ def test_only_a_seed_answered_by_itself_keeps_how_it_was_drawn(split_session):
     session.answer(2, many)
     settle(session)
     assert [session.label_origin(s)[2] != "" for s in (one, *many)] == [True] + [False] * 4
+
+
+ASKED = """
+import sys
+from pathlib import Path
+import napari_seedlab.ui.docks
+from napari_seedlab.jobs import InlineRunner
+from napari_seedlab.session import Session
+session = Session.open(Path(sys.argv[1]), InlineRunner())
+groups, seed = session.clusters, int(session.layout.seeds[0])
+assert groups.cut(4) is None and len(groups.summaries("ct")) == 4
+assert len(groups.exceptions(0)[0]) and len(groups.likeness(seed)[0]) == len(session.layout.seeds)
+assert session.nearest_labelled(seed)
+groups.keep()
+session.close()
+heavy = ("torch", "sklearn", "umap", "transformers", "napari_seedlab.learn")
+sys.exit(" ".join(m for m in heavy if m in sys.modules) or None)
+"""
+
+
+def test_asking_about_clusters_and_look_alikes_loads_nothing_of_the_worker(mapped):
+    for seed, kind in list(kinds_of(mapped).items())[:4]:
+        mapped.answer(2 if kind else 1, [seed])
+    settle(mapped)
+    mapped.close()
+    command = [sys.executable, "-c", ASKED, str(mapped.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
