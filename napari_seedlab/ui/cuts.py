@@ -31,13 +31,13 @@ class Picture:
     caption: str
 
 
-def under_heat(grey: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Lay heat over a darkened grey picture, in the colours of the heatmap's layer.
+def under_heat(picture: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Lay heat over a darkened picture, in the colours of the heatmap's layer.
 
     Parameters
     ----------
-    grey : (rows, columns) uint8
-        The cut.
+    picture : (rows, columns) or (rows, columns, 3) uint8
+        The cut, or the photo.
     heat : (rows, columns) float32
         0-1 of the scale that all seeds share.
 
@@ -47,7 +47,7 @@ def under_heat(grey: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> np
     """
     colours = heat_colormap().map(heat.ravel()).reshape(*heat.shape, 4)
     alpha = colours[..., 3:] * HEAT_OPACITY
-    below = grey[..., None] * (DIMMED / 255.0)
+    below = (picture if picture.ndim == 3 else picture[..., None]) * (DIMMED / 255.0)
     mixed = colours[..., :3] * alpha + below * (1 - alpha)
     return np.asarray(np.clip(mixed * 255, 0, 255), np.uint8)
 

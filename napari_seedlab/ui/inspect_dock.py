@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
+from napari_seedlab.core import Modality
 from napari_seedlab.io.gate import shown_name
 from napari_seedlab.session.sheets import file_of
 from napari_seedlab.ui import reading
@@ -23,11 +24,20 @@ from napari_seedlab.ui.probabilities import PredictionSection
 from napari_seedlab.ui.section import Section, dim, dot, wrapped
 
 if TYPE_CHECKING:
+    from napari_seedlab.core import ScanFacts
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
 
-FIELDS = ("Label", "Scan", "File", "Position", "Size", "Cluster")
+FIELDS = ("Label", "Scan", "File", "Position", "Size", "Cluster", "Metadata")
+SOMETIMES = ("File", "Metadata")  # stand there only where something is known
+N_TOLD = 12  # lines of what tables told
 CUT_NAMES = ("lengthwise", "edge on", "across")
+OWN_AXES = (
+    "Cuts along its own axes",
+    "The longest axis of the seed runs to the right, so that seeds can be compared",
+)
+TURNED = "Picture", "Turned: its longest axis runs to the right, so that seeds can be compared"
+PHOTO = "Photo", "In the colours of the file, as bright as the seed allows"
 CUTS_PX = 96
 
 
@@ -46,8 +56,7 @@ class InspectDock(DockFrame):
         self.alone = SeedAloneView(ui, self._alone_changed, self)
         self._make_head()
         self.prediction = PredictionSection(ui.theme, self.body)
-        self.shape = Section("Cuts along its own axes", ui.theme, self.body)
-        self.shape.setToolTip("The longest axis of the seed runs to the right, so that seeds can be compared")
+        self.shape = Section(OWN_AXES[0], ui.theme, self.body)
         self.cuts = PictureRow(CUTS_PX, ui.theme, self.body)
         self.shape.content.addWidget(self.cuts)
         self.odd = OddSection(ui.theme, self.body)
@@ -139,8 +148,9 @@ class InspectDock(DockFrame):
         facts = {} if session is None or seed is None else self._facts(session, seed)
         for name, label in self.fields.items():
             label.setText(facts.get(name, "–"))
-        for part in (self.fields["File"], self._form.labelForField(self.fields["File"])):
-            part.setVisible("File" in facts)  # of single-seed pictures only
+        for name in SOMETIMES:
+            for part in (self.fields[name], self._form.labelForField(self.fields[name])):
+                part.setVisible(name in facts)
         self.prediction.show_seed(session, seed)
         self.odd.show_seed(session, seed)
         is_solid = seed is not None and self._is_solid(seed)
@@ -154,8 +164,15 @@ class InspectDock(DockFrame):
         self.title.setText(self._title(session, seed))
         self.hint.setText(dim(self._what_next(session), self._ui.theme))
         self.hint.setVisible(seed is None)
-        for part in (self._table, self.alone_button, *self.sections):
+        for part in (self._table, *self.sections):
             part.setVisible(seed is not None)
+        scan = None if session is None or seed is None else self._scan_of(session, seed)
+        is_flat = scan is not None and scan.region_shape[0] == 1
+        self.alone_button.setVisible(self.alone.is_on or (scan is not None and not is_flat))
+        self.spectrum_section.setVisible(scan is not None and scan.modality is Modality.HSI)
+        title, tip = PHOTO if scan is not None and scan.is_colour else TURNED if is_flat else OWN_AXES
+        self.shape.rename(title)
+        self.shape.setToolTip(f"<p>{tip}</p>")
 
     @staticmethod
     def _what_next(session: Session | None) -> str:
@@ -203,8 +220,9 @@ class InspectDock(DockFrame):
     def _draw_portrait(self, found: reading.Portrait | None) -> None:
         if found is None:
             return
+        names = CUT_NAMES if len(found.cuts) > 1 else ("",)
         self.cuts.show_pictures(
-            [Picture(cut, name) for cut, name in zip(found.cuts, CUT_NAMES, strict=False)], found.cell_um
+            [Picture(cut, name) for cut, name in zip(found.cuts, names, strict=False)], found.cell_um
         )
         if found.cuts:
             self.shape.fill()
@@ -212,7 +230,7 @@ class InspectDock(DockFrame):
             self.shape.lack("No scan shows this seed, or it is too large to be cut.")
         self.odd.show_pictures(found.odd)
         if found.spectrum is None:
-            self.spectrum_section.lack("Only hyperspectral scans have one.")
+            self.spectrum_section.lack("No pixel of this seed was read.")
         else:
             self.spectrum_section.fill("mean of its pixels")
             self.spectrum.show_lines((Line("mean", self._ui.theme.accent, *found.spectrum),))
@@ -231,16 +249,24 @@ class InspectDock(DockFrame):
         known = session.seeds.get(seed)
         return f"Seed {seed} · lot {known.lot}" if known is not None and known.lot else f"Seed {seed}"
 
+    @staticmethod
+    def _scan_of(session: Session, seed: int) -> ScanFacts | None:
+        place = session.place_of(seed)
+        return None if place is None else session.scans[place[0]].facts
+
     def _is_solid(self, seed: int) -> bool:
         """Whether a scan shows the seed in three dimensions."""
         session = self._ui.session
-        place = None if session is None else session.place_of(seed)
-        return session is not None and place is not None and session.scans[place[0]].facts.region_shape[0] > 1
+        scan = None if session is None else self._scan_of(session, seed)
+        return scan is not None and scan.region_shape[0] > 1
 
     def _facts(self, session: Session, seed: int) -> dict[str, str]:
         label = session.label(seed)
         words, color = what_was_said(session.scheme, label.state, label.class_id)
         facts = {"Label": f"{dot(color)} {words}"}
+        if told := [f"{escape(n)}: {escape(v)}" for n, v in session.metadata.of(seed).items()]:
+            more = [f"and {len(told) - N_TOLD} more"] if len(told) > N_TOLD else []
+            facts["Metadata"] = "<br>".join(told[:N_TOLD] + more)
         layout = session.layout
         if layout is not None and seed in layout.row:
             facts["Cluster"] = str(int(layout.cluster[layout.row[seed]]) + 1)
@@ -248,11 +274,13 @@ class InspectDock(DockFrame):
         table = None if place is None else session.regions(place[0])
         if place is not None and table is not None:
             scan, row = session.scans[place[0]].facts, place[1]
-            z, y, x = (round(float(v)) for v in table.centroid[row])
-            facts["Scan"], facts["Position"] = scan.name, f"z {z}, y {y}, x {x}"
+            is_flat, facts["Scan"] = scan.region_shape[0] == 1, escape(scan.name)
             if file := file_of(session, seed):
                 facts["File"] = escape(shown_name(file))
-            facts["Size"] = size_text(int(table.n_voxels[row]), scan.voxel_size_um, scan.region_shape[0] == 1)
+            else:
+                z, y, x = (round(float(v)) for v in table.centroid[row])
+                facts["Position"] = f"y {y}, x {x}" if is_flat else f"z {z}, y {y}, x {x}"
+            facts["Size"] = size_text(int(table.n_voxels[row]), scan.voxel_size_um, is_flat)
         return facts
 
     # -- from the user ------------------------------------------------------------------------

@@ -11,11 +11,10 @@ from napari_seedlab.ui.section import Section, dim, wrapped
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from qtpy.QtWidgets import QWidget
 
     from napari_seedlab.session.session import Session
+    from napari_seedlab.ui.reading import Heated
 
 HEIGHT_PX = 120
 N_NAMED = 10  # the oddest are counted, the others compared
@@ -80,14 +79,15 @@ class OddSection(Section):
         self.others.setVisible(len(lines) > 1)
         self.fill(found.model_id)
 
-    def show_pictures(self, odd: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None) -> None:
-        """Show the cut through the oddest voxel (grey, heat of 0-1); None says that there is no heatmap."""
+    def show_pictures(self, odd: Heated | None) -> None:
+        """Show the cut through the oddest voxel, or the photo, with its heat; None where there is none."""
         for widget in (self.pictures, self._scale):
             widget.setVisible(odd is not None)
         self._without.setVisible(odd is None)
         if odd is None:
             self.pictures.show_pictures([])
             return
-        grey, heat = odd
+        picture, heat = odd
         caption = "where it is odd" if heat.max() >= FAINT else "nothing is odd"
-        self.pictures.show_pictures([Picture(grey, "as scanned"), Picture(under_heat(grey, heat), caption)])
+        as_it_is = "the photo" if picture.ndim == 3 else "as scanned"
+        self.pictures.show_pictures([Picture(picture, as_it_is), Picture(under_heat(picture, heat), caption)])

@@ -22,6 +22,9 @@ FAINT = 0.05  # heat of the shared scale below which no colour is seen
 IN_MEMORY = 256 * 2**20  # bytes; a smaller raster is held whole, so that a slice costs nothing
 
 
+Heated = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]  # a picture, and the heat on it
+
+
 @dataclass(frozen=True)
 class SeedBlock:
     """The voxels around one seed: grey values and whether they are the seed's, (z, y, x) each.
@@ -44,12 +47,14 @@ class Portrait:
     ----------
     seed : int
         Whose it is.
-    cuts : tuple of (rows, columns) uint8
-        Lengthwise, edge on, across, in the seed's own axes; one for a plane, none where no scan shows it.
+    cuts : tuple of (rows, columns) or (rows, columns, 3) uint8
+        Lengthwise, edge on, across, in the seed's own axes; one for a plane, in colour and as it lies for a
+        photo, none where no scan shows it.
     cell_um : float or None
         Edge of their pixels; None where the voxel size is unknown.
-    odd : (grey, heat) or None
-        Cut through the oddest voxel, uint8, and the heat there, float32, 0-1 of the scale of all seeds.
+    odd : (picture, heat) or None
+        Cut through the oddest voxel, uint8, or the photo, and the heat there, float32, 0-1 of the scale of
+        all seeds.
     spectrum : (x, y) or None
         See :func:`read_spectrum`.
     """
@@ -57,7 +62,7 @@ class Portrait:
     seed: int
     cuts: tuple[npt.NDArray[np.uint8], ...] = ()
     cell_um: float | None = None
-    odd: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None = None
+    odd: Heated | None = None
     spectrum: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
 
 
@@ -171,6 +176,7 @@ def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) ->
 def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | None:
     """Three orthogonal cuts of a seed for its card, one in colour of a photo; None when no scan shows it."""
     from napari_seedlab.imaging.cuts import three_cuts
+    from napari_seedlab.ui import photos
 
     place = session.place_of(seed)
     if place is None:
@@ -181,29 +187,9 @@ def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | Non
         return None
     image, regions = files.open_array(session.scan_source(scan)), files.open_array(source)
     if session.scans[scan].facts.is_colour:
-        return (_colours_of(image, regions, int(table.region[row]), table.box[row]),)
+        return (photos.for_card(image, regions, int(table.region[row]), table.box[row]),)
     cuts = three_cuts(image, regions, int(table.region[row]), table.box[row])
     return cuts[:1] if session.scans[scan].facts.region_shape[0] == 1 else cuts
-
-
-def _colours_of(
-    image: ArrayLike, regions: ArrayLike, region: int, box: npt.NDArray[np.integer]
-) -> npt.NDArray[np.uint8]:
-    """A seed of a photo in its colours, (n, n, 3), as bright as its own brightest pixels allow."""
-    from napari_seedlab.imaging.cuts import CUT_MARGIN, DIMMED
-
-    (y0, x0), (y1, x1) = box[1:3].tolist(), box[4:6].tolist()
-    pad = max(2, round(CUT_MARGIN * max(y1 - y0, x1 - x0)))
-    cut = (slice(max(y0 - pad, 0), y1 + pad), slice(max(x0 - pad, 0), x1 + pad))
-    inside = np.asarray(regions[(0, *cut)]) == region
-    colours = np.stack([np.asarray(image[i][cut], np.float32) for i in range(3)], axis=-1)
-    white = float(np.percentile(colours[inside], 99.5)) if inside.any() else float(colours.max())
-    shown = np.clip(colours / max(white, 1.0), 0, 1) * np.where(inside, 255, 255 * DIMMED)[..., None]
-    edge = max(inside.shape)
-    top, left = ((edge - n) // 2 for n in inside.shape)
-    out = np.zeros((edge, edge, 3), np.uint8)
-    out[top : top + inside.shape[0], left : left + inside.shape[1]] = shown
-    return out
 
 
 def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
@@ -247,6 +233,9 @@ def read_portrait(session: Session, seed: int) -> Portrait:
     """Cuts of a seed in its own axes, where it is odd, and its spectrum: what there is of these."""
     from napari_seedlab.imaging.cuts import own_cuts, seed_pose
 
+    place = session.place_of(seed)
+    if place is not None and session.scans[place[0]].facts.is_colour:
+        return _read_photo(session, seed, *place)
     block = read_block(session, seed)
     if block is None:
         return Portrait(seed)
@@ -256,9 +245,22 @@ def read_portrait(session: Session, seed: int) -> Portrait:
     return Portrait(seed, cuts, cell_um, read_odd(session, block, pose), read_spectrum(session, seed))
 
 
-def read_odd(
-    session: Session, block: SeedBlock, pose: Pose
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
+def _read_photo(session: Session, seed: int, scan: int, row: int) -> Portrait:
+    """A seed as its photo shows it, and the heat on it."""
+    from napari_seedlab.ui import photos
+
+    facts, table, source = session.scans[scan].facts, session.regions(scan), session.regions_source(scan)
+    if table is None or source is None:
+        return Portrait(seed)
+    window = photos.window_around(table.box[row], facts.region_shape[1:])
+    inside = files.open_array(source)[(0, *window)] == table.region[row]
+    picture = photos.in_colour(files.open_array(session.scan_source(scan)), window, inside)
+    heat = _read_heat(session, session.scans[scan], (slice(0, 1), *window), inside[np.newaxis])
+    odd = None if heat is None else (picture, heat[0])
+    return Portrait(seed, (picture,), facts.scale_um[2] if facts.voxel_size_um else None, odd)
+
+
+def read_odd(session: Session, block: SeedBlock, pose: Pose) -> Heated | None:
     """The cut through the oddest voxel of a seed, grey and heat; None without a heatmap.
 
     Of the three cuts in its own axes it is the one nearest to the centroid; through the centroid itself
@@ -266,17 +268,10 @@ def read_odd(
     """
     from napari_seedlab.imaging.cuts import cut_across, own_cuts
 
-    found = session.anomaly
-    source = None if found is None else found.heat.get(block.scan.id)
-    if found is None or source is None:
-        return None
-    raster = files.open_array(source)
-    if tuple(raster.shape) != block.scan.facts.region_shape:
-        return None
     ends = zip(block.low, block.grey.shape, strict=True)
-    stored = np.asarray(raster[tuple(slice(a, a + n) for a, n in ends)], np.float32)
-    low, high = (0.0, 255.0) if raster.dtype == np.uint8 else found.scale
-    heat = np.where(block.inside, np.clip((stored - low) / max(high - low, 1e-6), 0, 1), 0)
+    heat = _read_heat(session, block.scan, tuple(slice(a, a + n) for a, n in ends), block.inside)
+    if heat is None:
+        return None
     top = np.asarray(np.unravel_index(int(heat.argmax()), heat.shape)) * pose.voxel_size_um
     offset = (top - pose.centre) @ pose.axes.T * (heat.max() >= FAINT)
     is_plane = block.grey.shape[0] == 1
@@ -284,6 +279,23 @@ def read_odd(
     long, middle, short = offset.tolist()
     grey = own_cuts(block.grey, block.inside, pose, (long, middle, short))[2 - axis]
     return grey, cut_across(heat, pose, axis, float(offset[axis]))
+
+
+def _read_heat(
+    session: Session, scan: Scan, where: tuple[slice, ...], inside: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32] | None:
+    """The heat of a seed in a part of its scan, 0-1 of the scale of all seeds; None without a heatmap."""
+    found = session.anomaly
+    source = None if found is None else found.heat.get(scan.id)
+    if found is None or source is None:
+        return None
+    raster = files.open_array(source)
+    if tuple(raster.shape) != scan.facts.region_shape:
+        return None
+    stored = np.asarray(raster[where], np.float32)
+    low, high = (0.0, 255.0) if raster.dtype == np.uint8 else found.scale
+    heat = np.clip((stored - low) / max(high - low, 1e-6), 0, 1)
+    return np.asarray(np.where(inside, heat, 0), np.float32)
 
 
 def read_alone(session: Session, seed: int) -> SeedAlone | None:

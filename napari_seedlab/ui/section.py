@@ -38,14 +38,14 @@ class Section(QWidget):
         self._theme = theme
         self.note = self.missing = ""
         self.is_waiting = False
-        name, self._note = QLabel(title, self), QLabel(self)
-        font = name.font()
+        self._title, self._note = QLabel(title, self), QLabel(self)
+        font = self._title.font()
         font.setBold(True)
-        name.setFont(font)
+        self._title.setFont(font)
         self._note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._note.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         head = QHBoxLayout()
-        head.addWidget(name)
+        head.addWidget(self._title)
         head.addWidget(self._note, 1)
         self._line, self._body = wrapped(self), QWidget(self)
         self.content = QVBoxLayout(self._body)
@@ -58,6 +58,10 @@ class Section(QWidget):
         rows.addWidget(self._line)
         rows.addWidget(self._body)
         self.lack("")
+
+    def rename(self, title: str) -> None:
+        """Show another title, where the content is of another kind."""
+        self._title.setText(title)
 
     def lack(self, why: str) -> None:
         """Say in one line why there is nothing to show, and what to do."""

@@ -2,11 +2,14 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from napari_seedlab.ui import hands, reading
+from napari_seedlab import files
+from napari_seedlab.core import Modality
+from napari_seedlab.ui import hands, photos, reading
 from napari_seedlab.ui.inspect_dock import FIELDS
 from tests.ui.fake_session import REASON, FakeSession
 
@@ -48,9 +51,8 @@ def test_a_part_that_has_nothing_yet_says_so_in_a_line(ui, session, dock, qtbot)
     lines = [section.missing for section in dock.sections]
     assert "Find odd ones" in lines[0]
     assert "No prediction yet" in lines[1] and not lines[2]
-    assert "hyperspectral" in lines[3]
     assert "None yet" in lines[4] and "Nothing was said" in lines[5]
-    assert not any(section.isHidden() for section in dock.sections)
+    assert [s for s in dock.sections if s.isHidden()] == [dock.spectrum_section]  # a volume has none
 
 
 def test_facts_probabilities_and_cuts_of_the_seed_on_the_card(ui, session, dock, qtbot):
@@ -75,7 +77,28 @@ def test_a_plane_has_one_cut_a_spectrum_and_no_third_dimension(ui, session, dock
     look_at(session, dock, seed, qtbot)
     assert dock.cuts.n_pictures == 1
     assert len(dock.spectrum.lines[0].x) == 12 and not dock.spectrum_section.missing
-    assert not dock.alone_button.isEnabled()
+    assert dock.alone_button.isHidden() and dock.fields["Position"].text().startswith("y ")
+
+
+def test_of_a_photo_it_shows_the_colours_and_nothing_of_volumes(ui, session, dock, qtbot):
+    seed, cube = int(session.regions(2).seed[3]), session.scans[2]
+    facts = replace(
+        cube.facts, modality=Modality.IMAGE, shape=(3, *cube.facts.shape[1:]), wavelengths_nm=None
+    )
+    session.scans[2] = replace(cube, facts=facts)
+    look_at(session, dock, seed, qtbot)
+    (photo,) = reading.read_portrait(session, seed).cuts
+    bands = files.open_array(session.scan_source(2))
+    table = session.regions(2)
+    y, x = (int(v) for v in table.centroid[3][1:])
+    window = photos.window_around(table.box[3], facts.region_shape[1:])
+    at = y - window[0].start, x - window[1].start
+    ratio = photo[at].astype(float) / photo[at].max()
+    colour = np.asarray([bands[i][y, x] for i in range(3)], float)
+    np.testing.assert_allclose(ratio, colour / colour.max(), atol=0.02)
+    assert dock.alone_button.isHidden() and dock.spectrum_section.isHidden()
+    assert not any(word in dock.fields["Position"].text() for word in ("z ", "voxel"))
+    assert "pixels" in dock.fields["Size"].text()
 
 
 def test_oddness_is_told_in_words_and_shown_where_the_heat_is_highest(ui, session, dock, qtbot):
@@ -203,7 +226,8 @@ def test_it_fits_its_width_and_scrolls(ui, session, dock, qtbot):
         qtbot.waitUntil(fits, timeout=WAIT_MS)
         assert dock.width() <= 350
         assert dock.body.width() == dock.scroll.viewport().width()
-        ends = [s.mapTo(dock.body, s.rect().bottomLeft()).y() for s in dock.sections]
+        shown = [s for s in dock.sections if not s.isHidden()]
+        ends = [s.mapTo(dock.body, s.rect().bottomLeft()).y() for s in shown]
         assert ends == sorted(ends) and ends[-1] <= dock.body.height()
 
 
