@@ -110,7 +110,7 @@ def scan_stem(scan: Scan) -> str:
 
 
 def project_bytes(snapshot: ExportSnapshot) -> bytes:
-    """``project.json``: schemes, scans and seeds."""
+    """``project.json``: schemes, scans, seeds and what tables told of them."""
     value = {
         "project_uuid": snapshot.project_uuid,
         "schemes": [scheme_to_json(s) for s in (snapshot.scheme, snapshot.tissue_scheme)],
@@ -124,6 +124,7 @@ def project_bytes(snapshot: ExportSnapshot) -> bytes:
             for scan in sorted(snapshot.scans, key=lambda s: s.id)
         ],
         "seeds": [asdict(snapshot.seeds[seed]) for seed in sorted(snapshot.seeds)],
+        "metadata": [[name, dict(cells)] for name, cells in snapshot.metadata.items()],
     }
     return json_bytes(value)
 

@@ -15,7 +15,7 @@ from napari_seedlab.io.export import ATTACHMENTS, FORMAT, MANIFEST, PROJECT, VER
 from napari_seedlab.io.facts import facts_from_json
 from napari_seedlab.io.gate import shown_name
 from napari_seedlab.io.plain_files import parse_json, read_text
-from napari_seedlab.io.snapshot import event_from_json, scheme_from_json
+from napari_seedlab.io.snapshot import columns_from_json, event_from_json, scheme_from_json
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +40,8 @@ class Export:
     sources : mapping of int to ArraySource
         Voxels of each scan, where they lay when it was exported.
     seeds : mapping of int to Seed
+    metadata : mapping of str to mapping of int to value
+        By name of the column what tables told of each seed; empty in older exports.
     regions : mapping of int to RegionTable
         By scan.
     events : tuple of Event
@@ -57,6 +59,7 @@ class Export:
     scans: tuple[Scan, ...]
     sources: Mapping[int, ArraySource]
     seeds: Mapping[int, Seed]
+    metadata: Mapping[str, Mapping[int, str | int | float]]
     regions: Mapping[int, RegionTable]
     events: tuple[Event, ...]
     attachments: Mapping[str, Path]
@@ -130,6 +133,7 @@ def _parse(root: Path, names: list[str]) -> Export:
         scans=tuple(Scan(i, facts_from_json(s["facts"])) for i, s in scans.items()),
         sources={i: ArraySource.from_json(s["source"]) for i, s in scans.items() if s["source"]},
         seeds={s["id"]: Seed(**s) for s in project["seeds"]},
+        metadata=columns_from_json(project.get("metadata", [])),
         regions=_regions(read_text(root / "regions.csv")),
         events=_events(root),
         attachments=_attachments(root, names),

@@ -119,7 +119,20 @@ def _label_columns(snapshot: ExportSnapshot) -> list[tuple[str, str, str]]:
     names = [class_name(snapshot.scheme, c) for c in _class_ids(snapshot)]
     p = [(f"p_{name}", f"predicted probability of {name}", "probability") for name in names]
     at = [c[0] for c in LABEL_COLUMNS].index("model")
-    return [*LABEL_COLUMNS[:at], *p, *LABEL_COLUMNS[at:]]
+    return [*LABEL_COLUMNS[:at], *p, *LABEL_COLUMNS[at:], *_told_columns(snapshot, [c[0] for c in p])]
+
+
+def _told_columns(snapshot: ExportSnapshot, predicted: list[str]) -> list[tuple[str, str, str]]:
+    """What tables told of seeds, by their own names, with "(table)" behind one that is taken."""
+    taken = {name.lower() for name in (*(c[0] for c in LABEL_COLUMNS), *predicted)}
+    found = []
+    for name in snapshot.metadata:
+        shown = name
+        while shown.lower() in taken:
+            shown += " (table)"
+        taken.add(shown.lower())
+        found.append((shown, "from a table that was added", ""))
+    return found
 
 
 def _class_ids(snapshot: ExportSnapshot) -> tuple[int, ...]:
@@ -156,6 +169,7 @@ def _label_rows(snapshot: ExportSnapshot) -> Iterator[list[Cell]]:
             facts.alias_of if facts else None,
             int(facts.archived) if facts else 0,
             *_geometry(place),
+            *(cells.get(seed) for cells in snapshot.metadata.values()),
         ]
 
 

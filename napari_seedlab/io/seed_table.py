@@ -366,7 +366,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     if not columns and lots is None:
         cause = f"tells nothing of a seed here: {table.why_left() or 'its cells are empty'}"
         raise InputError(table.name, cause, "Check its rows and the project")
-    write_json(folder / "told.json", {"seeds": list(found), "columns": columns, "lots": lots})
+    write_json(folder / "told.json", {"seeds": list(found), "columns": list(columns.items()), "lots": lots})
     values = {
         "table": table.name,
         "rows": len(table.numbers) + sum(table.left[w] for w in (TOO_MANY, NAMELESS, TOO_LONG)),

@@ -20,7 +20,7 @@ from napari_seedlab.files import ArraySource, load_arrays, read_json, save_array
 from napari_seedlab.io.facts import facts_from_json, facts_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -81,6 +81,8 @@ class ExportSnapshot:
         By seed: the picture that shows it, for sheets of single-seed pictures.
     rejected : mapping of int to bool
         By seed: whether its prediction should not be used; seeds that were not judged are missing.
+    metadata : mapping of str to mapping of int to value
+        By name of the column what tables told of each seed, beside its lot.
     attachments : mapping of str to str
         Name in the export → path of a file or folder that is copied as it is (archives that
         events refer to).
@@ -103,6 +105,7 @@ class ExportSnapshot:
     files: Mapping[int, str] = field(default_factory=dict)
     attachments: Mapping[str, str] = field(default_factory=dict)
     rejected: Mapping[int, bool] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[int, str | int | float]] = field(default_factory=dict)
 
 
 def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
@@ -124,6 +127,7 @@ def write_snapshot(snapshot: ExportSnapshot, folder: Path) -> None:
         "files": dict(snapshot.files),
         "attachments": dict(snapshot.attachments),
         "rejected": dict(snapshot.rejected),
+        "metadata": [[name, dict(cells)] for name, cells in snapshot.metadata.items()],
         "probabilities": [
             {"class_ids": list(t.class_ids), "model_id": t.model_id} for t in snapshot.probabilities
         ],
@@ -173,6 +177,7 @@ def read_snapshot(folder: Path) -> ExportSnapshot:
         files={int(k): v for k, v in value.get("files", {}).items()},
         attachments=value["attachments"],
         rejected={int(k): v for k, v in value.get("rejected", {}).items()},
+        metadata=columns_from_json(value.get("metadata", [])),
     )
 
 
@@ -180,6 +185,13 @@ def _columns(
     arrays: Mapping[str, npt.NDArray[Any]], name: str, column: str
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     return arrays[f"{name}/seeds"], arrays[f"{name}/{column}"]
+
+
+def columns_from_json(
+    value: Iterable[tuple[str, Mapping[str, str | int | float]]],
+) -> dict[str, dict[int, str | int | float]]:
+    """Columns about seeds from pairs of a name and the value of each seed."""
+    return {str(name): {int(seed): cell for seed, cell in cells.items()} for name, cells in value}
 
 
 def scheme_to_json(scheme: ClassScheme) -> dict[str, Any]:

@@ -264,4 +264,5 @@ def _snapshot(session: Session, project: Project, folder: Path) -> Any:
         files=all_files(session),
         attachments=attachments,
         rejected=_rejected(session),
+        metadata=project.seed_columns(),
     )

@@ -15,6 +15,7 @@ from napari_seedlab.session.sheets import all_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from napari_seedlab.core import JobRequest, JobResult
@@ -44,6 +45,7 @@ class Metadata:
         self._session = session
         self.columns: Mapping[str, Mapping[int, Fact]] = {}
         self._lots: dict[int, str] = {}
+        self._arrays: dict[str, tuple[Mapping[int, Fact], npt.NDArray[np.int64], npt.NDArray[Any]]] = {}
 
     def load(self, project: Project) -> None:
         """Read the columns again, after the seeds; tell where they, or a lot, changed."""
@@ -51,16 +53,23 @@ class Metadata:
         lots = {s.id: s.lot for s in self._session.seeds.values() if s.lot}
         is_new = columns != self.columns or lots != self._lots
         self.columns, self._lots = columns, lots
+        for name in columns:  # here, so that no slot of the window has to
+            self.values(name)
         if is_new:
             self.changed.emit()
 
     def values(self, name: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Seeds (n,) that have a value in a column, and their values (n,): float64, or text."""
         column = self.columns.get(name, {})
+        known = self._arrays.get(name)
+        if known is not None and known[0] is column:
+            return known[1:]
         told = list(column.values())
         is_text = any(isinstance(value, str) for value in told)
         values = np.asarray([text_of(v) for v in told], str) if is_text else np.asarray(told, np.float64)
-        return np.fromiter(column, np.int64, len(column)), values
+        seeds = np.fromiter(column, np.int64, len(column))
+        self._arrays[name] = column, seeds, values
+        return seeds, values
 
     def of(self, seed: int) -> dict[str, str]:
         """What is known of a seed, by name of the column, as text."""
@@ -115,7 +124,7 @@ def table_step(session: Session, path: str, lot: str) -> Step:
     def adopt(project: Project, folder: Path, request: JobRequest, result: JobResult) -> dict[str, Any]:
         told, values = files.read_json(folder / "told.json"), dict(result.values)
         project.add_seed_table(
-            told["seeds"], told["columns"], told["lots"], str(values["table"]), session.annotator
+            told["seeds"], dict(told["columns"]), told["lots"], str(values["table"]), session.annotator
         )
         session.seeds = project.seeds()
         session.metadata.load(project)

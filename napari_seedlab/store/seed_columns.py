@@ -80,10 +80,10 @@ class SeedColumns:
         with self._database.reading() as connection:
             lot_of = _lots(connection, ids)
             known = read(connection)
-        told: dict[str, Any] = {}
+        told: list[tuple[str, Any]] = []  # in their order
         for name, after in columns.items():
             cells = known.get(name, {})
-            told[name] = {"after": list(after), "before": [cells.get(s) for s in ids]}
+            told.append((name, {"after": list(after), "before": [cells.get(s) for s in ids]}))
         value: dict[str, Any] = {"columns": told}
         if lots is not None:
             value["lot"] = {"after": list(lots), "before": [lot_of[s] for s in ids]}
@@ -124,7 +124,7 @@ def put(connection: Connection, blob: Mapping[str, npt.NDArray[Any]], side: str)
     """Bring the tables to what a blob says of the time `before` or `after`; ValueError where it is none."""
     seeds = [int(s) for s in blob["seed"]]
     told = json.loads(blob["told"].tobytes())
-    for name, cells in told["columns"].items():
+    for name, cells in told["columns"]:
         _put_column(connection, str(name), _changes(seeds, cells, side))
     if "lot" in told:
         rows = [{"key": seed, "lot": str(lot)} for seed, lot in _changes(seeds, told["lot"], side)]

@@ -51,6 +51,7 @@ class Listener:
             (session.pending_changed, self._ui.tell_card),
             (session.queue_changed, self._ui.tell_card),
             (session.saved, self._ui.tell_card),
+            (session.metadata.changed, self._ui.recolour_soon),
             (session.origin.changed, partial(self._ui.tell, "project", "refresh")),
             (session.models_changed, partial(self._ui.tell, "train", "show_models")),
             (session.encoders_changed, partial(self._ui.tell, "train", "show_encoders")),

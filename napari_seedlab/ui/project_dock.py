@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 SLIDER_STEPS = 1000
 SPLIT_TIP = "Find every seed; touching ones are parted"
-WORK = {"import", "split", "embed", "map", "export", "predict", "origin"}
+WORK = {"import", "split", "embed", "map", "export", "predict", "origin", "table"}
 
 
 class ProjectDock(DockFrame):
@@ -79,12 +79,16 @@ class ProjectDock(DockFrame):
         button.clicked.connect(self._ui.slot(call))
         return button
 
-    def _heading(self, text: str) -> None:
+    def _heading(self, text: str, beside: QWidget | None = None) -> None:
         label = QLabel(text, self.body)
         font = label.font()
         font.setBold(True)
         label.setFont(font)
-        self.rows.addWidget(label)
+        row = QHBoxLayout()
+        row.addWidget(label, 1)
+        if beside is not None:
+            row.addWidget(beside)
+        self.rows.addLayout(row)
 
     def _make_project(self, body: QWidget) -> None:
         self.name = QLabel(body)
@@ -132,7 +136,11 @@ class ProjectDock(DockFrame):
         self.rows.addWidget(self.add_folder)
 
     def _make_split(self, body: QWidget) -> None:
-        self._heading("Seeds")
+        self.add_table = self._button(
+            "Add seed table…", "CSV with a row per seed: lot, treatment, weight, …", self._ask_table
+        )
+        self.add_table.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+        self._heading("Seeds", self.add_table)
         self.split = self._button("Split into seeds", SPLIT_TIP, self._ui.split)
         self.automatic = QCheckBox("Automatic", body)
         self.automatic.setChecked(True)
@@ -269,6 +277,7 @@ class ProjectDock(DockFrame):
         self.slider.setEnabled(self.split.isEnabled() and not self.automatic.isChecked())
         self.add_scan.setEnabled(writable)
         self.add_folder.setEnabled(writable)
+        self.add_table.setEnabled(writable and bool(session is not None and session.seeds))
         self.scans.setEnabled(bool(session is not None and session.scans))
         self.export.setEnabled(session is not None and bool(session.seeds))
         self.show_selection()
@@ -384,6 +393,12 @@ class ProjectDock(DockFrame):
         session = self._ui.session
         if session is not None:
             session.import_folder(path).then(lambda added: session.show_scan(added["scan"]))
+
+    def _ask_table(self) -> None:
+        pattern = "Tables (*.csv *.tsv *.txt);;All files (*)"
+        path, _ = QFileDialog.getOpenFileName(self, "Add a table about seeds", "", pattern)
+        if path and self._ui.session is not None:
+            self._ui.session.metadata.add_table(path)
 
     def _ask_export(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Export into a new folder", "seedlab-export")

@@ -1,4 +1,4 @@
-"""What is known of each seed beside answers and models: its scan, its lot, its size."""
+"""What is known of each seed beside answers and models: its scan, lot and size, and what tables told."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Ids = npt.NDArray[np.int64]
 Column = npt.NDArray[Any]  # text for categories, float64 for numbers
 
 UM_PER_MM = 1000.0
+TAKEN = ("label", "prediction", "confidence", "anomaly", "disagreement", "cluster", "scan", "lot", "size")
 
 
 def names(session: Session | None) -> tuple[str, ...]:
@@ -24,7 +25,12 @@ def names(session: Session | None) -> tuple[str, ...]:
     found = ["scan"] if len(tables) > 1 else []
     if any(seed.lot for seed in session.seeds.values()):
         found.append("lot")
-    return (*found, "size") if tables else ()
+    return (*found, "size", *_told(session)) if tables else ()
+
+
+def _told(session: Session) -> dict[str, str]:
+    """Columns of tables by what they are called here: their name, with "(table)" behind one that is taken."""
+    return {f"{name} (table)" if name in TAKEN else name: name for name in session.metadata.columns}
 
 
 def values(session: Session, name: str) -> tuple[Ids, Column, str]:
@@ -32,6 +38,9 @@ def values(session: Session, name: str) -> tuple[Ids, Column, str]:
 
     A seed that several scans show has the value of the first.
     """
+    if (told := _told(session).get(name)) is not None:
+        ids, column = session.metadata.values(told)
+        return ids, column, ""
     if name == "lot":
         there = {s.id: s.lot for s in session.seeds.values() if s.lot}
         return np.fromiter(there, np.int64), np.asarray(list(there.values()), str), ""

@@ -34,6 +34,7 @@ from napari_seedlab.session.clusters import Clusters
 from napari_seedlab.session.desk import Task
 from napari_seedlab.session.encoders import Encoders
 from napari_seedlab.session.figures import Figures
+from napari_seedlab.session.metadata import Metadata
 from napari_seedlab.session.opinions import Opinions
 from napari_seedlab.session.origin import Origin
 from napari_seedlab.session.results import AnomalyScores, Layout, Predictions
@@ -125,7 +126,7 @@ class FakeSession:
         self.selection, self.current_scan = frozenset(), None
         self.predictions, self.layouts = None, {}
         self.desk, self.opinions = SimpleNamespace(do=lambda work: None, active=()), Opinions(self)
-        self.embeddings, self.figures = {}, Figures(self)
+        self.embeddings, self.figures, self.metadata = {}, Figures(self), Metadata(self)
         self.encoders = Encoders(self)
         self.net_checks = FakeNetChecks(self)
         self.thumbnails = FakeThumbs(FakeTable(SIDE[0] * SIDE[1]))
