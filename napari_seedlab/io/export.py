@@ -124,7 +124,9 @@ def project_bytes(snapshot: ExportSnapshot) -> bytes:
             for scan in sorted(snapshot.scans, key=lambda s: s.id)
         ],
         "seeds": [asdict(snapshot.seeds[seed]) for seed in sorted(snapshot.seeds)],
-        "metadata": [[name, dict(cells)] for name, cells in snapshot.metadata.items()],
+        "metadata": [
+            [name, {str(s): v for s, v in cells.items()}] for name, cells in snapshot.metadata.items()
+        ],
     }
     return json_bytes(value)
 
