@@ -45,6 +45,7 @@ def _lines(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "accuracy": values["accuracy"]["text"],
         "found": {names.get(r["class_id"], "?"): r["text"] for r in values["recall"]},
+        "of whom": values["untold"]["text"] or "all seeds",
         "labels": values["n_labels"],
         "drawn by chance": values["n_random"],
         "seconds": round(values["seconds"]),

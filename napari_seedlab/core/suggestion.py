@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ASKS_AGAIN = frozenset({"label_errors"})  # strategies that ask about seeds that are labelled already
+CHANCE = ("random", "check")  # strategies that draw by chance
 
 
 @dataclass(frozen=True)

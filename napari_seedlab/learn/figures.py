@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_seedlab.core import JobRequest, JobResult, NotReady, Progress
+from napari_seedlab.core import CHANCE, JobRequest, JobResult, NotReady, Progress
 from napari_seedlab.learn import sampling
 from napari_seedlab.learn.batch_gauge import batch_gauge
 from napari_seedlab.learn.calibration import (
@@ -85,7 +85,7 @@ class Known:
             sequence[use],
             np.asarray(table["inclusion_p"], np.float64)[use],
             np.asarray(table.get("batch", np.full(n, -1)), np.int64)[use],
-            np.isin(strategy, sampling.CHANCE)[use],
+            np.isin(strategy, CHANCE)[use],
         )
 
 
@@ -143,6 +143,8 @@ class Figures:
         What an earlier project brought, as in the labelling round.
     widths : (b,) int, optional
         Columns of each encoder's block.
+    untold : Known, optional
+        Seeds that were asked about and got no class; their class ids mean nothing.
 
     Raises
     ------
@@ -157,6 +159,7 @@ class Figures:
         settings: Settings,
         prior: Head | None = None,
         widths: Ints | None = None,
+        untold: Known | None = None,
     ) -> None:
         self.vectors, self.known, self.settings = vectors, known, settings
         ids = self.ids = settings.class_ids
@@ -179,16 +182,14 @@ class Figures:
             more = fit_taught(vectors, known.row, known.class_id, ids, self.scaler, self.start, self.alike)
             self.head = replace(self.head, weight=more.weight, bias=more.bias)
         self.p = self.head.probabilities(vectors)
-        self.draws = sampling.draws_of(
-            known.sequence, known.inclusion_p, known.batch, len(vectors), known.by_chance
-        )
+        self.draws, self.untold = _drawn(known, untold, len(vectors))
         fold = alone_folds(self.columns, self.draws.drawn, state)
         self.logits = self._out_of_fold(fold)
         self.own_p = softmax(self.logits / self.head.temperature)
         predicted = self.p.argmax(1).astype(np.int64)
         shown = predicted[known.row]
         predicted[known.row] = self.logits.argmax(1)
-        self.judged = sampling.Judged(predicted, known.row, self.columns, shown, self.draws)
+        self.judged = sampling.Judged(predicted, known.row, self.columns, shown, self.draws, self.untold)
 
     def _out_of_fold(self, fold: Ints) -> npt.NDArray[np.float64]:
         """Scores (m, C) of the answers by models like the live one that lack those of a fold."""
@@ -219,6 +220,7 @@ class Figures:
             "n_seeds": len(self.vectors),
             "n_labels": len(self.columns),
             "n_random": self.draws.n,
+            "untold": self._untold(),
             "accuracy": self._estimate(sampling.accuracy(self.judged)),
             "recall": recalls,
             "confusion": sampling.confusion(self.judged, len(self.ids), weighted=False),
@@ -230,6 +232,17 @@ class Figures:
                 "live_model": float(right.mean()),
             },
         }
+
+    def _untold(self) -> dict[str, Any]:
+        """Of whom the figures do not speak: seeds that were asked about and got no class."""
+        if self.untold is None or not len(self.untold.row):
+            return {"n_asked": 0, "n_drawn": 0, "n_seeds": 0, "text": ""}
+        asked, drawn = len(self.untold.row), self.untold.draws.n
+        n = max(asked, round(self.judged.n_untold)) if self.is_honest else asked
+        about = f"about {n:,} of {len(self.vectors):,} seeds cannot be told" if n > asked else ""
+        were = f"{asked:,} {'was' if asked == 1 else 'were'} asked about and got no class"
+        text = f"{about} ({were})" if about else were
+        return {"n_asked": asked, "n_drawn": drawn, "n_seeds": n, "text": f"not counted: {text}"}
 
     def _beats_guessing(self, counts: Ints) -> bool:
         """Whether the mean recall over the answers lies two standard errors of guessing above chance."""
@@ -373,6 +386,15 @@ class Figures:
         }
 
 
+def _drawn(known: Known, untold: Known | None, n_seeds: int) -> tuple[sampling.Draws, sampling.Untold | None]:
+    """How the answers, and the questions that got none, came to be asked."""
+    parts = [known] if untold is None else [known, untold]
+    names = ("sequence", "inclusion_p", "batch", "by_chance")
+    sequence, p, batch, chance = (np.concatenate([getattr(part, n) for part in parts]) for n in names)
+    answered, others = sampling.draws_of(sequence, p, batch, n_seeds, chance).split(len(known.row))
+    return answered, None if untold is None else sampling.Untold(untold.row, others)
+
+
 def _plain(value: Any) -> Any:
     """A value for JSON: lists for arrays, None for NaN."""
     if isinstance(value, dict):
@@ -388,7 +410,8 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     """Job: the figures of a pool from ``embedding.npz``, ``labels.npz`` and ``groups.npz`` in `folder`.
 
     ``labels.npz`` has seed, class_id, sequence, inclusion_p, strategy and batch; ``groups.npz`` seed, scan
-    and lot; optional ``prior.npz`` as in the labelling round. Parameters: `class_ids`, `class_names`,
+    and lot; optional ``prior.npz`` as in the labelling round, and ``untold.npz``, with the same columns, of
+    seeds that were asked about and got no class. Parameters: `class_ids`, `class_names`,
     `target`, `level`, `semi_supervised`. Writes ``figures.npz``: of the pool seed, predicted (column), p and
     is_far; of the answers answered, said and told (columns) and loss.
     """
@@ -400,10 +423,12 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     seeds, vectors = np.asarray(table["seed"], np.int64), np.asarray(table["vector"])
     settings = _settings(request)
     known = Known.of(seeds, load_arrays(folder / "labels.npz"))
+    given = folder / "untold.npz"
+    untold = Known.of(seeds, load_arrays(given)) if given.is_file() else None
     widths = table.get("widths")
     prior = read_prior(folder / "prior.npz", settings.class_ids, settings.class_names, vectors, widths)
     yield Progress(1, N_STEPS, "judging")
-    figures = Figures(vectors, known, settings, prior, widths)
+    figures = Figures(vectors, known, settings, prior, widths, untold)
     values = {**figures.overall(), "calibration": figures.calibration()}
     yield Progress(2, N_STEPS, "looking for unsure seeds")
     values["reject"], far = figures.reject()

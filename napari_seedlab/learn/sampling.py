@@ -12,6 +12,12 @@ What is estimated is how many seeds the present model gets right without being t
 seeds this lies between two known figures: by a model that did not see the answer (a little too few, since
 it also lacks what the answer tells about similar seeds) and by the present one (too many). The value takes
 the former; the interval reaches from its lower end with the former to its upper end with the latter.
+
+Some seeds that are asked about get no class: the person is unsure, or passes them over. They are the hard
+ones, and no answer can ever say whether the model is right about them. So the figures speak of the seeds that
+can be told alone: in each part of the pool the share of such among its draws says how many of the others are
+(they are a domain whose members are known once they were asked; Cochran 1977, "Sampling Techniques", 2.13).
+How many are left out is told beside the figures, as :attr:`Judged.n_untold`.
 """
 
 from __future__ import annotations
@@ -31,7 +37,6 @@ Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
-CHANCE = ("random", "check")  # strategies that draw by chance
 N_SAMPLES = 4000  # from the distribution behind an interval
 COVERED = (2.5, 97.5)  # percentiles of an interval of 95 %
 LEAST_DRAWN = 3  # seeds of a predicted class that stand for it alone
@@ -60,6 +65,11 @@ class Draws:
     def n(self) -> int:
         """Number of answers about seeds drawn by chance."""
         return int(self.drawn.sum())
+
+    def split(self, m: int) -> tuple[Draws, Draws]:
+        """The first `m`, and the others."""
+        first = Draws(self.drawn[:m], self.weight[:m], self.known[:m])
+        return first, Draws(self.drawn[m:], self.weight[m:], self.known[m:])
 
 
 def draws_of(
@@ -95,6 +105,22 @@ def draws_of(
 
 
 @dataclass(frozen=True)
+class Untold:
+    """Seeds that were asked about and got no class.
+
+    Attributes
+    ----------
+    row : (k,) int64
+        Row of each in the pool.
+    draws : Draws
+        How they came to be asked.
+    """
+
+    row: npt.NDArray[np.int64]
+    draws: Draws
+
+
+@dataclass(frozen=True)
 class Judged:
     """Predictions of all seeds, beside the answers.
 
@@ -110,6 +136,8 @@ class Judged:
     shown : (m,) int64
         Column that the present model, which saw the answers, predicts for the labelled seeds.
     draws : Draws
+    untold : Untold, optional
+        Seeds that a person could not tell, and that the figures do not speak of.
     """
 
     predicted: npt.NDArray[np.int64]
@@ -117,15 +145,47 @@ class Judged:
     said: npt.NDArray[np.int64]
     shown: npt.NDArray[np.int64]
     draws: Draws
+    untold: Untold | None = None
 
     @property
     def own(self) -> npt.NDArray[np.int64]:
         """Predicted column of each labelled seed."""
         return np.asarray(self.predicted[self.row])
 
+    @property
+    def n_untold(self) -> float:
+        """About how many seeds of the pool nobody could tell, by the draws."""
+        return (
+            0.0 if self.untold is None else float((self.untold.draws.weight + self.untold.draws.known).sum())
+        )
+
+    def left(self, part: Bools) -> float:
+        """As :meth:`rest`, with those that cannot be told."""
+        known = self.draws.known[part[self.row]].sum()
+        if self.untold is not None:
+            known += self.untold.draws.known[part[self.untold.row]].sum()
+        return max(0.0, float(part.sum() - known))
+
+    def told(self, part: Bools) -> tuple[float, float]:
+        """Share of those that can be told, by the draws of the part or else by all, and Kish's number."""
+        if self.untold is None or not self.untold.draws.drawn.any():
+            return 1.0, np.inf
+        answered = self.draws.weight * part[self.row]
+        w = np.concatenate([answered, self.untold.draws.weight * part[self.untold.row]])
+        if not w.any():
+            return (1.0, np.inf) if part.all() else self.told(np.ones(len(part), bool))
+        return float(answered.sum() / w.sum()), float(w.sum() ** 2 / (w * w).sum())
+
     def rest(self, part: Bools) -> float:
-        """How many seeds of a part (n,) of the pool the draws stand for."""
-        return max(0.0, float(part.sum() - self.draws.known[part[self.row]].sum()))
+        """How many seeds of a part (n,) of the pool that can be told the draws stand for."""
+        return self.left(part) * self.told(part)[0]
+
+    def rests(self, part: Bools, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        """As :meth:`rest`, from the distribution behind it (N_SAMPLES,)."""
+        share, n = self.told(part)
+        if np.isinf(n):
+            return np.full(N_SAMPLES, self.left(part))
+        return self.left(part) * rng.beta(n * share + PSEUDO, n * (1 - share) + PSEUDO, N_SAMPLES)
 
     def known(self, labelled: Bools) -> float:
         """How many of the labelled seeds (m,) count as known."""
@@ -141,7 +201,7 @@ class Judged:
 
 
 def accuracy(judged: Judged, within: Bools | None = None) -> Estimate:
-    """Share of all seeds that the present model gets right without being told, with its 95 % interval.
+    """Share of the seeds that the present model gets right without being told, with its 95 % interval.
 
     Stratified by predicted class: the draws of a class tell the share among its other seeds, with a beta
     distribution behind it (Jeffreys for hits; of the misses' pseudo-count each class gets its share).
@@ -159,18 +219,23 @@ def accuracy(judged: Judged, within: Bools | None = None) -> Estimate:
     value = judged.known(right)
     sure = max(value, judged.known(here & (judged.shown == judged.said)))
     rng, all_rest = np.random.default_rng(0), max(judged.rest(every), 1e-9)
-    spread = np.zeros(N_SAMPLES)
+    spread, totals, total = np.zeros(N_SAMPLES), np.full(N_SAMPLES, judged.known(here)), judged.known(here)
     for pool_part, part in _strata(judged, every):
         rest = judged.rest(pool_part)
         share, n = judged.share(part, right)
-        value += rest * share
-        spread += rest * rng.beta(
+        value, total = value + rest * share, total + rest
+        right_of_rest = rng.beta(
             n * share + PSEUDO, n * (1 - share) + PSEUDO * rest / all_rest + 1e-9, N_SAMPLES
         )
-    low, high = np.percentile(spread, COVERED)
-    total = max(float(every.sum()), 1.0)
-    ends = (judged.known(right) + low) / total, (sure + high) / total
-    return _estimate(value / total, *ends, int((judged.draws.drawn & here).sum()))
+        rests = judged.rests(pool_part, rng)
+        spread, totals = spread + rests * right_of_rest, totals + rests
+    low = np.percentile(_of(judged.known(right) + spread, totals), COVERED[0])
+    high = np.percentile(_of(sure + spread, totals), COVERED[1])
+    return _estimate(value / max(total, 1.0), float(low), float(high), int((judged.draws.drawn & here).sum()))
+
+
+def _of(right: Floats, totals: Floats) -> Floats:
+    return right / np.maximum(totals, 1.0)
 
 
 def _strata(judged: Judged, every: Bools) -> Iterator[tuple[Bools, Bools]]:
@@ -198,10 +263,10 @@ def recall(judged: Judged, column: int) -> Estimate:
     rng = np.random.default_rng(column)
     counts, spreads = [], []
     for pool_part, part in parts:
-        rest = judged.rest(pool_part)
         share, n = judged.share(part, is_class)
-        counts.append(judged.known(is_class & part) + rest * share)
-        spreads.append(rest * rng.beta(n * share + PSEUDO, n * (1 - share) + PSEUDO, N_SAMPLES))
+        counts.append(judged.known(is_class & part) + judged.rest(pool_part) * share)
+        of_class = rng.beta(n * share + PSEUDO, n * (1 - share) + PSEUDO, N_SAMPLES)
+        spreads.append(judged.rests(pool_part, rng) * of_class)
     found, missed = judged.known(is_class & parts[0][1]), judged.known(is_class & parts[1][1])
     told = max(found, judged.known(is_class & (judged.shown == column)))
     low = np.percentile(_ratio(found + spreads[0], missed + spreads[1]), COVERED[0])

@@ -6,7 +6,7 @@ import itertools
 import json
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,8 @@ PLACE = "figures"  # what the project remembers under this name: per pool the p0
 N_CHECK = 30  # clicks of an honest check
 N_UNSURE = 20  # seeds that are queued at a time
 LEAST_PER_CLASS = 2  # answers that two classes need
+NEVER: tuple[int, Mapping[str, Any]] = (0, {})  # of an answer that no event tells of
+NOT_YET = 2**62  # place in the journal of an answer that has not come
 PAUSE_S = 60.0  # a longer time between two answers is no work
 
 
@@ -98,7 +100,9 @@ class _Journal:
                 (self.undone.add if is_done else self.undone.discard)(edit)
 
     def first_answers(self) -> dict[int, tuple[int, Mapping[str, Any]]]:
-        """Of each seed the first class that was given, and how it came to be asked, as (sequence, facts).
+        """Of each seed the first class, or *unsure*, that was said, and how it came to be asked.
+
+        As (sequence, facts).
 
         A seed that chance drew stays drawn when its answer is corrected later; else the corrections would
         leave the sample, which are the seeds that the model gets wrong.
@@ -109,7 +113,7 @@ class _Journal:
                 continue
             asked: Mapping[str, Any] = event.payload.get("suggestion") or {}
             for seed, state, _ in answers_of(event.payload):
-                if LabelState(state) is not LabelState.LABELLED:
+                if LabelState(state) not in (LabelState.LABELLED, LabelState.UNSURE):
                     continue
                 found.setdefault(seed, (event.sequence, asked.get(str(seed)) or {}))
         return found
@@ -265,7 +269,8 @@ class Figures:
 
     def _tell_check(self, values: dict[str, Any]) -> None:
         text = values["accuracy"]["text"]
-        told = f"{text}" if text.startswith("too few") else f"right about {text} of all seeds"
+        whom = "of the seeds that can be told" if values["untold"]["text"] else "of all seeds"
+        told = f"{text}" if text.startswith("too few") else f"right about {text} {whom}"
         self._session.message.emit("success", f"The honest check is done: {told}. See Train, Figures.")
 
     def take(self, project: Project, pool: str, report: Report, arrays: Mapping[str, Any]) -> None:
@@ -347,7 +352,11 @@ def figures_step(session: Session, pool: str, journal: _Journal) -> Step:
         journal.follow(project)
         there = set(known.seeds[use].tolist())
         rows = [x for x in session.labels.values() if x.state is LabelState.LABELLED and x.seed in there]
-        _write_answers(folder, [(x.seed, x.class_id) for x in rows], journal.first_answers())
+        first = journal.first_answers()
+        asked = {s: first.get(s, NEVER) for s, x in session.labels.items() if x.state is LabelState.UNSURE}
+        asked |= {s.seed: (NOT_YET, asdict(s)) for s in session.labelling.passed_over()}
+        untold = {seed: facts for seed, facts in asked.items() if seed in there}
+        _write_answers(folder, [(x.seed, x.class_id) for x in rows], first, untold)
         write_groups(session, folder, pool)
         session.origin.write(project, folder, pool)
         return {
@@ -379,17 +388,34 @@ def _counts(label: Label, taught: list[int]) -> bool:
 
 
 def _write_answers(
-    folder: Path, rows: list[tuple[int, int]], first: Mapping[int, tuple[int, Mapping[str, Any]]]
+    folder: Path,
+    rows: list[tuple[int, int]],
+    first: Mapping[int, tuple[int, Mapping[str, Any]]],
+    untold: Mapping[int, tuple[int, Mapping[str, Any]]],
 ) -> None:
-    """``labels.npz`` with the present class of each seed, and how it came to be asked at first."""
-    facts = [first.get(seed, (0, {})) for seed, _ in rows]
+    """``labels.npz`` with the present class of each seed, and how it came to be asked at first.
+
+    ``untold.npz`` with the same of seeds that were asked about and got no class.
+    """
     keys: dict[str, int] = {}
+    _write_asked(folder / "labels.npz", rows, first, keys)
+    _write_asked(folder / "untold.npz", [(seed, 0) for seed in untold], untold, keys)
+
+
+def _write_asked(
+    path: Path,
+    rows: list[tuple[int, int]],
+    first: Mapping[int, tuple[int, Mapping[str, Any]]],
+    keys: dict[str, int],
+) -> None:
+    """Seeds with how they came to be asked; `keys` number the batches."""
+    facts = [first.get(seed, NEVER) for seed, _ in rows]
     batch = []
     for _, asked in facts:
         key = f"{asked.get('model_id', '')} {asked['strategy'] == 'check'}" if asked else ""
         batch.append(keys.setdefault(key, len(keys)) if asked else -1)
     files.save_arrays(
-        folder / "labels.npz",
+        path,
         seed=np.asarray([seed for seed, _ in rows], np.int64),
         class_id=np.asarray([c for _, c in rows], np.int32),
         sequence=np.asarray([sequence for sequence, _ in facts], np.int64),

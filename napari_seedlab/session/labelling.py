@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_seedlab.core import ASKS_AGAIN, InputError, Label, LabelState, NotReady, Suggestion, one_line
+from napari_seedlab.core import (
+    ASKS_AGAIN,
+    CHANCE,
+    InputError,
+    Label,
+    LabelState,
+    NotReady,
+    Suggestion,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -156,6 +165,12 @@ class Labelling:
         if is_over:
             self._session.current_changed.emit(seed)
         self._remember()
+
+    def passed_over(self) -> tuple[Suggestion, ...]:
+        """Suggestions of the batch that chance drew and that were left, while a later one was answered."""
+        answered = [i for i, s in enumerate(self.queue) if not self._is_open(s.seed)]
+        before = self.queue[: answered[-1]] if answered else ()
+        return tuple(s for s in before if s.strategy in CHANCE and self._is_open(s.seed))
 
     def _n_passed(self) -> int:
         """Suggestions of the queue before the first that is open."""

@@ -230,9 +230,12 @@ def headline(values: Mapping[str, Any]) -> str:
     if accuracy["text"].startswith("too few"):
         return f"<b>How good is it?</b> {accuracy['text'].capitalize()} answers about seeds drawn by chance."
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
+    left_out = str(values.get("untold", {}).get("text", ""))
+    whom = "the seeds that can be told" if left_out else "all seeds"
     return (
-        f"<b>Right about {100 * accuracy['value']:.0f} % of all seeds</b><br>"
+        f"<b>Right about {100 * accuracy['value']:.0f} % of {whom}</b><br>"
         f"{low:.0f}-{high:.0f} % with 95 % certainty, by {n} answers drawn by chance."
+        + (f"<br>{left_out[:1].upper()}{left_out[1:]}." if left_out else "")
     )
 
 

@@ -156,3 +156,21 @@ def test_figures_follow_each_batch_in_the_window(labelled):
     for _ in range(5):
         settle(labelled)
     assert labelled.figures.of() is first
+
+
+def test_drawn_seeds_that_nobody_could_tell_are_told_of_and_not_counted(labelled):
+    session = labelled
+    session.figures.check(8).wait(60)
+    drawn = [s.seed for s in session.queue]
+    for i, seed in enumerate(drawn):
+        if i in (1, 4):
+            session.answer("unsure", [seed])
+        elif i != 2:  # passed over
+            session.answer(2 if is_hollow(session, seed) else 1, [seed])
+    assert [s.seed for s in session.labelling.passed_over()] == [drawn[2]]
+    told = session.figures.ask().wait(60)
+    assert told["n_random"] == 5 and told["untold"]["n_asked"] == told["untold"]["n_drawn"] == 3
+    assert told["untold"]["text"] == "not counted: 3 were asked about and got no class"
+    session.answer(1, [drawn[1]])  # a doubt that was settled is an answer that chance drew
+    told = session.figures.ask().wait(60)
+    assert told["n_random"] == 6 and told["untold"]["n_drawn"] == 2
