@@ -19,6 +19,7 @@ from napari_seedlab.ui.camera import Camera
 from napari_seedlab.ui.canvas import CanvasClicks, CanvasText
 from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_telling
 from napari_seedlab.ui.labelling_mode import LabellingMode
+from napari_seedlab.ui.layer_list import keep_thumbnails
 from napari_seedlab.ui.layers import SeedlabLayers
 from napari_seedlab.ui.listening import Listener
 from napari_seedlab.ui.seed_text import overwritten
@@ -56,6 +57,7 @@ class SeedlabUi(QObject):
     def __init__(self, viewer: napari.Viewer, session: Session | None = None) -> None:
         window = viewer.window._qt_window
         super().__init__(window)
+        keep_thumbnails()
         self.viewer = viewer
         self.session: Session | None = None
         self.theme = theme_of(viewer.theme)

@@ -30,10 +30,12 @@ def main() -> None:
 
     from napari_seedlab.ui.hands import breathe
     from napari_seedlab.ui.lateness import LatenessMeter
+    from napari_seedlab.ui.layer_list import keep_thumbnails
 
     volume, raster = np.load(sys.argv[1], mmap_mode="r"), np.load(sys.argv[2])
     width, height = map(int, sys.argv[3].split("x"))
     jobs = _jobs(Path(sys.argv[4])) if len(sys.argv) > 4 else lambda: None
+    keep_thumbnails()
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.resize(width, height)
     for _ in range(50):
