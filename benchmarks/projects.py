@@ -11,6 +11,7 @@ from napari_seedlab import files
 from napari_seedlab.core import LabelState, Modality, RegionTable, ScanFacts, Suggestion
 from napari_seedlab.imaging.features import descriptor_names
 from napari_seedlab.session.results import region_keys
+from napari_seedlab.session.thumbnails import VERSION
 from napari_seedlab.store import Project
 
 VOXEL_UM = 40.0
@@ -126,4 +127,5 @@ def _put_results(project: Project, tables: list[RegionTable], folder: Path) -> N
     project.put_arrays(
         "thumbs-ct", seed=seeds[order], key=keys[order], spectrum=np.zeros((len(seeds), 0), np.float32),
         cell_um=np.asarray(VOXEL_UM), is_volume=np.asarray(True), pixels=np.asarray(Path(kept.path).name),
+        version=np.asarray(VERSION),
     )  # fmt: skip

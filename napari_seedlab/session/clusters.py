@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_seedlab import files
 from napari_seedlab.core import LabelState, NotReady
 from napari_seedlab.imaging.groups import by_size, cut_tree, majorities, strangeness
+from napari_seedlab.imaging.ids import lookup
 from napari_seedlab.imaging.scaling import pool_scaler, scaled
 from napari_seedlab.session.desk import Step, Task
 
@@ -115,7 +116,7 @@ class Clusters:
         predictions = session.predictions_of(pool)
         guessed = np.zeros(len(said), np.int64)
         if predictions is not None and len(predictions.seeds):
-            guessed = _lookup(predictions.seeds, predictions.best, layout.seeds)
+            guessed = lookup(predictions.seeds, predictions.best, layout.seeds)
         sizes = np.bincount(group, minlength=int(group.max()) + 1)
         by_label, by_guess = majorities(group, said), majorities(group, guessed)
         out = []
@@ -129,7 +130,7 @@ class Clusters:
         """Class that people gave to each seed, 0 where none."""
         labels = self._session.labels
         keys, said = np.fromiter(labels, np.int64, len(labels)), [x.class_id for x in labels.values()]
-        return _lookup(keys, np.asarray(said, np.int64), seeds)
+        return lookup(keys, np.asarray(said, np.int64), seeds)
 
     def _layout(self, pool: str) -> Layout:
         layout = self._session.layouts.get(pool)
@@ -271,15 +272,6 @@ class Clusters:
             proposed=np.asarray(self.proposed.get(pool, 0)),
             wished=np.asarray(self.wished.get(pool, 0)),
         )
-
-
-def _lookup(keys: Ids, values: npt.NDArray[np.integer[Any]], wanted: Ids) -> Ids:
-    """Values of `wanted` among unordered `keys`, 0 where absent."""
-    if not len(keys):
-        return np.zeros(len(wanted), np.int64)
-    order = np.argsort(keys)
-    at = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
-    return np.where(keys[at] == wanted, values[at], 0).astype(np.int64)
 
 
 def _cut_step(session: Session, pool: str, n_groups: int) -> Step:

@@ -26,6 +26,8 @@ from napari_seedlab.session.trainings import what_lacks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import numpy.typing as npt
+
     from napari_seedlab import files
     from napari_seedlab.core import ClassScheme
     from napari_seedlab.session.classes import Classes
@@ -181,8 +183,14 @@ class SessionState:
 
     def seeds_of(self, pool: str) -> list[int]:
         """Seeds that a scan of the pool shows, by id."""
-        tables = [t for s in self.scans_of(pool) if (t := self._tables.get(s.id)) is not None]
-        return sorted({int(seed) for table in tables for seed in table.seed})
+        seeds = self._seed_column(pool)
+        found: list[int] = seeds[np.append(np.diff(seeds) > 0, True)[: len(seeds)]].tolist()
+        return found
+
+    def _seed_column(self, pool: str) -> npt.NDArray[np.int64]:
+        """Seeds of the tables of a pool, ascending; those of several scans more than once."""
+        tables = [t.seed for s in self.scans_of(pool) if (t := self._tables.get(s.id)) is not None]
+        return np.sort(np.concatenate(tables)) if tables else np.zeros(0, np.int64)
 
     def pools_of(self, seeds: Iterable[int]) -> set[str]:
         """Pools in which seeds are seen."""
@@ -229,8 +237,9 @@ class SessionState:
             return "Open a scan first."
         if not any(len(t) for t in self._tables.values()):
             return "Split the scan into seeds first."
-        here = (self.label(s) for s in self.seeds_of(self.pool))
-        return what_lacks(self.scheme, Counter(x.class_id for x in here if x.state is LabelState.LABELLED))
+        said = [x for x in self.labels.values() if x.state is LabelState.LABELLED]
+        here = np.isin([x.seed for x in said], self._seed_column(self.pool))
+        return what_lacks(self.scheme, Counter(x.class_id for x, h in zip(said, here, strict=True) if h))
 
     def label_origin(self, seed: int) -> tuple[int, float, str]:
         """(sequence, inclusion_p, strategy) of the answer about a seed; 0.0 where it was not drawn."""

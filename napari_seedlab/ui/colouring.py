@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import LabelState
+from napari_seedlab.imaging.ids import lookup
 from napari_seedlab.ui import seed_columns
 
 if TYPE_CHECKING:
@@ -87,14 +88,6 @@ def rgb(color: str) -> Rgb:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def lookup(keys: Ids, values: npt.NDArray[Any], wanted: Ids) -> npt.NDArray[Any]:
-    """Values of `wanted` among ascending `keys`, 0 where absent."""
-    if not len(keys):
-        return np.zeros(len(wanted), values.dtype)
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, values[at], values.dtype.type(0))
-
-
 def ramp(stops: tuple[Rgb, ...], n: int = N_STEPS) -> npt.NDArray[np.uint8]:
     """(n, 3) colours interpolated between `stops`."""
     at = np.linspace(0, len(stops) - 1, n)
@@ -156,12 +149,11 @@ def by_label(session: Session, seeds: Ids) -> SeedColours:
     for i, label in enumerate(session.labels.values()):
         key = label.class_id if label.state is LabelState.LABELLED else label.state
         ids[i], codes[i] = label.seed, code_of.get(key, 0)
-    order = np.argsort(ids)
     found = set(codes.tolist())
     legend = [(c.name, rgb(c.color)) for c in scheme if not c.hidden or code_of[c.id] in found]
     legend += [(str(s).replace("_", " "), STATE_RGB[s]) for s in STATE_RGB if code_of[s] in found]
     legend.append(("no label", NONE_RGB))
-    return _table("label", seeds, lookup(ids[order], codes[order], seeds), palette, legend)
+    return _table("label", seeds, lookup(ids, codes, seeds), palette, legend)
 
 
 def by_prediction(session: Session, seeds: Ids) -> SeedColours:
@@ -172,9 +164,9 @@ def by_prediction(session: Session, seeds: Ids) -> SeedColours:
     said = session.predictions
     if said is None:
         return _table("prediction", seeds, np.zeros(len(seeds), np.uint8), palette, legend)
-    row_of = {c.id: i + 1 for i, c in enumerate(scheme)}
-    codes = np.asarray([row_of.get(int(c), 0) for c in said.class_ids], np.uint8)[np.argmax(said.p, 1)]
-    return _table("prediction", seeds, _sorted_lookup(said.seeds, codes, seeds), palette, legend)
+    rows = np.arange(1, len(scheme) + 1, dtype=np.uint8)
+    codes = lookup(np.asarray([c.id for c in scheme], np.int64), rows, said.best)
+    return _table("prediction", seeds, lookup(said.seeds, codes, seeds), palette, legend)
 
 
 def by_confidence(session: Session, seeds: Ids) -> SeedColours:
@@ -212,7 +204,7 @@ def by_cluster(session: Session, seeds: Ids) -> SeedColours:
     codes = np.where(cluster < 0, 0, cluster % len(CLUSTERS) + 1).astype(np.uint8)
     numbers = np.unique(cluster[cluster >= 0])
     legend = [(f"cluster {int(c) + 1}", CLUSTERS[int(c) % len(CLUSTERS)]) for c in numbers[:8]]
-    return _table("cluster", seeds, _sorted_lookup(ids, codes, seeds), palette, legend)
+    return _table("cluster", seeds, lookup(ids, codes, seeds), palette, legend)
 
 
 def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
@@ -227,7 +219,7 @@ def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
         if len(names) > N_NAMED:
             legend.append((f"and {len(names) - N_NAMED} more", NONE_RGB))
         shown = legend or [(f"no {name} known", NONE_RGB)]
-        return _table(name, seeds, _sorted_lookup(ids, codes, seeds), [NONE_RGB, *CLUSTERS], shown)
+        return _table(name, seeds, lookup(ids, codes, seeds), [NONE_RGB, *CLUSTERS], shown)
     low, high = (float(v) for v in np.percentile(column, (2, 98))) if len(column) else (0.0, 1.0)
     fraction = (column - low) / max(high - low, 1e-12)
     return _scale(
@@ -238,11 +230,6 @@ def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
 def _as_counted(name: str) -> list[tuple[int, str]]:
     """Sorts tray-2 before tray-10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _sorted_lookup(keys: Ids, values: Codes, wanted: Ids) -> Codes:
-    order = np.argsort(keys, kind="stable")
-    return lookup(np.asarray(keys)[order], np.asarray(values)[order], wanted)
 
 
 def _scale(
@@ -256,7 +243,7 @@ def _scale(
     codes = np.zeros(len(seeds), np.uint8)
     if ids is not None and fraction is not None and len(ids):
         steps = (np.clip(np.nan_to_num(fraction), 0, 1) * (N_STEPS - 1) + 1).round().astype(np.uint8)
-        codes = _sorted_lookup(ids, steps, seeds)
+        codes = lookup(ids, steps, seeds)
     colours = ramp(stops)
     legend = [(ends[0], stops[0]), (ends[1], stops[-1])]
     if ids is None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QPainter, QPen, QPolygonF
 
-from napari_seedlab.ui.colouring import colour_seeds, lookup
+from napari_seedlab.imaging.ids import lookup
+from napari_seedlab.ui.colouring import colour_seeds
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QImage
@@ -66,8 +67,7 @@ def facts_of(session: Session | None, seeds: npt.NDArray[np.int64]) -> SeedFacts
     sure = np.full(len(seeds), np.nan, np.float32)
     said = session.predictions
     if said is not None and len(said.seeds):
-        order = np.argsort(said.seeds)
-        found = lookup(said.seeds[order], said.p.max(1).astype(np.float32)[order], seeds)
+        found = lookup(said.seeds, said.p.max(1).astype(np.float32), seeds)
         sure = np.where(found > 0, found, np.float32(np.nan))
     return SeedFacts(labels.codes_of(seeds), guesses.codes_of(seeds), sure, labels.palette, guesses.palette)
 

@@ -135,8 +135,10 @@ class GalleryGrid(QAbstractScrollArea):
         return int(self.seeds[self._hover]) if 0 <= self._hover < len(self.seeds) else None
 
     def _row_of(self, seed: int | None) -> int:
-        found = self.seeds == seed
-        return int(found.argmax()) if seed is not None and found.any() else -1
+        if seed is None:  # numpy would compare 50,000 objects with it
+            return -1
+        found = np.flatnonzero(self.seeds == seed)
+        return int(found[0]) if len(found) else -1
 
     # -- geometry -----------------------------------------------------------------------------
     @property

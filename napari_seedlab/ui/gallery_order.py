@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_seedlab.core import LabelState
-from napari_seedlab.ui.colouring import lookup
+from napari_seedlab.imaging.ids import lookup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +79,10 @@ def seeds_of_pool(session: Session) -> Ids:
 
 def _states(session: Session, seeds: Ids) -> Ids:
     """Class id of each seed, 0 without an answer, -1 for other answers."""
-    answers = (session.labels.get(s) for s in seeds.tolist())
-    codes = (
-        0 if x is None or x.state is LabelState.NONE else x.class_id if x.state is LabelState.LABELLED else -1
-        for x in answers
-    )
-    return np.fromiter(codes, np.int64, len(seeds))
+    said = [x for x in session.labels.values() if x.state is not LabelState.NONE]
+    ids = np.asarray([x.seed for x in said], np.int64)
+    codes = [x.class_id if x.state is LabelState.LABELLED else -1 for x in said]
+    return lookup(ids, np.asarray(codes, np.int64), seeds)
 
 
 def sort_values(session: Session, by: str, seeds: Ids) -> Values | None:
@@ -105,14 +103,13 @@ def sort_values(session: Session, by: str, seeds: Ids) -> Values | None:
 
 def _column(keys: Ids, values: npt.NDArray[np.generic], seeds: Ids) -> Values:
     """Values of `seeds` among unordered `keys`, ``LAST`` where absent."""
-    order = np.argsort(keys)
-    found = lookup(keys[order], np.asarray(values, np.float64)[order], seeds)
-    return np.where(np.isin(seeds, keys), found, LAST)
+    known = lookup(keys, np.ones(len(keys), bool), seeds)
+    return np.where(known, lookup(keys, np.asarray(values, np.float64), seeds), LAST)
 
 
 def in_order(seeds: Ids, values: Values) -> Ids:
-    """`seeds` by ascending values, equal ones by number."""
-    return seeds[np.lexsort((seeds, values))]
+    """`seeds`, given by number, by ascending values; equal ones stay by number."""
+    return seeds[np.argsort(values, kind="stable")]
 
 
 def from_ranks(seeds: Ids, ranked: Mapping[int, float]) -> Values:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_seedlab.imaging.ids import at_ids
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -130,9 +132,9 @@ class LutView:
     def __getitem__(self, key: Any) -> npt.NDArray[np.uint8]:
         full = full_key(key, self.shape)
         ids = self._planes.edges(full, self._width) if self._width else self._planes.plane(full)
-        shown = np.take(self.codes, ids, mode="clip")
+        shown = at_ids(self.codes, ids)
         if self.marks.any():
-            marks = np.take(self.marks, self._planes.edges(full, self._mark_width), mode="clip")
+            marks = at_ids(self.marks, self._planes.edges(full, self._mark_width))
             np.copyto(shown, marks, where=marks > 0)
         return shown
 
