@@ -107,7 +107,7 @@ class Encoders:
     def _own(self, pool: str) -> Option:
         card = self._newest("own", pool)
         lacks = "" if card is not None else "was not trained yet"
-        remedy = "Press Train own… or run seedlab embed --encoder own"
+        remedy = "Press Teach here… or run seedlab embed --encoder own"
         return Option("own", lacks, remedy if lacks else "", "" if card is None else card.id)
 
     def _vgg16(self) -> Option:
@@ -120,7 +120,7 @@ class Encoders:
         if find_spec("transformers") is None:
             return Option("hf", "needs the package transformers", "Install napari-seedlab[backbones]")
         if not self._backbone:
-            return Option("hf", "has no folder yet", "Open the folder of a vision backbone")
+            return Option("hf", "has no folder yet", "Open the folder of a network (vision backbone)")
         return Option("hf", about=self._backbone["name"])
 
     def _newest(self, kind: str, pool: str = "") -> ModelCard | None:
@@ -166,15 +166,21 @@ class Encoders:
         self._session.desk.start(step).future.add_done_callback(redraw)
         return task
 
+    def named(self, pool: str, names: Iterable[str]) -> tuple[str, ...]:
+        """The names, each once; InputError where none is given, or one that no encoder of the pool has."""
+        wanted, known = tuple(dict.fromkeys(names)), [option.name for option in self.options(pool)]
+        if not wanted:
+            raise InputError("encoders", "none was named", f"Use {' or '.join(known)}")
+        for name in wanted:
+            if name not in known:
+                cause, remedy = f"is none for {pool} seeds", f"Use one of {', '.join(known)}"
+                raise InputError(f"encoder {name!r}", cause, remedy)
+        return wanted
+
     def usable(self, pool: str, names: Iterable[str]) -> tuple[str, ...]:
         """The names, each once; raises as :meth:`choose`."""
-        wanted, options = tuple(dict.fromkeys(names)), {o.name: o for o in self.options(pool)}
-        if not wanted:
-            raise InputError("encoders", "none was named", f"Use {' or '.join(options)}")
+        wanted, options = self.named(pool, names), {o.name: o for o in self.options(pool)}
         for name in wanted:
-            if name not in options:
-                known = ", ".join(options)
-                raise InputError(f"encoder {name!r}", f"is none for {pool} seeds", f"Use one of {known}")
             if options[name].lacks:
                 raise NotReady(f"encoder {name}", options[name].lacks, options[name].remedy)
         return wanted
@@ -213,9 +219,7 @@ class Encoders:
         NotReady
             An encoder cannot be used yet, or the labels are of one class.
         """
-        labels = (self._session.label(seed) for seed in self._session.seeds_of(pool))
-        if len({label.class_id for label in labels if label.state is LabelState.LABELLED}) < 2:
-            raise NotReady("comparing encoders", "needs labels of two classes", "Label some seeds first")
+        self.refuse_one_class(pool)
         ready = [option.name for option in self.options(pool) if not option.lacks]
         wanted = self.usable(pool, ready if names is None else names)
         desk, task = self._session.desk, Task("compare")
@@ -229,6 +233,12 @@ class Encoders:
 
         desk.start(embed_step(self._session, pool, wanted, use=False)).future.add_done_callback(begin)
         return task
+
+    def refuse_one_class(self, pool: str) -> None:
+        """Raise NotReady where the labels are of fewer than two classes: nothing can be compared."""
+        labels = (self._session.label(seed) for seed in self._session.seeds_of(pool))
+        if len({label.class_id for label in labels if label.state is LabelState.LABELLED}) < 2:
+            raise NotReady("comparing encoders", "needs labels of two classes", "Label some seeds first")
 
     def _redraw(self, pool: str) -> list[Task]:
         """What follows from other vectors: the live model and the map."""

@@ -382,8 +382,10 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         if metrics.get("activate"):
             project.activate(model_id)
         session.reload_models(project)
-        verdict = "is now active" if metrics.get("activate") else "stays in reserve: not ahead of the head"
-        session.message.emit("success", f"Network {model_id} trained; it {verdict}.")
+        verdict = (
+            "used from now on" if metrics.get("activate") else "not used: not clearly ahead of the live model"
+        )
+        session.message.emit("success", f"Network {model_id} is trained; it is {verdict}.")
         return {"model": model_id, **result.values}
 
     return Step("net", "napari_seedlab.learn.net:run", prepare, adopt, lane="background", resumable=True)

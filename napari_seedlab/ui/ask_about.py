@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_seedlab.core import SeedlabError
+from napari_seedlab.ui.choice_box import ChoiceBox
 
 if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
@@ -39,13 +40,8 @@ class AskAbout(QWidget):
     def __init__(self, ui: SeedlabUi, parent: QWidget) -> None:
         super().__init__(parent)
         self._ui = ui
-        self.strategy = QComboBox(self)
-        self.strategy.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.strategy.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.strategy.setToolTip("Which seeds are asked about first")
-        for i, (strategy, (name, tip)) in enumerate(CHOICES.items()):
-            self.strategy.addItem(name, strategy)
-            self.strategy.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)
+        entries = [(strategy, *words) for strategy, words in CHOICES.items()]
+        self.strategy = ChoiceBox(self, "Which seeds are asked about first", entries)
         self.strategy.activated.connect(ui.slot(self._choose))
         self.spread = QCheckBox("Let labels spread to look-alikes", self)
         self.spread.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -66,7 +62,7 @@ class AskAbout(QWidget):
         has_seeds = session is not None and any(session.regions(s) is not None for s in session.scans)
         self.strategy.setEnabled(has_seeds)
         wish = "default" if session is None else session.labelling.wishes.get(session.pool, "default")
-        self.strategy.setCurrentIndex(max(0, self.strategy.findData(wish)))
+        self.strategy.choose(wish)
         self.spread.setEnabled(session is not None and not session.read_only)
         self.spread.setChecked(session is not None and session.pool in session.labelling.spreads)
 
@@ -79,7 +75,7 @@ class AskAbout(QWidget):
         if session is None:
             return
         try:
-            session.labelling.ask_by(str(self.strategy.currentData()))
+            session.labelling.ask_by(str(self.strategy.value))
         except SeedlabError:
             self.refresh()
             raise

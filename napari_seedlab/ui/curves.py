@@ -1,4 +1,4 @@
-"""The curves of the Figures page: growth with its forecast, what p0 keeps, and calibration."""
+"""The curves of the Figures page: growth with its forecast, what a least certainty keeps, calibration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QWidget
 
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.section import Section, dim, wrapped
+from napari_seedlab.ui.wide_button import wide_button
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,7 +74,7 @@ class RejectSection(Section):
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setRange(0, STEPS)
         self.slider.setToolTip(
-            "p0: a prediction that is less certain than this is not used but left to a person"
+            "A prediction that is less certain than this (p0) is not used but left to a person"
         )
         self.slider.valueChanged.connect(self._move)
         self.slider.sliderReleased.connect(choose)
@@ -82,11 +83,9 @@ class RejectSection(Section):
         row = QHBoxLayout()
         row.addWidget(self.value)
         row.addWidget(self.slider, 1)
-        self.plot = LinePlot("least certainty (p0)", "%", "", theme, self, y_range=(0, 105))
-        self.unsure = QPushButton("Label the unsure ones", self)
-        self.unsure.setToolTip("Ask about the predictions that are not used, the least sure first")
-        self.unsure.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.unsure.clicked.connect(label)
+        self.plot = LinePlot("least certainty (%)", "%", "", theme, self, y_range=(0, 105))
+        tip = "Ask about the predictions that are not used, the least sure first"
+        self.unsure = wide_button("Label the unsure ones", tip, label, self)
         self.content.addLayout(row)
         self.content.addWidget(self.told)
         self.content.addWidget(self.plot)
@@ -112,12 +111,12 @@ class RejectSection(Section):
             return
         self.value.setText(f"{100 * self.p0:.0f} %")
         self.told.setText(kept_text(self._curve, self.p0))
-        x = numbers(self._curve["p0"])
+        x = 100 * numbers(self._curve["p0"])
         lines = (
             Line("kept", self._theme.warning, x, 100 * numbers(self._curve["coverage"])),
             Line("right", self._theme.accent, x, 100 * numbers(self._curve["accuracy"])),
         )
-        self.plot.show_lines(lines, mark=self.p0)
+        self.plot.show_lines(lines, mark=100 * self.p0)
 
 
 def kept_text(curve: Mapping[str, Any], p0: float) -> str:

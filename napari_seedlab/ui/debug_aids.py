@@ -7,12 +7,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.batch_layer import BatchPicture, batch_picture, batch_text
 from napari_seedlab.ui.job_row import kind_of
 from napari_seedlab.ui.net_row import newest_net
 from napari_seedlab.ui.section import dim, wrapped
+from napari_seedlab.ui.wide_button import wide_button
 from napari_seedlab.ui.wrong_list import WrongList
 
 if TYPE_CHECKING:
@@ -62,17 +63,19 @@ class DebugAids(QWidget):
 
     def _fill_inside(self) -> None:
         self.first_loss, self.batch_words, self.by_heart = (wrapped(self.inside) for _ in range(3))
-        self.preview = self._button(
+        self.preview = wide_button(
             "Preview batch",
             "Shows beside the scan what the network really gets in its first step: cut, scaled and changed "
             "at random as in the training, each crop with its seed and class",
-            self._preview,
+            self._ui.slot(self._preview),
+            self.inside,
         )
-        self.learn = self._button(
+        self.learn = wide_button(
             "Learn one batch",
             "A network that cannot learn one batch by heart in 100 steps will not learn more: says what is "
             "wrong",
-            self._learn,
+            self._ui.slot(self._learn),
+            self.inside,
         )
         self.wrong_title = wrapped(self.inside)
         self.wrong = WrongList(self._ui.slot(self._look_at), self.inside)
@@ -86,14 +89,6 @@ class DebugAids(QWidget):
         rows.addLayout(buttons)
         for widget in (self.batch_words, self.by_heart, self.wrong_title, self.wrong):
             rows.addWidget(widget)
-
-    def _button(self, text: str, tip: str, call: Callable[[], object]) -> QPushButton:
-        button = QPushButton(text, self.inside)
-        button.setToolTip(f"<p>{escape(tip)}</p>")
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        button.clicked.connect(self._ui.slot(call))
-        return button
 
     def _fold(self, is_open: bool) -> None:
         self.title.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
@@ -205,10 +200,10 @@ def first_loss_text(loss: float, expected: float, is_warm: bool = False) -> tupl
     """What the loss before the first step says, and whether it is odd.
 
     >>> first_loss_text(1.41, 1.386)
-    ('First loss 1.41, guessing 1.39 (ln 4): as it should be.', False)
+    ('First loss 1.41, guessing among 4 classes 1.39: as it should be.', False)
     """
     n_classes = round(2.718281828**expected)
-    text = f"First loss {loss:.2f}, guessing {expected:.2f} (ln {n_classes})"
+    text = f"First loss {loss:.2f}, guessing among {n_classes} classes {expected:.2f}"
     if is_warm and loss < expected * (1 + FAR_OFF):
         return f"{text}: it starts from an earlier network.", False
     if abs(loss - expected) <= FAR_OFF * expected:

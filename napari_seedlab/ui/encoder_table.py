@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,9 @@ from qtpy.QtWidgets import (
 
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.section import Section, dim, wrapped
+from napari_seedlab.ui.wide_button import wide_button
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qtpy.QtGui import QShowEvent
 
     from napari_seedlab.core import JobStatus
@@ -32,22 +32,23 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
 
-TITLES = {
-    "descriptors": ("Descriptors", "shape, grey, texture"),
-    "bundled": ("Bundled", "small networks of ours"),
-    "own": ("Own", "taught by these seeds"),
+TITLES = {  # of the encoders: what the page calls them, and in a few words what they are
+    "descriptors": ("Measures", "shape, grey, texture"),
+    "bundled": ("Ready-made", "small networks"),
+    "own": ("Taught here", "by these seeds"),
     "spectral": ("Spectra", "mean and spread"),
-    "vgg16": ("VGG16", "FC7"),
-    "hf": ("Backbone", "transformers"),
+    "vgg16": ("VGG16", "knows photographs"),
+    "hf": ("Photo network", "knows photographs"),
 }
 KINDS = {"embed", "own", "compare", "backbone", "fetch", "vgg16"}
 ENOUGH = 20  # labels from which on a comparison says something
 USE_PX = 54
 FIGURE_PX = 56
-HEADS = {
-    "nearest": "Share right by the five nearest labelled seeds, balanced over classes, out of fold",
-    "linear": "Share right by the live model, balanced over classes, out of fold; below it the 95 % interval",
+HEADS = {  # a heading, and what its figures are
+    "look-<br>alikes": "Share right where the five nearest labelled seeds vote; each class counts the same",
+    "live<br>model": "Share right by the live model; each class counts the same; below it the 95 % interval",
 }
+UNSEEN = "judged on labels that were not learnt from (out of fold)"
 
 
 class EncoderTable(QWidget):
@@ -63,33 +64,30 @@ class EncoderTable(QWidget):
         super().__init__(parent)
         self._ui = ui
         self._shown: object = None
-        self.table = Section("Encoders", ui.theme, self)
+        self.table = Section("What describes the seeds", ui.theme, self)
         self._place = QWidget(self.table)
         self.table.content.addWidget(self._place)
         self.verdict = wrapped(self)
         idle = QWidget(self)
-        self.compare = self._button("Compare on my labels", "", self._compare)
+        slot = ui.slot
+        self.compare = wide_button("Compare on my labels", "", slot(self._compare), self)
         middle = QVBoxLayout(idle)
         middle.setContentsMargins(0, 0, 0, 0)
         middle.addWidget(self.compare)
         middle.addStretch(1)
-        self.job = JobRow(KINDS, ui.slot(self._cancel), idle, self)
-        self.own = self._button(
-            "Train own…", "Teach the bundled encoder by these seeds, without labels; goes on after a restart",
-            self._train,
-        )  # fmt: skip
-        self.folder = self._button(
-            "Open folder…",
-            "A vision backbone of transformers: config.json and safetensors",
-            self._open_folder,
+        self.job = JobRow(KINDS, slot(self._cancel), idle, self)
+        tip = "Teach the ready-made networks by these seeds, without labels; goes on after a restart"
+        self.own = wide_button("Teach here…", tip, slot(self._train), self)
+        tip = "A network that knows photographs: a vision backbone of transformers (config.json, safetensors)"
+        self.folder = wide_button("Open network…", tip, slot(self._open_folder), self)
+        self.file = wide_button(
+            "Open VGG16…", "Its weights as .pth or .safetensors", slot(self._open_file), self
         )
-        self.file = self._button("Open VGG16…", "Its weights as .pth or .safetensors", self._open_file)
         self.name = QLineEdit(self)
         self.name.setPlaceholderText("organisation/name on the hub")
-        self.name.setToolTip("A vision backbone that Fetch gets from the hub into this project")
-        self.fetch = self._button(
-            "Fetch", "Needs the network; nothing is fetched before you press", self._fetch
-        )
+        self.name.setToolTip("A network (vision backbone) that Fetch gets from the hub into this project")
+        tip = "Needs the internet; nothing is fetched before you press"
+        self.fetch = wide_button("Fetch", tip, slot(self._fetch), self)
         self.uses: dict[str, QPushButton] = {}
         rows = QVBoxLayout(self)
         rows.setContentsMargins(0, 0, 0, 0)
@@ -102,14 +100,6 @@ class EncoderTable(QWidget):
                 line.addWidget(widget, 3 if widget is self.name else 1)
             rows.addLayout(line)
         rows.addStretch(1)
-
-    def _button(self, text: str, tip: str, call: Callable[[], None]) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(tip)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        button.clicked.connect(self._ui.slot(call))
-        return button
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what changed while nobody looked."""
@@ -132,7 +122,7 @@ class EncoderTable(QWidget):
         for widget in (self.own, self.folder, self.file, self.name, self.fetch):
             widget.setEnabled(can)
         self.compare.setEnabled(can and session is not None and _can_compare(session))
-        tip = "Judges each encoder out of fold; seeds that were not described by it yet are described first"
+        tip = "Judges each on labels not learnt from; seeds that it has not described yet are described first"
         self.compare.setToolTip(tip if self.compare.isEnabled() else "Wants labels of two classes")
         if session is None or why:
             self._shown = None
@@ -165,7 +155,8 @@ class EncoderTable(QWidget):
         grid.setVerticalSpacing(4)
         grid.setColumnStretch(0, 1)
         for column, (head, tip) in enumerate(HEADS.items(), 1):
-            grid.addWidget(self._text(dim(head, self._ui.theme), tip), 0, column)
+            head = f'<span style="color:{self._ui.theme.dim}">{head}</span>'
+            grid.addWidget(self._text(head, f"<p>{tip}; {UNSEEN}</p>"), 0, column)
         figures = {tuple(row["encoders"]): row for row in said.get("rows", ())}
         chosen = session.encoders.chosen(session.pool)
         mixed = [names for names in figures if len(names) > 1]
@@ -188,11 +179,14 @@ class EncoderTable(QWidget):
         head = f"<b>{escape(title)}</b>" if is_used else escape(title)
         text = wrapped(self._place)
         text.setText(f"{head}<br><small>{dim(about, self._ui.theme)}</small>")
-        text.setToolTip(escape(lacking[0].remedy) if lacking else "")
+        called = f"The command calls it {' + '.join(names)}."
+        text.setToolTip(f"<p>{escape(lacking[0].remedy + '. ' if lacking else '')}{called}</p>")
         grid.addWidget(text, number, 0)
         for column, kind in enumerate(("knn", "linear"), 1):
             grid.addWidget(self._figure(figures.get(kind)), number, column)
-        use = self._button("In use" if is_used else "Use", "", partial(self._use, names))
+        use = wide_button(
+            "In use" if is_used else "Use", "", self._ui.slot(partial(self._use, names)), self._place
+        )
         use.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         use.setFixedWidth(USE_PX)
         use.setEnabled(not is_used and not lacking and self.own.isEnabled())
@@ -239,7 +233,7 @@ class EncoderTable(QWidget):
             session.encoders.own(session.pool)
 
     def _open_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Open the folder of a vision backbone")
+        path = QFileDialog.getExistingDirectory(self, "Open the folder of a network that knows photographs")
         if path and self._ui.session is not None:
             self._ui.session.encoders.use_folder(path)
 
@@ -268,14 +262,19 @@ def verdict_line(said: dict[str, Any], n_labels: int, chosen: tuple[str, ...]) -
         return f"{use} Compare on the {n_labels} labels: the figures tell which one to use."
     newer = n_labels - int(said.get("n_labels", n_labels))
     late = f" {newer} newer labels are not in it." if newer > 1 else ""
-    return f"{use} Comparison: {said['line']}{late}"
+    return f"{use} Comparison: {_in_words(said['line'])}{late}"
+
+
+def _in_words(line: str) -> str:
+    """A line of the comparison with the names of this page."""
+    return re.sub(rf"\b({'|'.join(TITLES)})\b", lambda found: TITLES[found[0]][0], line)
 
 
 def _why_empty(session: Session | None) -> str:
     if session is None:
         return "Open a project in the Project dock."
     if all(session.regions(scan) is None for scan in session.scans):
-        return "Split a scan into seeds first: encoders turn seeds into vectors."
+        return "Split a scan into seeds first."
     return ""
 
 

@@ -7,12 +7,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_seedlab.session.figures import N_CHECK
 from napari_seedlab.ui.confusion import ConfusionMatrix
 from napari_seedlab.ui.curves import CalibrationSection, GrowthSection, RejectSection
 from napari_seedlab.ui.section import Section, dim, dot, wrapped
+from napari_seedlab.ui.wide_button import wide_button
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,21 +73,17 @@ class FiguresPage(QWidget):
         self.refresh()
 
     def _make_buttons(self) -> None:
-        self.check = self._button(
+        slot = self._ui.slot
+        self.check = wide_button(
             f"Spend {N_CHECK} clicks on an honest check",
             "Asks about seeds drawn by chance within each predicted class: only such answers tell how good "
             "the model is on all seeds",
-            self._check,
+            slot(self._check),
+            self,
         )
-        self.count = self._button("Count now", "Compute these figures anew from all answers", self._count)
+        tip = "Compute these figures anew from all answers"
+        self.count = wide_button("Count now", tip, slot(self._count), self)
         self.count.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-
-    def _button(self, text: str, tip: str, call: Any) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(f"<p>{escape(tip)}</p>")
-        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        button.clicked.connect(self._ui.slot(call))
-        return button
 
     def _fill_matrix_section(self) -> None:
         self.recall = wrapped(self)
@@ -126,7 +123,7 @@ class FiguresPage(QWidget):
         self.headline.setText(dim(what, self._ui.theme))
         self.spent.setText("")
         for section in self.sections:
-            section.lack("Nothing to show yet.")
+            section.hide()
 
     def _tell_spent(self, session: Session, report: Report) -> None:
         values = report.values
@@ -141,6 +138,8 @@ class FiguresPage(QWidget):
     def _show_report(self, session: Session, report: Report) -> None:
         values = report.values
         self.headline.setText(headline(values))
+        for section in self.sections:
+            section.show()
         self.growth.show_growth(values)
         self.all_seeds.setEnabled(values["confusion_pool"] is not None)
         self._show_matrix()

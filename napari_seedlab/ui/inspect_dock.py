@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.app import SeedlabUi
 
 FIELDS = ("Label", "Scan", "File", "Position", "Size", "Cluster", "Metadata")
-SOMETIMES = ("File", "Metadata")  # stand there only where something is known
+SOMETIMES = ("File", "Position", "Metadata")  # stand there only where there is such a thing
 N_TOLD = 12  # lines of what tables told
 CUT_NAMES = ("lengthwise", "edge on", "across")
 OWN_AXES = (
@@ -153,9 +153,6 @@ class InspectDock(DockFrame):
                 part.setVisible(name in facts)
         self.prediction.show_seed(session, seed)
         self.odd.show_seed(session, seed)
-        is_solid = seed is not None and self._is_solid(seed)
-        self.alone_button.setEnabled(self.alone.is_on or is_solid)
-        self.alone_button.setToolTip("" if is_solid or seed is None else "A plane has no third dimension")
         self._is_due = session is not None and seed is not None
         self.body.update()
 

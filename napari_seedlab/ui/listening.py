@@ -148,6 +148,7 @@ class Listener:
     def layout_came(self) -> None:
         """Show the map."""
         self._ui.tell("map", "show_layout")
+        self._ui.tell("train", "refresh")  # where there is a map the seeds are described
         self._ui.tell("gallery", "reorder")
         self._ui.recolour_soon()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from napari_seedlab.ui.choice_box import ChoiceBox
 from napari_seedlab.ui.section import wrapped
 
 if TYPE_CHECKING:
@@ -41,13 +40,8 @@ class NetRow(QWidget):
     def __init__(self, ui: SeedlabUi, parent: QWidget) -> None:
         super().__init__(parent)
         self._ui = ui
-        self.kind = QComboBox(self)
-        self.kind.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.kind.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.kind.setToolTip("Which network is trained and looked into")
-        for i, (kind, (name, tip)) in enumerate(KINDS.items()):
-            self.kind.addItem(name, kind)
-            self.kind.setItemData(i, f"<p>{escape(tip)}</p>", Qt.ItemDataRole.ToolTipRole)
+        entries = [(kind, *words) for kind, words in KINDS.items()]
+        self.kind = ChoiceBox(self, "Which network is trained and looked into", entries)
         row = QHBoxLayout()
         row.addWidget(QLabel("Network", self))
         row.addWidget(self.kind, 1)
@@ -67,7 +61,7 @@ class NetRow(QWidget):
     @property
     def settings(self) -> dict[str, Any]:
         """What a training is asked for with."""
-        kind = str(self.kind.currentData())
+        kind = str(self.kind.value)
         return {} if kind == "seed" else {"kind": kind}
 
     def refresh(self) -> None:

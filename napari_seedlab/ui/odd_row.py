@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QSlider, QWidget
 
 from napari_seedlab.session.anomaly import METHODS_OF
 from napari_seedlab.session.verdicts import verdicts
+from napari_seedlab.ui.choice_box import ChoiceBox
 from napari_seedlab.ui.method_words import WORDS
 from napari_seedlab.ui.section import wrapped
 from napari_seedlab.ui.verdict_lines import verdict_text
@@ -42,8 +43,7 @@ class OddRow(QWidget):
         super().__init__(parent)
         self._ui = ui
         self._shown: AnomalyScores | None = None
-        self.method = QComboBox(self)
-        self.method.setToolTip("How oddness is scored; a method that was run shows its scores at once")
+        self.method = ChoiceBox(self, "How oddness is scored; a method that was run shows its scores at once")
         self.method.activated.connect(ui.slot(self._show_chosen))
         self.verdict = wrapped(self)
         self.verdict.setToolTip(
@@ -60,8 +60,7 @@ class OddRow(QWidget):
         self.flagged = QPushButton(self)
         self.flagged.setToolTip("Select the flagged seeds in the viewer and on the map")
         self.flagged.clicked.connect(ui.slot(self._select))
-        for widget in (self.method, self.flagged):
-            widget.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.flagged.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(QLabel("Oddness by", self), 0, 0)
@@ -79,25 +78,18 @@ class OddRow(QWidget):
     @property
     def chosen(self) -> str:
         """The method, as :func:`~napari_seedlab.session.anomaly.anomaly_step` takes it."""
-        return str(self.method.currentData() or "")
+        return str(self.method.value or "")
 
     def refresh(self) -> None:
         """Offer the methods of the shown kind of scan, and the scores where there are some."""
         session = self._ui.session
         pool = "ct" if session is None else session.pool
-        fitting = list(METHODS_OF[pool])
-        if [self.method.itemData(i) for i in range(self.method.count())] != fitting:
-            self.method.clear()
-            for method in fitting:
-                self.method.addItem(WORDS[method][0], method)
-                self.method.setItemData(
-                    self.method.count() - 1, WORDS[method][1], Qt.ItemDataRole.ToolTipRole
-                )
+        self.method.offer((method, *WORDS[method]) for method in METHODS_OF[pool])
         found = None if session is None else session.anomaly
         if found is not self._shown:
             self._shown = found
             chosen = "" if session is None else session.opinions.chosen(pool)
-            self.method.setCurrentIndex(max(0, self.method.findData(chosen)))
+            self.method.choose(chosen)
             if found is not None and len(found.score):
                 self.threshold.setValue(round(0.9 * STEPS))
         self._tell()
@@ -166,7 +158,7 @@ class OddRow(QWidget):
         self.flagged.setEnabled(has and bool(self.flagged_seeds()))
         if not has:
             self.above.setText("Flag above")
-            self.flagged.setText("no scores yet")
+            self.flagged.setText("no scores")
             return
         self.above.setText(f"Above {self.score_at(self.threshold.value()):.2f}")
         self.flagged.setText(f"{len(self.flagged_seeds()):,} flagged")

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 SLIDER_STEPS = 1000
 SPLIT_TIP = "Find every seed; touching ones are parted"
+SHEET_TIP = "Each picture of this sheet is one seed already"
 WORK = {"import", "split", "embed", "map", "export", "predict", "origin", "table"}
 
 
@@ -250,7 +251,7 @@ class ProjectDock(DockFrame):
         current = None if session is None else session.current_scan
         if current is not None:
             self.scans.setCurrentIndex(max(self.scans.findData(current), 0))
-        self.facts.tell("" if session is None or current is None else facts_line(session.scans[current]))
+        self.facts.tell("" if session is None or current is None else facts_line(session, current))
         self._threshold_moved()
         self.refresh()
 
@@ -263,17 +264,11 @@ class ProjectDock(DockFrame):
         self.from_sample.setVisible(session is None and bool(loose_samples(self._ui)))
         has_scan = session is not None and session.current_scan is not None
         writable = session is not None and not session.read_only
-        for widget in (
-            self.split,
-            self.automatic,
-            self.dark,
-            self.preview,
-            self.sigma,
-            self.radius,
-            self.minimum,
-        ):
-            widget.setEnabled(has_scan and writable)
-        self._refuse_sheets(session)
+        is_sheet = session is not None and session.current_scan in session.sheets
+        parts = (self.split, self.automatic, self.dark, self.preview, self.more)
+        for widget in (*parts, self.sigma, self.radius, self.minimum):
+            widget.setEnabled(has_scan and writable and not is_sheet)
+        self.split.setToolTip(SHEET_TIP if is_sheet else SPLIT_TIP)
         self.slider.setEnabled(self.split.isEnabled() and not self.automatic.isChecked())
         self.add_scan.setEnabled(writable)
         self.add_folder.setEnabled(writable)
@@ -281,14 +276,6 @@ class ProjectDock(DockFrame):
         self.scans.setEnabled(bool(session is not None and session.scans))
         self.export.setEnabled(session is not None and bool(session.seeds))
         self.show_selection()
-
-    def _refuse_sheets(self, session: Session | None) -> None:
-        """A sheet of pictures with one seed each needs no split, and takes none."""
-        is_sheet = session is not None and session.current_scan in session.sheets
-        tip = "Each picture of this sheet is one seed already" if is_sheet else SPLIT_TIP
-        self.split.setToolTip(tip)
-        if is_sheet:
-            self.split.setEnabled(False)
 
     def show_selection(self, *_: object) -> None:
         """Enable the repairs that fit the selection."""
@@ -414,9 +401,13 @@ class ProjectDock(DockFrame):
             menu.addAction("none yet").setEnabled(False)
 
 
-def facts_line(scan: Scan) -> str:
-    """Shape, type, voxel size of a scan in one line."""
-    facts = scan.facts
+def facts_line(session: Session, scan: int) -> str:
+    """What a scan is, in one line: pictures of single seeds, or shape, type and voxel size of an array."""
+    facts = session.scans[scan].facts
+    if (sheet := session.sheets.get(scan)) is not None:
+        return f"{sheet.sheet.n:,} pictures of one seed each" + (" · in colour" if facts.is_colour else "")
+    if facts.is_colour:
+        return f"{facts.shape[2]} × {facts.shape[1]} pixels · in colour"
     parts = [" × ".join(map(str, facts.shape)), facts.dtype]
     if facts.voxel_size_um is not None:
         edges = facts.voxel_size_um[1:] if facts.wavelengths_nm else facts.voxel_size_um

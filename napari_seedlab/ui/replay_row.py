@@ -6,13 +6,12 @@ from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QSizePolicy
 
 from napari_seedlab.session.replay import sentence
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.section import Section, wrapped
+from napari_seedlab.ui.wide_button import wide_button
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -35,10 +34,7 @@ class ReplayRow(Section):
     def __init__(self, ui: SeedlabUi, parent: QWidget) -> None:
         super().__init__("Was asking worth it?", ui.theme, parent)
         self._ui = ui
-        self.button = QPushButton("Replay my labels", self)
-        self.button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.button.clicked.connect(ui.slot(self._replay))
+        self.button = wide_button("Replay my labels", "", ui.slot(self._replay), self)
         self.job = JobRow({"replay"}, ui.slot(self._cancel), self.button, self)
         self.said = wrapped(self)
         self.plot = LinePlot("answers", "right (%)", "", ui.theme, self)

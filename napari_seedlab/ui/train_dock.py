@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QSizePolicy,
     QTabBar,
     QVBoxLayout,
@@ -22,9 +21,9 @@ from qtpy.QtWidgets import (
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.encoding import KINDS as ENCODERS
 from napari_seedlab.ui.ask_about import AskAbout
+from napari_seedlab.ui.choice_box import ChoiceBox
 from napari_seedlab.ui.debug_aids import DebugAids
 from napari_seedlab.ui.dock_frame import DockFrame
-from napari_seedlab.ui.eliding_box import ElidingBox
 from napari_seedlab.ui.encoder_table import EncoderTable
 from napari_seedlab.ui.figures_page import FiguresPage
 from napari_seedlab.ui.job_row import JobRow, kind_of
@@ -34,6 +33,7 @@ from napari_seedlab.ui.odd_row import OddRow
 from napari_seedlab.ui.plot import Line, LinePlot
 from napari_seedlab.ui.replay_row import ReplayRow
 from napari_seedlab.ui.status import StatusCard
+from napari_seedlab.ui.wide_button import wide_button
 
 if TYPE_CHECKING:
     from napari_seedlab.core import JobStatus, ModelCard
@@ -55,10 +55,12 @@ class TrainDock(DockFrame):
         body, layout = self.models_page, self._models_rows
         self._scored: object = None  # the scores that the list of models names
         self._losses: dict[str, list[tuple[float, float, float]]] = {}
-        self.odd = self._button(
-            "Find odd ones", "Score every seed without a single label; a heatmap shows where", self._find_odd
-        )
-        self.net = self._button("Train network", "Train on the labels so far, in the background", self._train)
+        self.odd = wide_button(
+            "Find odd ones", "Score every seed without a single label; a heatmap shows where",
+            ui.slot(self._find_odd), body,
+        )  # fmt: skip
+        tip = "Train on the labels so far, in the background; labelling goes on meanwhile"
+        self.net = wide_button("Train network", tip, ui.slot(self._train), body)
         row = QHBoxLayout()
         row.addWidget(self.odd)
         row.addWidget(self.net)
@@ -69,7 +71,7 @@ class TrainDock(DockFrame):
         layout.addWidget(self.net_row)
         self.ask_about = AskAbout(ui, body)
         layout.addWidget(self.ask_about)
-        self.blocked = StatusCard(ui.theme)
+        self.blocked = StatusCard(ui.theme, n_most=3)
         self.job = JobRow(
             {"net", "predict", "batch", "overfit", *METHODS}, ui.slot(self._cancel), self.blocked, body
         )
@@ -77,7 +79,7 @@ class TrainDock(DockFrame):
         self.plot = LinePlot(
             "steps",
             "loss",
-            "The loss curve of the network appears here, beside the loss of guessing.",
+            "How the error (loss) of the network falls, beside the error of guessing.",
             ui.theme,
             body,
         )
@@ -128,15 +130,8 @@ class TrainDock(DockFrame):
         """The encoders in use, or what is known of them, changed."""
         self.encoders.refresh()
 
-    def _button(self, text: str, tip: str, call: object) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(tip)
-        button.clicked.connect(self._ui.slot(call))  # type: ignore[arg-type]
-        button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        return button
-
     def _make_models(self, body: QWidget) -> QGridLayout:
-        self.models = ElidingBox(body)
+        self.models = ChoiceBox(body)
         self.models.activated.connect(self._ui.slot(self._activate))
         grid = QGridLayout()
         grid.addWidget(QLabel("Models", body), 0, 0)
@@ -211,22 +206,16 @@ class TrainDock(DockFrame):
         table = np.asarray(self._losses[job_id])
         line = Line("loss", self._ui.theme.accent, table[:, 0], table[:, 1])
         is_net = job_id.startswith("net")
-        self.plot.show_lines((line,), ("guessing (ln C)", float(table[-1, 2])) if is_net else None)
+        self.plot.show_lines((line,), ("guessing", float(table[-1, 2])) if is_net else None)
 
     def show_models(self) -> None:
         """List the models of the project, the newest first, the active one chosen."""
         session = self._ui.session
         models = () if session is None else session.models
         cards = [card for card in models if card.kind not in ENCODERS]
-        self.models.clear()
-        for card in reversed(cards):
-            name = self._name(card)
-            self.models.addItem(name, card.id)
-            self.models.setItemData(self.models.count() - 1, name, Qt.ItemDataRole.ToolTipRole)
-            if card.active:
-                self.models.setCurrentIndex(self.models.count() - 1)
-        if not cards:
-            self.models.addItem("none yet")
+        listed = [(card.id, name := self._name(card), name) for card in reversed(cards)]
+        self.models.offer(listed or [("", "none yet", "")])
+        self.models.choose(next((card.id for card in cards if card.active), ""))
         self.models.setEnabled(bool(cards))
         tip = "Whose predictions, or scores of oddness, are shown; ✓ marks those that are"
         self.models.setToolTip(f"{tip}<br>{escape(self.models.currentText())}")

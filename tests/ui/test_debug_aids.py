@@ -130,7 +130,7 @@ def test_a_click_on_a_wrong_answer_opens_the_seed(ui, session, aids, qtbot):
 )
 def test_a_first_loss_off_by_a_fifth_is_odd(loss, is_warm, is_odd, words):
     text, found = first_loss_text(loss, 1.386, is_warm)
-    assert found is is_odd and words in text and "(ln 4)" in text
+    assert found is is_odd and words in text and "among 4 classes" in text
 
 
 def test_the_first_loss_of_a_job_is_told_in_the_warning_colour(ui, session, aids, qtbot):

@@ -48,7 +48,7 @@ def test_the_table_says_what_is_known_and_uses_what_is_pressed(session, page, qt
     assert list(page.uses) == [*(option.name for option in told("ct")), "descriptors + bundled"]
     shown = " ".join(texts(page))
     assert "93 %" in shown and "85–97" in shown and page.table.note == "by 60 labels"
-    assert "ahead of descriptors by 13.0 points" in page.verdict.text()
+    assert "Ready-made is ahead of Measures by 13.0 points" in page.verdict.text()
     assert page.verdict.text().startswith("In use: ")
     assert "Compare on the 60 labels" in verdict_line({}, 60, ("bundled",))
     assert "5 newer labels are not in it" in verdict_line(

@@ -85,12 +85,12 @@ def shown(ui, session, page, qtbot):
 
 def test_without_figures_the_page_says_what_to_do(ui, session, page):
     page.refresh()
-    assert "split it into seeds first" in page.headline.text()
+    assert "not described yet" in page.headline.text()
     assert not page.check.isEnabled()
     session.embeddings = {"ct": SimpleNamespace(row={1: 0, 2: 1})}
     page.refresh()
     assert "Label two seeds each of two classes first" in page.headline.text()
-    assert all(section.missing for section in page.sections)
+    assert all(section.isHidden() for section in page.sections)
 
 
 def test_the_page_tells_what_is_known_and_claims_no_more(ui, shown):

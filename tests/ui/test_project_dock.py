@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from napari.layers._source import layer_source
@@ -63,9 +65,11 @@ def test_a_scan_that_is_opened_is_shown(ui, session, monkeypatch, qtbot):
 def test_a_sheet_of_pictures_offers_no_split(ui, session):
     dock = ui.docks["project"]
     assert dock.split.isEnabled()
-    session.sheets = {session.current_scan: object()}
-    dock.refresh()
-    assert not dock.split.isEnabled() and "one seed already" in dock.split.toolTip()
+    session.sheets = {session.current_scan: SimpleNamespace(sheet=SimpleNamespace(n=240))}
+    dock.show_scans()
+    parts = (dock.split, dock.automatic, dock.dark, dock.preview, dock.more, dock.slider)
+    assert not any(part.isEnabled() for part in parts) and "one seed already" in dock.split.toolTip()
+    assert dock.facts.full_text() == "240 pictures of one seed each"
 
 
 def test_all_buttons_are_in_sight_on_a_small_screen(ui, qtbot):
