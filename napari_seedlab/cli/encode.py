@@ -35,6 +35,10 @@ def encode(session: Session, names: str, weights: Path | None, compare: bool) ->
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if names and not wanted:
         raise InputError(f"--encoder {names}", "names no encoder", "Give names separated by commas")
+    if wanted:
+        session.encoders.named(pool, wanted)  # refused before the work
+    if compare:
+        session.encoders.refuse_one_class(pool)
     if weights is not None:
         _open(session, wanted, weights)
     own = next((option for option in session.encoders.options(pool) if option.name == "own"), None)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_seedlab.cli.frame import look_at, opened, run
+from napari_seedlab.cli.frame import look_at, opened, run, say
 from napari_seedlab.cli.report import report
 from napari_seedlab.cli.simulate import simulate
 from napari_seedlab.core import InputError
@@ -207,7 +207,7 @@ def embed(
 def map_(
     project: ProjectArg,
     method: Annotated[str, typer.Option(help="umap, tsne, pca, or place: only new seeds.")] = "umap",
-    n_clusters: Annotated[int | None, typer.Option(help="Found by itself when left out.")] = None,
+    n_clusters: Annotated[int | None, typer.Option(min=1, help="Found by itself when left out.")] = None,
     scan: PoolOption = None,
     random_state: RandomState = 0,
     scheduler: Scheduler = "",
@@ -247,8 +247,13 @@ def suggest(
             today(strategy)  # refused before the work
         with opened(project, scheduler, random_state) as session:
             look_at(session, scan)
+            if strategy == "disagreement":
+                session.opinions.refuse_one_opinion(session.pool)
             session.embed().wait()
             drawn = session.draw(n, strategy).wait()["suggestions"]
+            if not drawn:
+                again = "No label is contradicted by the other answers; there is nothing to ask again."
+                say(again if strategy == "label_errors" else "No seed is left to ask about.")
             rows: list[dict[str, Any]] = [
                 {"seed": s.seed, "score": s.score, "reason": s.reason} for s in drawn
             ]

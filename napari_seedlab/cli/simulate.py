@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from napari_seedlab.cli.frame import look_at, opened, run, say
-from napari_seedlab.core import InputError, NotReady
+from napari_seedlab.core import ASKS_AGAIN, InputError, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,11 @@ def _strategies(given: str) -> tuple[str, ...]:
         return tuple(STRATEGIES)
     if not names:
         raise InputError("--strategies", "names none", "Use some of " + ", ".join(STRATEGIES))
-    return tuple(dict.fromkeys(today(name) for name in names))
+    found = tuple(dict.fromkeys(today(name) for name in names))
+    if set(found) <= ASKS_AGAIN:
+        cause = f"{found[0]} asks about labelled seeds only"
+        raise InputError("--strategies", cause, "Name one that asks about others, such as default")
+    return found
 
 
 def replayed(

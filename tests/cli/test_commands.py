@@ -60,6 +60,8 @@ def test_the_main_path(folder):
     assert values("map", p, "--method", "pca", run=fresh)["n_clusters"] >= 1
     code, out, line = fresh("suggest", p, "--strategy", "best")
     assert code == 1 and not out and len(line.strip().splitlines()) == 1
+    code, out, line = seedlab("suggest", p, "--strategy", "label_errors")
+    assert (code, out) == (0, "suggestions: none\n") and "nothing to ask again" in line
     asked = values("suggest", p, "-n", 10)["suggestions"]
     assert len(asked) == 10 and all(set(s) == {"seed", "score", "reason"} for s in asked)
     with open(folder / "labels.csv", "w", newline="") as stream:
@@ -108,6 +110,7 @@ def test_the_main_path(folder):
         (("split", "p", "--threshold", "nan"), "is no grey value"),
         (("embed", "p", "--scan", "7"), "--scan 7"),
         (("suggest", "p", "--strategy", "luck"), "margin_kmeans"),
+        (("suggest", "p", "--strategy", "disagreement"), "two are needed"),
     ],
     ids=lambda v: " ".join(map(str, v[:2])) if isinstance(v, tuple) else None,
 )

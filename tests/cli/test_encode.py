@@ -38,6 +38,7 @@ def test_encoders_are_chosen_and_compared_by_the_command(tmp_path):
         (["--encoder", "hf", "--weights", tmp_path / "away"], "is not there"),
         (["--encoder", "hf", "--weights", tmp_path], "holds no config.json"),
         (["--weights", tmp_path], "is for hf or vgg16"),
+        (["--encoder", "own,magic"], "encoder 'magic'"),
     ):
         code, _, stderr = embed(place, *args)
         assert code == 1 and words in stderr and stderr.count("\n") == 1, stderr

@@ -99,6 +99,7 @@ def test_strategies_that_cannot_be_replayed_are_left_out(simulate):
     [
         (None, ("--strategies", "oracle"), "strategy 'oracle': is unknown"),
         (None, ("--strategies", ","), "names none"),
+        (None, ("--strategies", "label_errors"), "asks about labelled seeds only"),
         (None, ("--to", "/nowhere/at/all.png"), "all.png"),
         (None, ("--encoder", "magic"), "encoder 'magic'"),
         ("one class", (), "needs seeds of two classes"),
