@@ -107,7 +107,7 @@ class Encoders:
     def _own(self, pool: str) -> Option:
         card = self._newest("own", pool)
         lacks = "" if card is not None else "was not trained yet"
-        remedy = "Press Train own… or run seedlab embed --encoder own"
+        remedy = "Press Teach here… or run seedlab embed --encoder own"
         return Option("own", lacks, remedy if lacks else "", "" if card is None else card.id)
 
     def _vgg16(self) -> Option:
@@ -120,7 +120,7 @@ class Encoders:
         if find_spec("transformers") is None:
             return Option("hf", "needs the package transformers", "Install napari-seedlab[backbones]")
         if not self._backbone:
-            return Option("hf", "has no folder yet", "Open the folder of a vision backbone")
+            return Option("hf", "has no folder yet", "Open the folder of a network (vision backbone)")
         return Option("hf", about=self._backbone["name"])
 
     def _newest(self, kind: str, pool: str = "") -> ModelCard | None:
