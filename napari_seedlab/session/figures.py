@@ -189,6 +189,8 @@ class Figures:
         """What is missing for figures, in one line; empty where nothing is."""
         session, pool = self._session, pool or self._session.pool
         if pool not in session.embeddings:
+            if session.seeds_of(pool):
+                return "The seeds are not described yet: figures come after."
             return "Open a scan and split it into seeds first."
         counts = Counter(x.class_id for x in self._labelled(pool))
         n_ready = sum(n >= LEAST_PER_CLASS for n in counts.values())
