@@ -36,8 +36,9 @@ MOST_VOXELS = 2**27  # a larger box, such as a bed that was never split, stays b
 SOLID = (0.5, 99.8)  # percentiles of a volume's seeds that are black and white
 MOST_WHITE = 0.6  # above the median, of what black is below it: a few dense strangers dim no other seed
 LINES, SLABS = 64, 16  # of a plane that black and white are taken from: so many lines, at so many places
-FLAT = (0.5, 99.5)  # percentiles of the seeds' pixels in a plane that are black and full colour
-MOST_LIGHT = 2.5  # times the median of photos' seeds: glare and pale insides keep no dark seed black
+BAND = (1.0, 99.0)  # percentiles of a band that are black and full colour
+PICTURE = (0.5, 50.0, 99.5)  # of the seeds' pixels in a picture: black, usual, and white
+MOST_LIGHT = 2.5  # of what black is below the median of a picture's seeds: glare leaves no dark seed black
 
 
 def volume_limits(scan: ScanView) -> tuple[float, float]:
@@ -57,23 +58,22 @@ def volume_limits(scan: ScanView) -> tuple[float, float]:
 def plane_limits(scan: ScanView, bands: Sequence[int]) -> npt.NDArray[np.float64]:
     """Values of black and full colour per band (c, 2) that suit the seeds of a scan in one plane.
 
-    Colours of a photo share one range from zero, so that their balance stays as it is.
+    Those of a picture are taken inside the seeds; its colours share one range from zero, so that their
+    balance stays as it is. The bands of a cube are stretched over the whole plane.
     """
+    if scan.modality != "image":
+        planes = (np.asarray(scan.image[b], np.float32) for b in bands)
+        return np.asarray([_percentiles(plane, BAND) for plane in planes], np.float64)
     seen = _inside(scan, bands)
-    is_photo = scan.modality == "image"
-    if is_photo and len(bands) == 3:
-        middle, white = _percentiles(np.concatenate(seen), (50.0, FLAT[1]))
-        return np.tile([0.0, _below(white, 0.0, middle)], (3, 1))
+    if len(bands) == 3:
+        seen = [np.concatenate(seen)] * 3
     limits = []
     for values in seen:
-        black, middle, white = _percentiles(values, (FLAT[0], 50.0, FLAT[1]))
-        limits.append([black, _below(white, black, middle) if is_photo else white])
+        black, middle, white = _percentiles(values, PICTURE)
+        black = 0.0 if len(bands) == 3 else black
+        light = black + MOST_LIGHT * (middle - black)
+        limits.append((black, min(white, light) if middle > black else white))
     return np.asarray(limits, np.float64)
-
-
-def _below(white: float, black: float, middle: float) -> float:
-    """White, where it is no further from black than a few times the median."""
-    return min(white, black + MOST_LIGHT * (middle - black)) if middle > black else white
 
 
 def _inside(scan: ScanView, bands: Sequence[int]) -> list[npt.NDArray[np.float32]]:
