@@ -5,7 +5,7 @@ import pytest
 
 from napari_seedlab.learn.head import fit_head, pool_scaler, scaled
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
-from napari_seedlab.learn.spreading import look_alikes, spread
+from napari_seedlab.learn.spreading import MAX_TEACHERS, LookAlikes, look_alikes, spread
 
 
 @functools.cache
@@ -66,3 +66,18 @@ def test_a_group_that_no_label_reaches_stays_open():
     assert (p[:20].argmax(1) == 0).all() and (p[20:40].argmax(1) == 1).all()
     np.testing.assert_allclose(p[40:], 0.5)
     assert fit_head(x[[0, 20]], np.asarray([0, 1]), (0, 1)).probabilities(x)[40:].max() > 0.5
+
+
+def test_models_that_differ_in_one_answer_have_nearly_the_same_teachers():
+    """Of 20 answers left out in turn, at most a tenth of the look-alikes that teach are others."""
+    x, y = digits()
+    rows = np.random.default_rng(0).choice(len(y), 200, replace=False)
+    alike = LookAlikes(scaled(x, *pool_scaler(x)), rows)
+    every, _ = alike.found(np.ones(200, bool), y[rows], 10)
+    assert (
+        len(every) == MAX_TEACHERS and np.abs(np.sort(every) - np.linspace(0, len(y), len(every))).max() < 90
+    )
+    for out in range(20):
+        use = np.arange(200) != out
+        found, _ = alike.found(use, y[rows][use], 10)
+        assert len(np.setdiff1d(found, every)) <= MAX_TEACHERS // 10
