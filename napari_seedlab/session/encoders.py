@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_seedlab import files
-from napari_seedlab.core import InputError, LabelState, NotReady
+from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.imaging.features import VERSION, descriptor_names
 from napari_seedlab.session import encoding, steps
 from napari_seedlab.session.desk import Step, Task
@@ -236,8 +236,7 @@ class Encoders:
 
     def refuse_one_class(self, pool: str) -> None:
         """Raise NotReady where the labels are of fewer than two classes: nothing can be compared."""
-        labels = (self._session.label(seed) for seed in self._session.seeds_of(pool))
-        if len({label.class_id for label in labels if label.state is LabelState.LABELLED}) < 2:
+        if len(set(self._session.classes_labelled(pool))) < 2:
             raise NotReady("comparing encoders", "needs labels of two classes", "Label some seeds first")
 
     def _redraw(self, pool: str) -> list[Task]:

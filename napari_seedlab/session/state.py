@@ -230,6 +230,12 @@ class SessionState:
                 out[label.class_id] += 1
         return out
 
+    def classes_labelled(self, pool: str) -> list[int]:
+        """Class of each seed of a pool that was labelled."""
+        said = [x for x in self.labels.values() if x.state is LabelState.LABELLED]
+        here = np.isin([x.seed for x in said], self._seed_column(pool)).tolist()
+        return [x.class_id for x, is_here in zip(said, here, strict=True) if is_here]
+
     @property
     def blocked_because(self) -> str:
         """What blocks training, in one line; empty when nothing does."""
@@ -237,9 +243,7 @@ class SessionState:
             return "Open a scan first."
         if not any(len(t) for t in self._tables.values()):
             return "Split the scan into seeds first."
-        said = [x for x in self.labels.values() if x.state is LabelState.LABELLED]
-        here = np.isin([x.seed for x in said], self._seed_column(self.pool))
-        return what_lacks(self.scheme, Counter(x.class_id for x, h in zip(said, here, strict=True) if h))
+        return what_lacks(self.scheme, Counter(self.classes_labelled(self.pool)))
 
     def label_origin(self, seed: int) -> tuple[int, float, str]:
         """(sequence, inclusion_p, strategy) of the answer about a seed; 0.0 where it was not drawn."""
