@@ -17,7 +17,6 @@ from napari_seedlab.ui import seed_columns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_seedlab.core import RegionTable
     from napari_seedlab.session.session import Session
 
 MODES = ("label", "prediction", "confidence", "anomaly", "disagreement", "cluster")
@@ -98,25 +97,12 @@ def ramp(stops: tuple[Rgb, ...], n: int = N_STEPS) -> npt.NDArray[np.uint8]:
 def seeds_shown(session: Session) -> Ids:
     """All seeds that a region shows, ascending."""
     tables = tuple(t for scan in session.scans if (t := session.regions(scan)) is not None and len(t))
-    return _seeds_of(tuple(_Same(table) for table in tables)) if tables else np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Same:
-    """A table that equals itself alone: tables are replaced, never edited."""
-
-    table: RegionTable
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.table is other.table
-
-    def __hash__(self) -> int:
-        return id(self.table)
+    return _seeds_of(tuple(seed_columns.Same(table) for table in tables)) if tables else np.zeros(0, np.int64)
 
 
 @lru_cache(maxsize=1)
-def _seeds_of(tables: tuple[_Same, ...]) -> Ids:
-    return np.unique(np.concatenate([known.table.seed for known in tables]))
+def _seeds_of(tables: tuple[seed_columns.Same, ...]) -> Ids:
+    return np.unique(np.concatenate([known.value.seed for known in tables]))
 
 
 def modes_of(session: Session | None) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +19,31 @@ UM_PER_MM = 1000.0
 TAKEN = ("label", "prediction", "confidence", "anomaly", "disagreement", "cluster", "scan", "lot", "size")
 
 
+@dataclass(frozen=True, eq=False)
+class Same:
+    """What equals itself alone: values of a session are replaced, never edited."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@lru_cache(maxsize=1)
+def _have_lots(seeds: Same) -> bool:
+    return any(seed.lot for seed in seeds.value.values())
+
+
 def names(session: Session | None) -> tuple[str, ...]:
     """The columns that tell seeds apart in this project."""
     if session is None:
         return ()
     tables = [scan for scan in session.scans if session.regions(scan) is not None]
     found = ["scan"] if len(tables) > 1 else []
-    if any(seed.lot for seed in session.seeds.values()):
+    if _have_lots(Same(session.seeds)):
         found.append("lot")
     return (*found, "size", *_told(session)) if tables else ()
 
