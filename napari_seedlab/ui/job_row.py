@@ -135,8 +135,10 @@ class JobRow(QStackedWidget):
         if status is None:
             return
         self._bar.setUpdatesEnabled(False)  # else each setter paints the whole window by itself
-        self._bar.setRange(0, status.progress.total)
-        self._bar.setValue(status.progress.done)
+        total = status.progress.total
+        # a bar of no range would move by itself, and paint the whole window at each frame
+        self._bar.setRange(0, max(total, 1))
+        self._bar.setValue(status.progress.done if total else 0)
         self._bar.setUpdatesEnabled(True)
         self._title.tell(self._line(status))
         self._stop.setEnabled(status.state is not JobState.CANCELLING)

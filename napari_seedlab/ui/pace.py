@@ -1,19 +1,22 @@
-"""Showing what changes often: at once, then at most twice a second, the last state never left out."""
+"""Showing what changes often: at once, then at most once a second, the last state never left out."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PERIOD_MS = 500  # any repaint composes the whole window with its OpenGL canvas: tens of ms in software
+PERIOD_MS = 1000  # any repaint composes the whole window with its OpenGL canvas: tens of ms in software
 
 
 class Pace(QObject):
     """Calls `draw` at once when asked, and again after a while where it was asked meanwhile.
+
+    All paces draw again at the same moments, full seconds, so that one repaint of the window shows them all.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ class Pace(QObject):
         self._draw, self._is_due = draw, False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(PERIOD_MS)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._again)
 
     def ask(self) -> None:
@@ -35,7 +38,7 @@ class Pace(QObject):
         if self._timer.isActive():
             self._is_due = True
             return
-        self._timer.start()
+        self._timer.start(_ms_to_the_next())
         self._draw()
 
     def stop(self) -> None:
@@ -47,3 +50,9 @@ class Pace(QObject):
         if self._is_due:
             self._is_due = False
             self.ask()
+
+
+def _ms_to_the_next() -> int:
+    """Until all paces draw again; those asked shortly before wait for the moment after."""
+    left = PERIOD_MS - int(time.monotonic() * 1000) % PERIOD_MS
+    return left if left > PERIOD_MS // 4 else left + PERIOD_MS

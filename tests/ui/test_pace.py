@@ -32,3 +32,12 @@ def test_what_was_stopped_is_not_drawn_and_begins_at_once(qtbot, qapp, monkeypat
     paced.ask()
 
     assert len(drawn) == 2
+
+
+def test_the_next_moment_is_the_same_whenever_it_is_asked(monkeypatch):
+    monkeypatch.setattr(pace, "PERIOD_MS", 1000)
+    for at in (7.0, 7.3, 7.7):
+        monkeypatch.setattr(pace.time, "monotonic", lambda at=at: at)
+        assert round(at * 1000) + pace._ms_to_the_next() == 8000
+    monkeypatch.setattr(pace.time, "monotonic", lambda: 7.9)
+    assert 7900 + pace._ms_to_the_next() == 9000

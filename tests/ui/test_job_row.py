@@ -1,0 +1,36 @@
+"""One job as a row."""
+
+import time
+
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QWidget
+
+from napari_seedlab.core import JobState, JobStatus, Progress
+from napari_seedlab.ui.job_row import JobRow
+
+
+class Painted(QObject):
+    """Counts how often a widget is painted."""
+
+    n = 0
+
+    def eventFilter(self, _, event):
+        self.n += event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_a_job_of_unknown_length_stands_still(qtbot):
+    """A bar that moves by itself would paint the whole window many times a second."""
+    row = JobRow({"import"}, print, QWidget())
+    qtbot.addWidget(row)
+    row.show()
+    row.show_job(JobStatus("import-1", "x:run", 1, JobState.RUNNING, Progress(0, 0, "Reading")))
+    qtbot.waitUntil(lambda: row._bar.isVisible())
+    counter = Painted()
+    begun = time.monotonic()
+    qtbot.wait(50)
+    row._bar.installEventFilter(counter)
+    qtbot.waitUntil(lambda: time.monotonic() - begun > 0.6)
+    assert counter.n <= 1 and "Opening the scan" in row.text()
+    row.show_job(JobStatus("import-1", "x:run", 1, JobState.CANCELLING, Progress(3, 7, "Reading")))
+    assert (row._bar.value(), row._bar.maximum()) == (3, 7)
