@@ -41,9 +41,9 @@ CODE = re.compile(r"[+-]?0\d")  # 007 is a name
 BIGGEST = 2**53  # above it whole numbers are names too
 EVERY = 50_000  # rows between two looks at whether the job is cancelled
 
-UNKNOWN, NAMELESS = "name no seed of this project", "do not say which seed"
-AMBIGUOUS, TWICE = "name a file of several seeds", "tell different things of one seed"
-TOO_LONG, TOO_MANY = f"have a cell of more than {MAX_CELL:,} characters", "have more cells than the first row"
+UNKNOWN, NAMELESS = "of no seed of this project", "that do not say which seed"  # why rows are left out
+AMBIGUOUS, TWICE = "with a file name that several seeds have", "that contradict each other about one seed"
+TOO_LONG, TOO_MANY = f"with a cell of more than {MAX_CELL:,} characters", "with more cells than the first row"
 
 
 @dataclass
