@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 AIR = -4.0  # in the units of a crop, where 0 is a usual seed
 LEAST_CELLS = 20  # of a seed, and of its inside
+TINT = 0.3  # of colours or bands
 SHARES = (0.01, 0.12)  # of a seed that a spot covers
 
 
@@ -157,12 +158,12 @@ ANYWHERE = {_crack, _tunnel, _part, _rough, _cut}  # the others begin below the 
 def blemished(
     crops: Tensor, masks: Tensor, chosen: Any, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Put one blemish of a random kind into the brightness of the chosen seeds.
+    """Put one blemish of a random kind, and a random colour, into each of the chosen seeds.
 
     Parameters
     ----------
     crops : (n, c, *cells) float
-        As of :class:`napari_seedlab.learn.canonical.Canonical`; only the first channel is changed.
+        As of :class:`napari_seedlab.learn.canonical.Canonical`.
     masks : (n, 1, *cells) float
         Share of each cell that is seed.
     chosen : (n,) bool
@@ -187,8 +188,18 @@ def blemished(
         left[i, 0] = mask * ~drawn.isnan()
         shown[i] = crops[i] * is_there
         shown[i, 0] = drawn.nan_to_num() * is_there
+        if crops.shape[1] > 1:  # of another colour
+            share = (shown[i, 0] - light).abs().clamp(max=1)
+            shown[i, 1:] += TINT * share * is_there * smooth_curves(rng, 1, crops.shape[1] - 1, light.ndim)[0]
         change[i] = ((shown[i, 0] - light).abs() * mask).sum() / mask.sum()
     return shown, left, change
+
+
+def smooth_curves(rng: np.random.Generator, n: int, c: int, n_dims: int) -> Tensor:
+    """A smooth random curve over c bands for each of n seeds, sd about 1, (n, c, 1, …)."""
+    waves = np.cos(np.pi * np.arange(5)[:, None] * (np.arange(c) + 0.5) / c)  # (5, c)
+    curve = (rng.standard_normal((n, 5)) @ waves).astype(np.float32) / 2
+    return torch.from_numpy(curve).view(n, c, *[1] * n_dims)
 
 
 def _sketch(light: Tensor, mask: Tensor, is_anywhere: bool, rng: np.random.Generator) -> Sketch:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_seedlab.learn import training
-from napari_seedlab.learn.blemishes import blemished
+from napari_seedlab.learn.blemishes import blemished, smooth_curves
 from napari_seedlab.models.layers import AVERAGE
 from napari_seedlab.models.seed_encoder import SeedEncoder
 
@@ -236,7 +236,7 @@ def disturbed(
     bend = strength * each(-0.02, 0.02)
     light = light + bend * light.square()
     if c > 1:
-        rest = rest + 0.05 * strength * _smooth_curve(rng, n, c - 1, n_dims)
+        rest = rest + 0.05 * strength * smooth_curves(rng, n, c - 1, n_dims)
     if c > 4:  # bands: some are dead
         dead = rng.random((n, c - 1)) < 0.04 * strength * (rng.random((n, 1)) < 0.5)
         rest = rest * torch.from_numpy(~dead).view(n, c - 1, *[1] * n_dims)
@@ -248,10 +248,3 @@ def disturbed(
     weights = torch.ones(1, c, *[1] * n_dims)
     weights[:, 1:] = 0.15 if c <= 4 else 0.3
     return (shown + level * weights * noise) * (masks > 0.25), masks
-
-
-def _smooth_curve(rng: np.random.Generator, n: int, c: int, n_dims: int) -> Tensor:
-    """A smooth random curve over c bands for each of n seeds, sd about 1, (n, c, 1, …)."""
-    waves = np.cos(np.pi * np.arange(5)[:, None] * (np.arange(c) + 0.5) / c)  # (5, c)
-    curve = (rng.standard_normal((n, 5)) @ waves).astype(np.float32) / 2
-    return torch.from_numpy(curve).view(n, c, *[1] * n_dims)
