@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPoint, QRect, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QDrag, QFont, QPainter, QPaintEvent, QPen
+from qtpy.QtGui import QColor, QFont, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QApplication, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.colouring import CLUSTERS
-from napari_seedlab.ui.seed_mime import carry, stack
+from napari_seedlab.ui.seed_mime import drag_seeds
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
@@ -146,10 +146,7 @@ class ClusterRows(QWidget):
 
     def _drag(self, row: int) -> None:
         seeds = self._members(self.clusters[row].number)
-        drag = QDrag(self)
-        drag.setMimeData(carry(seeds))
-        drag.setPixmap(stack([], len(seeds), self._theme))
-        drag.exec_(Qt.DropAction.CopyAction)
+        drag_seeds(self, seeds, [], self._theme)
 
 
 class ClusterList(QScrollArea):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.status import StatusCard
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WIDTH_PX = 330
 SIDE_PX = 8
 FOOT_PX = 2  # below the status
+FOLD_MS = 12_000  # after which a long message covers no button any more
 N_MOST = 7  # lines of 300 pixels that every message of one line fits into, also in wide letters
 
 
@@ -63,8 +64,16 @@ class DockFrame(QWidget):
         self.status = StatusCard(ui.theme, self, n_lines, N_MOST)
         column.addSpacing(self.status.sizeHint().height() + FOOT_PX)
         self.status.installEventFilter(self)
-        ui.said.connect(self.status.say)
-        self.status.say(*ui.last_message)
+        self._fold = QTimer(self)
+        self._fold.setSingleShot(True)
+        self._fold.setInterval(FOLD_MS)
+        self._fold.timeout.connect(self.status.fold)
+        ui.said.connect(self._said)
+        self._said(*ui.last_message)
+
+    def _said(self, text: str, kind: str) -> None:
+        self.status.say(text, kind)
+        self._fold.start()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Place the status anew when it has more or fewer lines."""

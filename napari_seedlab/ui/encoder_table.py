@@ -64,7 +64,7 @@ class EncoderTable(QWidget):
         super().__init__(parent)
         self._ui = ui
         self._shown: object = None
-        self.table = Section("What describes the seeds", ui.theme, self)
+        self.table = Section("Described by", ui.theme, self)
         self._place = QWidget(self.table)
         self.table.content.addWidget(self._place)
         self.verdict = wrapped(self)

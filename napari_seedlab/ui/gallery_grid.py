@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QPoint, QPointF, QRect, QRectF, QSize, Qt, Signal
+from qtpy.QtCore import QPoint, QRect, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import (
     QContextMenuEvent,
-    QDrag,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -26,7 +25,7 @@ from qtpy.QtWidgets import QAbstractScrollArea, QApplication
 
 from napari_seedlab.ui.gallery_cells import Cell, CellPainter, SeedFacts, facts_of
 from napari_seedlab.ui.map_canvas import wrapped_in_the_middle
-from napari_seedlab.ui.seed_mime import carry, stack
+from napari_seedlab.ui.seed_mime import drag_seeds
 from napari_seedlab.ui.theme import DARK, Theme
 
 if TYPE_CHECKING:
@@ -335,12 +334,7 @@ class GalleryGrid(QAbstractScrollArea):
         images = [
             i for s in [int(self.seeds[row]), *(int(c) for c in chosen[:2])] if (i := self._thumbs.get(s))
         ]
-        drag = QDrag(self)
-        drag.setMimeData(carry(chosen))
-        pixmap = stack(images[: len(chosen)], len(chosen), self._theme)
-        drag.setPixmap(pixmap)
-        drag.setHotSpot(QPointF(pixmap.width() / 2, 20).toPoint())
-        drag.exec_(Qt.DropAction.CopyAction)
+        drag_seeds(self, chosen, images, self._theme)
 
     # -- keyboard -----------------------------------------------------------------------------
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -50,6 +50,7 @@ STRATEGY_WORDS = {
     "novelty": "Unlike any labelled seed",
 }
 BRUSH_PX = 6
+OLD_MS = 300  # that the picture of the seed before may stand until the next one is read
 BUTTON_FRAME_PX = 12  # beside the text of a button
 
 
@@ -234,7 +235,15 @@ class LabellingDock(DockFrame):
         else:
             self._ahead.show(session, seed)
             self._ahead.read_ahead(session, to_come(session))
+            if self.cuts.seed not in (None, seed):
+                QTimer.singleShot(OLD_MS, self._ui.slot(self._drop_old_picture))
         self.refresh()
+
+    def _drop_old_picture(self) -> None:
+        """Where reading takes long, nobody is to take the picture of the seed before for this one."""
+        seed = None if self._ui.session is None else self._ui.session.current_seed
+        if seed is not None and self.cuts.seed not in (None, seed):
+            self.cuts.show_cuts(None, f"Reading seed {seed}…")
 
     def _what_next(self) -> str:
         session = self._ui.session
@@ -287,6 +296,9 @@ class LabellingDock(DockFrame):
         for button in (*self._class_buttons.values(),):
             button.setEnabled(seed is not None or many > 1)
         self.toggle.setEnabled(session is not None and bool(session.scans))
+        scan = None if session is None else session.scans.get(session.current_scan or 0)
+        is_flat = scan is not None and scan.facts.region_shape[0] == 1
+        self._brush_title.setText(f"Paint on this {'picture' if is_flat else 'slice'}")
         self._name_toggle(self._ui.mode.is_on)
         if session is not None:
             self.tick.tell(session.labelling.pending, session.labelling.failed, bool(session.labels))

@@ -43,7 +43,10 @@ ZOOM_RANGE = (0.5, 2000.0)
 MOST_RINGS = 400  # selected points that get a ring each; more get a dot
 CURRENT_RGB = (255, 235, 59)
 ADDS = Qt.KeyboardModifier.ShiftModifier
-HOW_TO = "Wheel: zoom. Right drag: move. Double-click: the whole map. Left drag: select."
+HOW_TO = (
+    "Wheel: zoom. Right drag: move. Double-click: the whole map. "
+    "Left drag: select; from a selected point: carry to a class of the gallery."
+)
 ALL_GONE = "Double-click: the whole map"
 TAKES = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
@@ -57,6 +60,7 @@ class MapCanvas(QWidget):
 
     clicked = Signal(object, bool)  # seed, whether Ctrl or Shift was held
     lassoed = Signal(object, str)  # array of seeds; only, add or remove
+    dragged = Signal(int)  # a selected seed, or the one on the card where none is selected, is carried away
     hovered = Signal(object)  # seed or None
     let_go = Signal()  # a layout that waited is shown now
 
@@ -78,6 +82,7 @@ class MapCanvas(QWidget):
         self._waiting: tuple[Ids, Xy] | None = None
         self._path: list[Xy] = []
         self._press: QPointF | None = None
+        self._grabbed: int | None = None  # a selected seed that was pressed
         self._pan_from: QPointF | None = None
         self._lasso: list[QPointF] = []
         self._hover: int | None = None
@@ -313,6 +318,7 @@ class MapCanvas(QWidget):
         """Left: click or lasso; right or middle: pan."""
         if event.button() == Qt.MouseButton.LeftButton:
             self._press, self._lasso = event.position(), []
+            self._grabbed = None if event.modifiers() & (ADDS | TAKES) else self._selected_at(self._press)
         else:
             self._pan_from = event.position()
             self.setCursor(Qt.CursorShape.ClosedHandCursor)
@@ -326,11 +332,21 @@ class MapCanvas(QWidget):
             self._pan_from = place
             self._redraw()
         elif self._press is not None:
-            if self._lasso or (place - self._press).manhattanLength() > DRAG_PX:
+            is_far = (place - self._press).manhattanLength() > DRAG_PX
+            if is_far and self._grabbed is not None:
+                self._press = None  # whoever takes the seeds gets the release too
+                self._hover_over(None)
+                self.dragged.emit(self._grabbed)
+            elif self._lasso or is_far:
                 self._lasso = [*(self._lasso or [self._press]), place]
                 self.update()
         else:
             self._hover_over(place)
+
+    def _selected_at(self, place: QPointF) -> int | None:
+        """The seed at a pixel where it is among the selected ones, or the only one that is marked."""
+        seed, (current, selection) = self.seed_near(place), self._marked
+        return seed if seed is not None and seed in (selection or {current}) else None
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """End of a click, a lasso or a pan; Shift adds to what is selected, Ctrl or Alt takes away."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from napari_seedlab.ui.empty_states import on_map
 from napari_seedlab.ui.job_row import duration, kind_of
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY
 from napari_seedlab.ui.map_canvas import MapCanvas
+from napari_seedlab.ui.seed_mime import drag_seeds
 from napari_seedlab.ui.seed_text import describe
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class MapDock(QWidget):
         self.canvas.let_go.connect(ui.slot(self._show_newest))
         self.canvas.clicked.connect(ui.slot(self._clicked))
         self.canvas.lassoed.connect(ui.slot(self._lassoed))
+        self.canvas.dragged.connect(ui.slot(self._carry))
 
     def _make_hint(self) -> None:
         self._hint = QLabel(self.canvas)  # over the points, which stay
@@ -278,6 +280,17 @@ class MapDock(QWidget):
         if len(chosen) > 1:
             first = "press a digit" if self._ui.mode.is_on else f"press {TOGGLE_KEY}, then a digit"
             self._ui.say(f"{len(chosen)} selected: {first}; G shows them in the gallery.")
+
+    def _carry(self, first: int) -> None:
+        """Let the pointer carry the selected seeds to a class of the gallery, which opens for it."""
+        shown = self.canvas.seeds
+        seeds = shown[np.isin(shown, list(self._ui.chosen()))]
+        gallery: Any = self._ui.docks.get("gallery")
+        if gallery is not None and not gallery.isVisible():
+            self._ui.raise_dock("gallery")
+            gallery.find_room()
+        images = [image for seed in (first, *seeds[:2].tolist()) if (image := self._ui.thumbs.get(seed))]
+        drag_seeds(self.canvas, seeds, images, self._ui.theme)
 
     def _choose(self, seeds: frozenset[int]) -> None:
         """Select seeds; a single one comes on the card, which a digit would answer about."""

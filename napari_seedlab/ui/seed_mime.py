@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QMimeData, QRect, Qt
-from qtpy.QtGui import QPainter, QPixmap
+from qtpy.QtCore import QMimeData, QPoint, QRect, Qt
+from qtpy.QtGui import QDrag, QPainter, QPixmap
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QImage
+    from qtpy.QtWidgets import QWidget
 
     from napari_seedlab.ui.theme import Theme
 
@@ -31,6 +32,16 @@ def carried(mime: QMimeData | None) -> npt.NDArray[np.int64]:
         return np.zeros(0, np.int64)
     data = bytes(mime.data(MIME))
     return np.frombuffer(data[: len(data) // 8 * 8], np.int64)
+
+
+def drag_seeds(source: QWidget, seeds: npt.NDArray[np.int64], images: list[QImage], theme: Theme) -> None:
+    """Let the pointer carry seeds (n,) from a widget, under a few of their pictures, until let go."""
+    drag = QDrag(source)
+    drag.setMimeData(carry(seeds))
+    pixmap = stack(images[: len(seeds)], len(seeds), theme)
+    drag.setPixmap(pixmap)
+    drag.setHotSpot(QPoint(pixmap.width() // 2, 20))
+    drag.exec_(Qt.DropAction.CopyAction)
 
 
 def stack(images: list[QImage], n: int, theme: Theme) -> QPixmap:

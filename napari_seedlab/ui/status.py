@@ -45,10 +45,14 @@ class StatusCard(QFrame):
         """All that is said, also where not all of it fits."""
         return self._label.full_text()
 
-    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+    def fold(self) -> None:
         """Make room for what a long text covers; the tooltip still has all of it."""
+        self._label.fold()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Make room at a click."""
         if event is not None and event.button() == Qt.MouseButton.LeftButton:
-            self._label.fold()
+            self.fold()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw the card behind its text."""

@@ -71,7 +71,7 @@ class TrainDock(DockFrame):
         layout.addWidget(self.net_row)
         self.ask_about = AskAbout(ui, body)
         layout.addWidget(self.ask_about)
-        self.blocked = StatusCard(ui.theme, n_most=3)
+        self.blocked = StatusCard(ui.theme)
         self.job = JobRow(
             {"net", "predict", "batch", "overfit", *METHODS}, ui.slot(self._cancel), self.blocked, body
         )
@@ -172,7 +172,7 @@ class TrainDock(DockFrame):
             self._scored = session.opinions.shown
             self.show_models()
         if blocked:
-            self.blocked.say(f"Training waits: {blocked[:1].lower()}{blocked[1:]}", "warning")
+            self.blocked.say(f"To train: {blocked[:1].lower()}{blocked[1:]}", "warning")
         else:
             self.blocked.say("Ready to train.", "success")
 

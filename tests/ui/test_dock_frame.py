@@ -48,6 +48,18 @@ def test_no_button_moves_whatever_is_said_or_done(ui, session, qtbot, name, job)
         assert places(dock) == before
 
 
+def test_a_long_message_covers_no_button_for_long(ui, qtbot):
+    dock = ui.docks["project"]
+    dock.parentWidget().raise_()
+    qtbot.waitUntil(dock.isVisible)
+    ui.say(LONG + LONG, "error")
+    assert dock.status.findChild(QLabel).text().count("\n") > 1 and dock._fold.isActive()
+    dock._fold.timeout.emit()
+    assert dock.status.findChild(QLabel).text().count("\n") == 1
+    assert dock.status.text() == LONG + LONG
+    ui.say("")
+
+
 def test_no_answer_moves_with_the_length_of_the_reason(ui, session, qtbot):
     dock = ui.docks["labelling"]
     dock.parentWidget().raise_()

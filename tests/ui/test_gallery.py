@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_seedlab.core import LabelState
 from napari_seedlab.session.results import Embedding
+from napari_seedlab.ui import map_dock
 from napari_seedlab.ui.seed_mime import carried, carry
 from tests.ui.conftest import WAIT_MS
 
@@ -43,6 +44,19 @@ def test_forty_seeds_dropped_into_a_bin_are_forty_labels_and_one_undo(gallery, s
     assert gallery.bins.bins[2].count == 40
     session.undo()
     assert sum(session.counts().values()) == 0
+
+
+def test_seeds_carried_from_the_map_are_those_of_the_lasso_and_open_the_gallery(
+    ui, session, gallery, monkeypatch
+):
+    ui.toggle_gallery()
+    carried_seeds = []
+    monkeypatch.setattr(map_dock, "drag_seeds", lambda source, seeds, *_: carried_seeds.append(seeds))
+    session.select((4, 9, 11), "map")
+    ui.docks["map"].canvas.dragged.emit(9)
+    assert gallery.isVisible() and carried_seeds[0].tolist() == [4, 9, 11]
+    assert drop(gallery.bins.bins[1], carry(carried_seeds[0]))
+    assert [c for c in session.calls if c[0] == "answer"] == [("answer", 1, (4, 9, 11))]
 
 
 def test_a_foreign_drop_is_refused(gallery, session):

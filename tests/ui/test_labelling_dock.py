@@ -1,4 +1,9 @@
+import threading
+
+from napari_seedlab.ui import reading
 from napari_seedlab.ui.layers import background_value
+
+WAIT_MS = 30_000
 
 
 def test_the_brush_for_background_says_so_in_full(ui, session, qtbot):
@@ -22,6 +27,17 @@ def test_where_every_seed_is_answered_the_card_says_so(ui, session):
     dock.show_seed(None)
     assert dock.title.full_text() == f"All {len(seeds)} seeds of this scan are answered, 1 as unsure"
     assert "Start labelling" not in dock.cuts._empty and "doubtful" in dock.cuts._empty
+
+
+def test_no_picture_of_another_seed_stays_where_reading_takes_long(ui, session, qtbot, monkeypatch):
+    card, may_read, read = ui.docks["labelling"], threading.Event(), reading.read_cuts
+    session.look_at(5)
+    qtbot.waitUntil(lambda: card.cuts.seed == 5, timeout=WAIT_MS)
+    monkeypatch.setattr(reading, "read_cuts", lambda *a: may_read.wait(60) and read(*a))
+    session.look_at(40)
+    qtbot.waitUntil(lambda: card.cuts.n_cuts == 0, timeout=WAIT_MS)
+    may_read.set()
+    qtbot.waitUntil(lambda: card.cuts.seed == 40 and card.cuts.n_cuts > 0, timeout=WAIT_MS)
 
 
 def test_several_selected_seeds_show_no_picture_and_no_shares_of_one(ui, session, qtbot):

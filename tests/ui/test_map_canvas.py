@@ -44,6 +44,29 @@ def test_a_drag_selects_what_lies_inside(canvas, qtbot):
     assert sorted(got.args[0].tolist()) == [2, 4]
 
 
+def pull(canvas, start, keys=Qt.KeyboardModifier.NoModifier):
+    """Press at a place and move right, as Qt tells it."""
+    held, end = Qt.MouseButton.LeftButton, (start[0] + 30, start[1] + 8)
+    for kind, at in ((QEvent.Type.MouseButtonPress, start), (QEvent.Type.MouseMove, end)):
+        QApplication.sendEvent(canvas, QMouseEvent(kind, QPointF(*at), QPointF(*at), held, held, keys))
+
+
+def test_selected_points_are_carried_and_others_begin_a_lasso(canvas, qtbot):
+    carried = []
+    canvas.dragged.connect(carried.append)
+    one, two = canvas.positions()[2], canvas.positions()[0]
+    canvas.mark(1, frozenset({2, 3}))
+    pull(canvas, one)
+    assert carried == [3] and not canvas._lasso
+    pull(canvas, two)  # on the card, but others are selected
+    assert carried == [3] and canvas._lasso
+    pull(canvas, one, Qt.KeyboardModifier.ShiftModifier)  # more are drawn around
+    assert carried == [3] and canvas._lasso
+    canvas.mark(1, frozenset())
+    pull(canvas, two)
+    assert carried == [3, 1]
+
+
 def test_a_new_layout_waits_while_the_pointer_is_over_the_map(canvas, monkeypatch, qtbot):
     monkeypatch.setattr(canvas, "underMouse", lambda: True)
     before = canvas.positions().copy()
