@@ -83,3 +83,12 @@ def test_columns_of_words_and_of_numbers_have_colours_of_their_own(session):
     table = session.regions(1)
     codes = by_size.codes_of(table.seed).astype(int)
     assert by_size.is_ramp and codes[table.n_voxels.argmax()] > codes[table.n_voxels.argmin()]
+
+
+def test_what_tables_told_has_colours_too(session):
+    session.metadata.columns = {"mg": {1: 2.0, 2: 4, 9: 8}, "size": {1: "big", 2: "small"}}
+    assert modes_of(session)[-2:] == ("mg", "size (table)")
+    by_weight = colour_seeds(session, "mg")
+    codes = by_weight.codes_of(np.asarray([1, 2, 3, 9])).astype(int)
+    assert by_weight.is_ramp and codes[0] < codes[1] < codes[3] and codes[2] == 0
+    assert [name for name, _ in colour_seeds(session, "size (table)").legend] == ["big", "small"]

@@ -8,7 +8,7 @@ from qtpy.QtCore import QPoint, Qt
 from napari_seedlab.core import Label, LabelState
 from napari_seedlab.session.figures import Report
 from napari_seedlab.ui.curves import calibration_text, kept_text
-from napari_seedlab.ui.figures_page import spent_text
+from napari_seedlab.ui.figures_page import headline, spent_text
 
 SEEDS = np.arange(1, 43)
 SAID = np.asarray([0, 0, 0, 1, 1, 2], np.int32)
@@ -174,3 +174,9 @@ def test_what_a_threshold_keeps_in_words():
     curve["accuracy"][99] = None
     assert kept_text(curve, 1.0).endswith("no answer tells how many of them are right.")
     assert spent_text(9) == "9 s"
+
+
+def test_the_headline_says_of_whom_it_speaks():
+    assert "of all seeds" in headline(values())
+    told = headline(values() | {"untold": {"text": "not counted: 3 were asked about and got no class"}})
+    assert "of the seeds that can be told" in told and "Not counted: 3 were asked about" in told

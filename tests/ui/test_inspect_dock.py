@@ -66,7 +66,7 @@ def test_facts_probabilities_and_cuts_of_the_seed_on_the_card(ui, session, dock,
     assert found.spectrum is None and found.odd is None
     expected = session.predictions.of(5)
     assert {c.id: p for c, p in dock.prediction.bars.rows} == expected
-    assert dock.prediction.note == "head-1"
+    assert dock.prediction.note == "live model" and "head-1" in dock.prediction.toolTip()
     assert "Cluster" in FIELDS and "Group" not in FIELDS
     assert dock.fields["Cluster"].text() == str(int(session.layout.cluster[4]) + 1)
     assert "mm³" in dock.fields["Size"].text() and dock.title.text() == "Seed 5"
@@ -110,7 +110,7 @@ def test_oddness_is_told_in_words_and_shown_where_the_heat_is_highest(ui, sessio
     oddest = int(session.anomaly.seeds[session.anomaly.score.argmax()])
     look_at(session, dock, oddest, qtbot)
     qtbot.waitUntil(lambda: dock.odd.pictures.n_pictures == 2, timeout=WAIT_MS)
-    assert "the oddest of 42 seeds" in dock.odd.words.text() and dock.odd.note == "fcdd-1"
+    assert "the oddest of 42 seeds" in dock.odd.words.text() and dock.odd.note == "pasted defects"
     grey, heat = reading.read_portrait(session, oddest).odd
     assert grey.shape == heat.shape
     assert heat.max() > 0.5  # the fake's heat is the top of the scale where a seed is hollow
@@ -297,3 +297,16 @@ def test_the_view_goes_back_by_itself(ui, session, dock, qtbot, how):
     assert all(x.visible for x in ui.viewer.layers)
     assert 3 not in sliced  # a whole volume was never read for it
     assert not dock.alone_button.isChecked()
+
+
+def test_what_tables_told_stands_there_as_it_was_written(session, dock):
+    session.look_at(5)
+    dock.refresh()
+    assert dock.fields["Metadata"].isHidden()
+    session.metadata.columns = {"treatment": {5: "<b>heat</b>"}, "mg": {5: 2.5, 6: 3}} | {
+        f"c{i}": {5: i} for i in range(12)
+    }
+    dock.refresh()
+    lines = dock.fields["Metadata"].text().split("<br>")
+    assert lines[:2] == ["treatment: &lt;b&gt;heat&lt;/b&gt;", "mg: 2.5"] and lines[-1] == "and 2 more"
+    assert not dock.fields["Metadata"].isHidden()

@@ -87,3 +87,17 @@ def test_all_buttons_are_in_sight_on_a_small_screen(ui, qtbot):
     dock.more.click()
     assert dock.sigma.isVisibleTo(dock)
     dock.more.click()
+
+
+def test_a_table_about_seeds_is_added(ui, session, monkeypatch, qtbot):
+    dock, added = ui.docks["project"], []
+    monkeypatch.setattr(session.metadata, "add_table", added.append)
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *a: ("/tmp/t.csv", ""))
+    dock.add_table.click()
+    assert added == ["/tmp/t.csv"]
+    session.metadata.columns = {"mg": {1: 2.5}}
+    session.metadata.changed.emit()
+    qtbot.waitUntil(lambda: "mg" in ui.docks["map"]._modes)
+    session.seeds = {}
+    dock.refresh()
+    assert not dock.add_table.isEnabled()
