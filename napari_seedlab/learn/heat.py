@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MIN_NORMAL = 8  # seeds without which there is no idea of normal
 CHUNK = 64  # voxels per edge of a chunk of the heat raster
 LEAST_TOP = 3.0  # heat at the top of the colour scale, at least; 1 is the score of the median seed
+MOST_TOP = 6.0  # and at most: beside a hole of air a fine crack would be hardly seen
 LEAST_CELLS = 27  # of a crop that something can be learnt from
 
 
@@ -93,7 +94,7 @@ def publish(
     best = np.zeros(len(ids), np.float32)
     np.maximum.at(best, np.searchsorted(ids, seeds.seeds), found.score)
     files.save_arrays(folder / "scores.npz", seed=ids, score=best)
-    top = max(LEAST_TOP, float(np.quantile(found.score, 0.98)))
+    top = min(max(LEAST_TOP, float(np.quantile(found.score, 0.98))), MOST_TOP)
     names = ["scores.npz"]
     for scan in scans:
         names.append(f"heat-{scan.scan}.zarr")

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from napari_seedlab import files
 from napari_seedlab.core import InputError, JobError, NotReady
 from napari_seedlab.learn import fcdd, pasting, training
+from napari_seedlab.learn.heat import Found, publish
 from napari_seedlab.learn.heat import scores as heat_scores
 from napari_seedlab.learn.pool import Pool
 
@@ -69,6 +71,14 @@ def test_the_score_is_the_mean_of_the_hottest_cells_of_the_seed_alone():
     masks = np.zeros(heat.shape, bool)
     masks[0, :5] = True  # values 0..499: hottest 1 % are 495..499
     assert heat_scores(heat, masks).tolist() == [497.0, 0.0]
+
+
+@pytest.mark.parametrize(("oddest", "top"), [(1.5, 3.0), (5.0, 5.0), (18.0, 6.0)])
+def test_mild_heat_is_seen_beside_the_hottest(tmp_path, oddest, top):
+    score = np.where(np.arange(50) < 40, 1.0, oddest).astype(np.float32)
+    seeds = SimpleNamespace(seeds=np.arange(50))
+    _, result = finish(publish(tmp_path, [], seeds, Found(np.zeros(0, np.float16), score), {}))
+    assert result.values["scale"] == [0.0, top]
 
 
 @pytest.mark.parametrize("random_state", range(6))
