@@ -135,7 +135,8 @@ def table_step(session: Session, path: str, lot: str) -> Step:
                     session.figures.ask(pool)
         return values
 
-    return Step("table", "napari_seedlab.io.seed_table:run", prepare, adopt)
+    # not behind a training, and not before an answer: a million rows take ten seconds
+    return Step("table", "napari_seedlab.io.seed_table:run", prepare, adopt, lane="export")
 
 
 def _now(session: Session, seed: int) -> int:

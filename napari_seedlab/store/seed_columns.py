@@ -40,11 +40,21 @@ class SeedColumns:
 
     def __init__(self, database: Database, blobs: Blobs, append: Append) -> None:
         self._database, self._blobs, self._append = database, blobs, append
+        self._known: dict[str, tuple[str, dict[int, Fact]]] = {}  # what was read last, as text and parsed
 
     def seed_columns(self) -> Columns:
-        """By name of the column, in the order in which they came, the value of each seed that has one."""
+        """By name of the column, in the order in which they came, the value of each seed that has one.
+
+        A column that did not change is the same object as before.
+        """
         with self._database.reading() as connection:
-            return read(connection)
+            texts = _texts(connection)
+        before = self._known
+        self._known = {
+            name: before[name] if name in before and before[name][0] == text else (text, _parsed(text))
+            for name, text in texts
+        }
+        return {name: cells for name, (_, cells) in self._known.items()}
 
     def add_seed_table(
         self,
@@ -112,12 +122,21 @@ def _lots(connection: Connection, seeds: list[int]) -> dict[int, str]:
 
 
 def read(connection: Connection) -> Columns:
-    """What is known of seeds, by column; nothing in a project of the first format."""
+    """What is known of seeds, by column."""
+    return {name: _parsed(text) for name, text in _texts(connection)}
+
+
+def _texts(connection: Connection) -> list[tuple[str, str]]:
+    """Name and cells of each column, in their order; nothing in a project of the first format."""
     table = schema.seed_columns
     if not inspect(connection).has_table(table.name):
-        return {}
+        return []
     rows = connection.execute(select(table.c.name, table.c.cells).order_by(table.c.number))
-    return {row.name: {int(s): v for s, v in json.loads(row.cells).items()} for row in rows}
+    return [(row.name, row.cells) for row in rows]
+
+
+def _parsed(text: str) -> dict[int, Fact]:
+    return {int(seed): value for seed, value in json.loads(text).items()}
 
 
 def put(connection: Connection, blob: Mapping[str, npt.NDArray[Any]], side: str) -> None:
