@@ -244,7 +244,9 @@ def stop_light(growth: Growth, slope: float, unsure_share: float, level: float =
         return StopLight("red", f"Label on: {N_ROUNDS} batches in a row are compared first.", float("nan"))
     kappa = float(last.mean())
     if kappa < level:
-        text = f"Label on: the predictions still change (κ {kappa:.3f}, settled from {level:.3f})."
+        text = (
+            f"Label on: the predictions still change (they agree by {kappa:.2f}, settled from {level:.2f})."
+        )
         return StopLight("red", text, kappa)
     if not slope < FLAT:
         gain = (

@@ -34,6 +34,10 @@ class GrowthSection(Section):
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__("Go on?", theme, parent)
         self.light = wrapped(self)
+        self.light.setToolTip(
+            "<p>How much the models of successive batches agree, 1 at most (Cohen's kappa, mean of three); "
+            "what one more batch would gain; of how many seeds the model is unsure.</p>"
+        )
         self.forecast = wrapped(self)
         self.plot = LinePlot(
             "answers", "right (%)", "The curve appears after the first batches.", theme, self

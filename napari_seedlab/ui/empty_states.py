@@ -1,4 +1,4 @@
-"""What an empty map and an empty canvas say: what is on its way, or what to do for it."""
+"""What stands where nothing is to be seen yet: what is on its way, or what to do for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.ui.app import SeedlabUi
+
+
+def before_seeds(session: Session | None) -> str:
+    """What to do until there are seeds; empty where there are some.
+
+    >>> before_seeds(None)
+    'Open a project in the Project dock.'
+    """
+    if session is None:
+        return "Open a project in the Project dock."
+    if not session.scans:
+        return "Open a scan in the Project dock."
+    if not any(session.regions(scan) is not None for scan in session.scans):
+        return "Press “Split into seeds” in the Project dock."
+    return ""
 
 
 def on_map(session: Session | None) -> str:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_seedlab.ui.empty_states import before_seeds
 from napari_seedlab.ui.job_row import JobRow, kind_of
 from napari_seedlab.ui.section import Section, dim, wrapped
 from napari_seedlab.ui.wide_button import wide_button
@@ -117,7 +118,7 @@ class EncoderTable(QWidget):
         if not self.isVisible():  # it is told once somebody looks
             return
         session = self._ui.session
-        why = _why_empty(session)
+        why = before_seeds(session)
         can = session is not None and not why and not session.read_only
         for widget in (self.own, self.folder, self.file, self.name, self.fetch):
             widget.setEnabled(can)
@@ -268,14 +269,6 @@ def verdict_line(said: dict[str, Any], n_labels: int, chosen: tuple[str, ...]) -
 def _in_words(line: str) -> str:
     """A line of the comparison with the names of this page."""
     return re.sub(rf"\b({'|'.join(TITLES)})\b", lambda found: TITLES[found[0]][0], line)
-
-
-def _why_empty(session: Session | None) -> str:
-    if session is None:
-        return "Open a project in the Project dock."
-    if all(session.regions(scan) is None for scan in session.scans):
-        return "Split a scan into seeds first."
-    return ""
 
 
 def _can_compare(session: Session) -> bool:

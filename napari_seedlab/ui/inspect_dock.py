@@ -16,6 +16,7 @@ from napari_seedlab.ui import reading
 from napari_seedlab.ui.alone import SeedAloneView
 from napari_seedlab.ui.cuts import Picture, PictureRow
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.empty_states import before_seeds
 from napari_seedlab.ui.history import HistorySection, what_was_said
 from napari_seedlab.ui.nearest import NearestSection
 from napari_seedlab.ui.oddness import OddSection
@@ -159,7 +160,8 @@ class InspectDock(DockFrame):
     def _show_parts(self, session: Session | None, seed: int | None) -> None:
         """Title and parts of a seed, or the line that says what to do for one."""
         self.title.setText(self._title(session, seed))
-        self.hint.setText(dim(self._what_next(session), self._ui.theme))
+        what_next = before_seeds(session) or "Click a seed in the viewer or on the map."
+        self.hint.setText(dim(what_next, self._ui.theme))
         self.hint.setVisible(seed is None)
         for part in (self._table, *self.sections):
             part.setVisible(seed is not None)
@@ -170,16 +172,6 @@ class InspectDock(DockFrame):
         title, tip = PHOTO if scan is not None and scan.is_colour else TURNED if is_flat else OWN_AXES
         self.shape.rename(title)
         self.shape.setToolTip(f"<p>{tip}</p>")
-
-    @staticmethod
-    def _what_next(session: Session | None) -> str:
-        if session is None:
-            return "Open a project in the Project dock."
-        if not session.scans:
-            return "Open a scan in the Project dock."
-        if not any(session.regions(s) is not None for s in session.scans):
-            return "Press “Split into seeds” in the Project dock."
-        return "Click a seed in the viewer or on the map."
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Notice that the dock is on the screen."""

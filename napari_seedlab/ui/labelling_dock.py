@@ -21,6 +21,7 @@ from napari_seedlab.core import LabelState
 from napari_seedlab.ui.ahead import CutsAhead, to_come
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.empty_states import before_seeds
 from napari_seedlab.ui.evidence import EvidenceRow
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY, key_text
@@ -246,13 +247,8 @@ class LabellingDock(DockFrame):
             self.cuts.show_cuts(None, f"Reading seed {seed}…")
 
     def _what_next(self) -> str:
-        session = self._ui.session
-        if session is None:
-            return "Open a project in the Project dock."
-        if not session.scans:
-            return "Open a scan in the Project dock."
-        if not any(session.regions(s) is not None for s in session.scans):
-            return "Press “Split into seeds” in the Project dock."
+        if to_do := before_seeds(self._ui.session):
+            return to_do
         done = self._all_answered()
         if done:
             return f"{done}. The Train dock lists doubtful answers; a click on any seed puts it here again."

@@ -77,7 +77,8 @@ class OddSection(Section):
         ]
         self.others.setText("<br>".join(dim(line, self._theme) for line in lines))
         self.others.setVisible(len(lines) > 1)
-        self.fill(found.model_id)
+        self.fill(WORDS[found.method][0].lower() if found.method in WORDS else found.model_id)
+        self.setToolTip(f"By {found.model_id}")
 
     def show_pictures(self, odd: Heated | None) -> None:
         """Show the cut through the oddest voxel, or the photo, with its heat; None where there is none."""

@@ -105,4 +105,6 @@ class PredictionSection(Section):
             self.lack("No prediction yet: it comes after the first answers.")
             return
         self.bars.show_rows(session.scheme.active, p)
-        self.fill(found.model_id)
+        is_live = found.model_id.startswith("head-")
+        self.fill("live model" if is_live else found.model_id)
+        self.setToolTip(f"By {found.model_id}")
