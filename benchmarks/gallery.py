@@ -20,7 +20,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_seedlab.core import Modality
 from napari_seedlab.files import ArraySource, create_zarr
-from napari_seedlab.session.thumbnails import ROWS, ThumbTable
+from napari_seedlab.imaging.thumbnails import PAGE
+from napari_seedlab.session.thumbnails import ThumbTable
 from napari_seedlab.ui.gallery_cells import SeedFacts
 from napari_seedlab.ui.gallery_grid import GalleryGrid
 from napari_seedlab.ui.thumbs import MOST_BYTES, ThumbCache
@@ -33,7 +34,7 @@ PATIENCE_S = 10.0
 def write_thumbnails(folder: Path, n: int) -> ThumbTable:
     """`n` noisy discs on disk, as the job writes them."""
     rng = np.random.default_rng(0)
-    array = create_zarr(folder / "thumbs.zarr", (n, 120, 40), (ROWS, 120, 40), "u1")
+    array = create_zarr(folder / "thumbs.zarr", (n, 120, 40), (PAGE, 120, 40), "u1")
     y, x = np.mgrid[-1:1:40j, -1:1:40j]
     disc = np.tile((x * x + y * y < 0.7) * 150, (3, 1))
     for start in range(0, n, 4096):

@@ -20,6 +20,7 @@ FILLED = 38  # of them for a seed that is larger than the others
 ROOM = 1.15  # a picture beside the edge of a large seed's box
 LARGE = 95.0  # percentile of the seeds that fit without being shrunk
 N_BANDS = 32  # of a spectrum beside a picture
+PAGE = 64  # pictures that lie together on disk: in a sorted gallery each in sight is on a page of its own
 
 
 def common_cell(boxes: npt.NDArray[np.integer], voxel_size_um: tuple[float, ...]) -> float:

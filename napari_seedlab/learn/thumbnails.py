@@ -14,6 +14,7 @@ from napari_seedlab.imaging.cuts import CUT_MARGIN
 from napari_seedlab.imaging.thumbnails import (
     EDGE,
     N_BANDS,
+    PAGE,
     common_cell,
     mean_spectrum,
     plane_thumb,
@@ -194,7 +195,7 @@ def _write(
     spectrum = np.full((len(seeds), min(width, N_BANDS)), np.nan, np.float32)
     old = files.open_array(files.ArraySource.from_json(source)) if source else None
     out = files.create_zarr(
-        folder / "thumbs.zarr", (len(seeds), 3 * EDGE, EDGE), (ROWS, 3 * EDGE, EDGE), "u1"
+        folder / "thumbs.zarr", (len(seeds), 3 * EDGE, EDGE), (PAGE, 3 * EDGE, EDGE), "u1"
     )
     place = {s: i for i, s in enumerate(known["seed"].tolist())} if known else {}
     for start in range(0, len(seeds), ROWS):

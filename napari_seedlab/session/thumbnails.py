@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_seedlab import files
 from napari_seedlab.core import Modality
+from napari_seedlab.imaging.thumbnails import PAGE
 from napari_seedlab.io.hsi_view import colour_bands
 from napari_seedlab.session.desk import Step
 from napari_seedlab.session.results import region_keys
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from napari_seedlab.session.session import Session
     from napari_seedlab.store import Project
 
-ROWS = 512  # thumbnails that lie together on disk and are read at once: as fast as a few are
 VERSION = 2  # of how they are drawn
 SHAPE = (3, 40, 40)  # three cuts of a volume; red, green, blue of a picture or cube
 
@@ -67,8 +67,8 @@ class ThumbTable:
         return files.open_array(self.source)
 
     def page(self, number: int) -> npt.NDArray[np.uint8]:
-        """Thumbnails `number` · 512 and following, at most 512: (m, 3, 40, 40) uint8; reads from disk."""
-        part = np.asarray(self._pixels[number * ROWS : (number + 1) * ROWS])
+        """Thumbnails `number` · 64 and following, at most 64: (m, 3, 40, 40) uint8; reads from disk."""
+        part = np.asarray(self._pixels[number * PAGE : (number + 1) * PAGE])
         return part.reshape(-1, *SHAPE)
 
 

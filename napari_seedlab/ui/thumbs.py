@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QImage
 
 from napari_seedlab.core import SeedlabError
+from napari_seedlab.imaging.thumbnails import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 MOST_BYTES = 256 * 2**20  # of thumbnails held: all of 50,000 seeds
 THUMB_BYTES, FEW_BYTES = 3 * 40 * 40, 64 * 2**20
-PAGE = 512  # thumbnails that are read together
 MOST_IMAGES = 2048  # that Qt holds beside them, 19 KiB at most each
-N_WANTED = 128  # pages waited for; the newest count
+N_WANTED = 512  # pages waited for; the newest count
+N_READERS = 2
 Place = tuple[int, int]  # number of a table, page of it
 
 
 class ThumbCache(QObject):
     """Thumbnails by seed, those asked for last kept in memory.
 
-    Pages are read by one thread of its own, newest wish first, so that what is in sight comes before what
+    Pages are read by threads of its own, newest wish first, so that what is in sight comes before what
     was scrolled past; when nobody waits it reads on, so that later nobody has to.
 
     Parameters
@@ -57,7 +58,8 @@ class ThumbCache(QObject):
         self._bad: set[Place] = set()
         self._images: OrderedDict[tuple[int, bool], QImage] = OrderedDict()
         self._told = self._closed = False
-        self._thread: threading.Thread | None = None
+        self._reading: set[Place] = set()
+        self._threads: list[threading.Thread] = []
         self._came.connect(self._tell)
 
     # -- what is asked ------------------------------------------------------------------------
@@ -110,7 +112,7 @@ class ThumbCache(QObject):
         """Forget what was read: another project, or other thumbnails."""
         with self._lock:
             self._tables, self._ahead, self._n_bytes = [], [], 0
-            for held in (self._pages, self._wanted, self._bad):
+            for held in (self._pages, self._wanted, self._bad, self._reading):
                 held.clear()
         self._images.clear()
         self._read_few_ahead()
@@ -157,24 +159,25 @@ class ThumbCache(QObject):
         self._wake()
 
     def _wake(self) -> None:
-        if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._read_on, name="seedlab-thumbs", daemon=True)
-            self._thread.start()
+        while len(self._threads) < N_READERS and not self._closed:
+            self._threads.append(threading.Thread(target=self._read_on, name="seedlab-thumbs", daemon=True))
+            self._threads[-1].start()
         self._lock.notify_all()
 
     def _next(self) -> tuple[Place, ThumbTable] | None:
         """What to read next; waits for a wish, None when closed."""
         while not self._closed:
-            if self._wanted:
-                place = next(reversed(self._wanted))  # it stays a wish until it is there
-            elif self._ahead and self._n_bytes < MOST_BYTES:
+            newest = reversed(self._wanted)  # each stays a wish until it is there
+            place = next((p for p in newest if p not in self._reading), None)
+            if place is None and self._ahead and self._n_bytes < MOST_BYTES:
                 place = self._ahead.pop()
-            else:
+            if place is None:
                 self._lock.wait()
-                continue
-            if place not in self._pages and place not in self._bad:
+            elif place in self._pages or place in self._bad:
+                self._wanted.pop(place, None)
+            elif place not in self._reading:
+                self._reading.add(place)
                 return place, self._tables[place[0]]
-            self._wanted.pop(place, None)
         return None
 
     def _read_on(self) -> None:
@@ -199,6 +202,7 @@ class ThumbCache(QObject):
                 return True  # of a project that was shown before
             wished = place in self._wanted
             self._wanted.pop(place, None)
+            self._reading.discard(place)
             if page is None:
                 self._bad.add(place)
                 return True

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from napari_seedlab.imaging.thumbnails import PAGE
+
 
 class FakeTable:
-    """A table of `n` seeds from 1 on, in pages of 512; `n_read` counts pages."""
+    """A table of `n` seeds from 1 on, in pages; `n_read` counts pages."""
 
     def __init__(self, n, is_volume=True, bands=0):
         self.seeds, self.is_volume, self.n_read = np.arange(1, n + 1), is_volume, 0
@@ -15,7 +17,7 @@ class FakeTable:
 
     def page(self, number):
         self.n_read += 1
-        seeds = self.seeds[number * 512 : (number + 1) * 512]
+        seeds = self.seeds[number * PAGE : (number + 1) * PAGE]
         pixels = np.zeros((len(seeds), 3, 40, 40), np.uint8)
         y, x = np.mgrid[-1:1:40j, -1:1:40j]
         for i, reach in enumerate((0.9, 0.7, 0.5)):

@@ -6,6 +6,7 @@ import pytest
 from qtpy.QtGui import qGray
 
 from napari_seedlab.core import ProjectDamaged
+from napari_seedlab.imaging.thumbnails import PAGE
 from napari_seedlab.ui import thumbs
 from napari_seedlab.ui.gallery_cells import facts_of
 from napari_seedlab.ui.gallery_grid import GalleryGrid
@@ -37,12 +38,13 @@ def test_a_picture_is_none_until_it_was_read(make_cache, qtbot):
     assert cache.get(999) is None
 
 
-def test_what_is_in_sight_comes_before_what_was_scrolled_past(make_cache, qtbot):
-    table, order, gate, is_reading = FakeTable(512 * 30), [], threading.Event(), threading.Event()
+def test_what_is_in_sight_comes_before_what_was_scrolled_past(make_cache, qtbot, monkeypatch):
+    monkeypatch.setattr(thumbs, "N_READERS", 1)
+    table, order, gate, is_reading = FakeTable(PAGE * 30), [], threading.Event(), threading.Event()
     page = table.page
     table.page = lambda number: (is_reading.set(), gate.wait(5), order.append(number), page(number))[3]
     cache = make_cache(table)
-    for seed in (1, 512 * 10, 512 * 20):
+    for seed in (1, PAGE * 10, PAGE * 20):
         cache.get(seed)
         assert is_reading.wait(5)  # the first page is under way before the next wish
     gate.set()
@@ -50,11 +52,24 @@ def test_what_is_in_sight_comes_before_what_was_scrolled_past(make_cache, qtbot)
     assert order[:4] == [0, 19, 9, 1]  # and then, while nobody waits, all others
 
 
+def test_pages_are_read_side_by_side_and_each_once(make_cache, qtbot):
+    table, order, both = FakeTable(PAGE * 30), [], threading.Barrier(2)
+    page = table.page
+    table.page = lambda number: (order.append(number), number in (0, 29) and both.wait(5), page(number))[2]
+    cache = make_cache(table)
+    told = []
+    cache.ready.connect(lambda: told.append(1))
+    cache.get(PAGE * 29 + 1)  # while the first is under way, another is read
+    cache.get(1)
+    qtbot.waitUntil(lambda: len(order) == 30 and bool(told), timeout=5000)
+    assert sorted(order) == list(range(30)) and not both.broken
+
+
 def test_memory_is_bounded(make_cache, qtbot, monkeypatch):
-    page = 512 * 4800
+    page = PAGE * 4800
     monkeypatch.setattr(thumbs, "MOST_BYTES", 4 * page)
-    cache = make_cache(FakeTable(512 * 12))
-    for seed in range(1, 512 * 12, 512):
+    cache = make_cache(FakeTable(PAGE * 12))
+    for seed in range(1, PAGE * 12, PAGE):
         cache.get(seed)
         qtbot.waitUntil(lambda s=seed: cache.get(s) is not None, timeout=5000)
         assert cache.n_bytes <= 4 * page
