@@ -183,6 +183,8 @@ class SavedTick(QWidget):
 
     def tell(self, pending: int, failed: str, known: bool) -> None:
         """Show how many answers wait for the disk, and what is wrong with it."""
+        if (pending, failed, known) == (self.pending, self.failed, self.known):
+            return
         self.pending, self.failed, self.known = pending, failed, known
         self.setToolTip(failed or ("Every answer is on disk" if not pending else "Writing to disk"))
         self.update()

@@ -31,12 +31,16 @@ class EvidenceTile(QAbstractButton):
         self._thumbs, self._theme = thumbs, theme
         self.seed: int | None = None
         self.seed_class: SeedClass | None = None
+        self._told: tuple[Evidence, SeedClass] | None = None
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Ignored)
 
     def tell(self, fact: Evidence, seed_class: SeedClass) -> None:
-        """Show another seed."""
+        """Show another seed; nothing is painted where it is the same."""
+        if (fact, seed_class) == self._told:
+            return
+        self._told = (fact, seed_class)
         self.seed, self.seed_class = fact.seed, seed_class
         self.setText(f"Seed {fact.seed}, labelled {seed_class.name}, looks alike: {fact.distance:.2f} apart")
         self.setAccessibleName(self.text())

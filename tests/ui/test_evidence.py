@@ -63,3 +63,16 @@ def test_a_reason_with_shares_never_contradicts_the_bars(ui, session):
     session.look_at(first.seed)
     card.refresh()
     assert card.reason.full_text() == f"When asked: could be {name}"
+
+
+def test_what_is_shown_already_is_not_painted_again(ui, session, monkeypatch):
+    card, painted = ui.docks["labelling"], []
+    ask_with(session, Evidence(7, 2, 0.4), Evidence(9, 3, 0.9))
+    card.refresh()
+    for widget in (*card.evidence.tiles, card.tick):
+        monkeypatch.setattr(widget, "update", lambda w=widget: painted.append(w))
+    card.refresh()
+    assert painted == []
+    ask_with(session, Evidence(8, 2, 0.4), Evidence(9, 3, 0.9))
+    card.refresh()
+    assert painted == [card.evidence.tiles[0]]
