@@ -59,3 +59,16 @@ def test_without_such_seeds_nothing_changes():
     same = Judged(seen.predicted, seen.row, seen.said, seen.shown, seen.draws, nobody)
     assert accuracy(seen) == accuracy(same) and recall(seen, 1) == recall(same, 1)
     assert same.n_untold == 0
+
+
+def test_a_class_of_which_half_cannot_be_told_counts_half():
+    """A hundred seeds predicted 0, all told and right; a hundred predicted 1, half told, half of these right."""
+    predicted = np.repeat([0, 1], 100)
+    rows = np.concatenate([np.arange(20), 100 + np.arange(20)])
+    draws = draws_of(np.arange(40), np.full(40, 0.2), np.zeros(40, int), 200)
+    answered, lost = draws.split(30)
+    said = np.concatenate([np.zeros(20, int), np.repeat([1, 0], 5)])
+    seen = Judged(predicted, rows[:30], said, predicted[rows[:30]], answered, Untold(rows[30:], lost))
+    assert accuracy(seen).value == pytest.approx((100 + 25) / 150)
+    assert recall(seen, 0).value == pytest.approx(100 / 125)
+    assert seen.n_untold == pytest.approx(50)
