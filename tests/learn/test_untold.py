@@ -62,7 +62,7 @@ def test_without_such_seeds_nothing_changes():
 
 
 def test_a_class_of_which_half_cannot_be_told_counts_half():
-    """A hundred seeds predicted 0, all told and right; a hundred predicted 1, half told, half of these right."""
+    """Predicted 0: 100 seeds, all told and right. Predicted 1: 100, half told, half of these right."""
     predicted = np.repeat([0, 1], 100)
     rows = np.concatenate([np.arange(20), 100 + np.arange(20)])
     draws = draws_of(np.arange(40), np.full(40, 0.2), np.zeros(40, int), 200)
