@@ -5,12 +5,13 @@ import functools
 import numpy as np
 import pytest
 
+from napari_seedlab.core import CHANCE
 from napari_seedlab.imaging.features import describe_seed, grey_levels, sample_levels
 from napari_seedlab.imaging.phantom import make_seed_pool
 from napari_seedlab.learn.calibration import wilson_interval
 from napari_seedlab.learn.figures import Figures, Known, Settings
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
-from napari_seedlab.learn.sampling import CHANCE, accuracy, recall
+from napari_seedlab.learn.sampling import accuracy, recall
 
 IDS = (1, 2, 3)  # normal, abnormal, dead
 N_RUNS = 200
