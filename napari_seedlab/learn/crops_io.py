@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_seedlab import files
 from napari_seedlab.core import InputError, JobRequest, NotReady, Progress, RegionTable
-from napari_seedlab.imaging.crops import Raster, SeedCut, seed_crops, seed_planes
+from napari_seedlab.imaging.crops import Raster, SeedCut, seed_crops, seed_planes, with_gaps
 from napari_seedlab.learn.training import Pace
 
 if TYPE_CHECKING:
@@ -251,6 +251,7 @@ def cut_channels(
     scaling: Callable[[ScanInput], Scaling],
     view: View | None = None,
     n_seen: int = 0,
+    has_gaps: bool = False,
 ) -> Generator[Progress, None, SeedCrops]:
     """Cut all seeds of alike scans onto grids of their own dimension, with all channels.
 
@@ -266,6 +267,8 @@ def cut_channels(
         For planes: turns the pixels (channel, y, x) of a box into `n_seen` others.
     n_seen : int
         How many channels `view` makes.
+    has_gaps : bool
+        For volumes: whether the masks hold the cracks and tunnels that the regions leave out.
     """
     is_flat, n_channels = scans[0].is_flat, n_seen or scans[0].n_channels
 
@@ -274,6 +277,8 @@ def cut_channels(
             voxel = scan.voxel_size_um
             return seed_planes(scan.image, scan.regions, table, size, MARGIN, voxel, view)
         cubes = seed_crops(*_near(scan, len(table)), table, size, MARGIN, scan.voxel_size_um)
+        if has_gaps:
+            cubes = (c._replace(mask=with_gaps(c.crop, c.mask)) for c in cubes)
         return (SeedCut(c.crop[None], c.mask, c.n_unknown) for c in cubes)
 
     grid = (size,) * (2 if is_flat else 3)

@@ -175,7 +175,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     folder = Path(folder)
     request = crops_io.read_request(folder)
     settings = read_settings(request, FCDDSettings)
-    method = Method("fcdd", "Learning what is normal", new_trainer, heat_maps)
+    method = Method("fcdd", "Learning what is normal", new_trainer, heat_maps, has_gaps=True)
     is_cube = any(entry.get("modality") == "hsi" for entry in request.params.get("scans", ()))
     fit = fit_cubes if is_cube else fit_and_publish
     return (yield from fit(folder, request, method, settings))

@@ -73,6 +73,8 @@ class Method:
         ``(model, pool, members or None)`` → iterator over rows and their heat (rows, *cells) float32.
     finish : callable
         ``(trained model, pool, members)`` → the model that makes the heat.
+    has_gaps : bool
+        Whether it sees the cracks and tunnels of a volume's seed that its region leaves out.
     """
 
     kind: str
@@ -80,6 +82,7 @@ class Method:
     new_trainer: Callable[[Pool, Members, Any, int, int], training.Trainer]
     heat_maps: Callable[[Any, Pool, Members | None], Iterator[tuple[Members, Float]]]
     finish: Callable[[torch.nn.Module, Pool, Members], torch.nn.Module] = lambda model, _pool, _members: model
+    has_gaps: bool = False
 
 
 @dataclass
@@ -137,7 +140,7 @@ def fit_and_publish(
     is_flat = scans[0].is_flat
     settings = settings.sized("plane" if is_flat else "volume")
     scaling = crops_io.plane_scaling if is_flat else crops_io.scan_scaling
-    seeds = yield from crops_io.cut_channels(scans, settings.size, scaling)
+    seeds = yield from crops_io.cut_channels(scans, settings.size, scaling, has_gaps=method.has_gaps)
     labels = crops_io.read_labels(folder)
     odd = yield from known_odd(folder, scans, seeds, labels, settings.normal_class)
     teachers = read_teachers(folder)

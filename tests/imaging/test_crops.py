@@ -143,3 +143,17 @@ def test_voxels_without_a_value_are_in_no_mask_and_dim_no_neighbour(lost):
     assert cut.n_unknown == 1
     assert not cut.mask[5, 5]
     np.testing.assert_allclose(cut.crop[:, cut.mask], 7, rtol=1e-5)
+
+
+def test_a_tunnel_that_a_split_leaves_out_is_of_the_seed_and_its_neighbour_is_not():
+    grid = np.stack(np.meshgrid(*[np.arange(28)] * 3, indexing="ij"), -1) - 13.5
+    seed = (grid**2).sum(-1) < 11**2
+    tunnel = seed & (np.abs(grid[..., 1]) < 2) & (grid[..., 2] > -4)
+    crop = np.where(seed & ~tunnel, 120, 20).astype(np.float32)
+    crop[:, :, 25:] = 120  # a neighbour
+    bite = seed & (grid[..., 0] > 8)
+    crop[bite] = 120  # which the split gave to the neighbour
+    found = crops.with_gaps(crop, seed & ~tunnel & ~bite)
+    assert (found & tunnel).sum() > 0.7 * (tunnel & ~bite).sum()
+    assert not (found & bite & ~tunnel).any() and not (found & ~seed).any()
+    assert not crops.with_gaps(crop, np.zeros_like(seed)).any()
