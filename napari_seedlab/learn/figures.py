@@ -283,7 +283,7 @@ class Figures:
         few = (
             ""
             if self.is_honest
-            else f"not enough for calibration ({self.draws.n} of {MIN_RANDOM_ANSWERS} random)"
+            else f"too few answers drawn by chance to be sure ({self.draws.n} of {MIN_RANDOM_ANSWERS})"
         )
         return {
             "temperature": self.head.temperature,

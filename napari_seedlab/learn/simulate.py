@@ -295,7 +295,11 @@ def _known(folder: Path) -> Truth:
     class_of = dict(zip(truth["seed"].tolist(), truth["class_id"].tolist(), strict=True))
     rows = [i for i, s in enumerate(table["seed"].tolist()) if s in class_of]
     if len(rows) < MIN_SEEDS:
-        raise InputError("the truth", f"names {len(rows)} seeds of the project", f"Give at least {MIN_SEEDS}")
+        raise InputError(
+            "the truth",
+            f"names {len(rows)} seed{'' if len(rows) == 1 else 's'} of the project",
+            f"Give at least {MIN_SEEDS}",
+        )
     seeds = np.asarray(table["seed"])[rows]
     class_id = np.asarray([class_of[int(s)] for s in seeds], np.int32)
     if len(np.unique(class_id)) < 2:

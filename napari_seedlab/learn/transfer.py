@@ -174,7 +174,11 @@ def domain_of(vectors: Floats, random_state: int = 0) -> Domain:
     """
     x = np.asarray(vectors, np.float64)
     if len(x) < LEAST_SEEDS:
-        raise InputError("the earlier project", f"has {len(x)} seeds", f"Take one with {LEAST_SEEDS}")
+        raise InputError(
+            "the earlier project",
+            f"has {len(x)} seed{'' if len(x) == 1 else 's'}",
+            f"Take one with {LEAST_SEEDS}",
+        )
     low, middle, high = np.percentile(x, (16, 50, 84), axis=0)
     spread = np.maximum((high - low) / 2, 0.05 * x.std(axis=0) + 1e-6)
     folds = fold_of(np.zeros(len(x), np.int64), random_state, N_FOLDS)

@@ -97,8 +97,13 @@ class ConfusionMatrix(QWidget):
         text = ""
         if cell is not None:
             said, told = (self.names[i] for i in cell)
-            text = f"{self.counts[cell]:,.0f} seeds said to be {said}, predicted {told}."
-            text += " Click to select those that were answered."
+            count = self.counts[cell]
+            text = f"No seed said to be {said} is predicted {told}."
+            if count > 0:
+                seeds = "1 seed" if round(count) == 1 else f"{count:,.0f} seeds"
+                text = (
+                    f"{seeds} said to be {said}, predicted {told}. Click to select those that were answered."
+                )
         if text != self.toolTip():
             self.setToolTip(text)
         self.setCursor(Qt.CursorShape.PointingHandCursor if cell else Qt.CursorShape.ArrowCursor)

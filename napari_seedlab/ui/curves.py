@@ -153,7 +153,7 @@ class CalibrationSection(Section):
     """How often the model is right when it says that it is so sure."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__("Does it know how sure it is?", theme, parent)
+        super().__init__("As sure as right?", theme, parent)
         self.told = wrapped(self)
         self.plot = LinePlot(
             "said (%)", "right (%)", "No answers to compare with yet.", theme, self, y_range=(0, 105)

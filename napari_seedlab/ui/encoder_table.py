@@ -69,14 +69,9 @@ class EncoderTable(QWidget):
         self._place = QWidget(self.table)
         self.table.content.addWidget(self._place)
         self.verdict = wrapped(self)
-        idle = QWidget(self)
         slot = ui.slot
         self.compare = wide_button("Compare on my labels", "", slot(self._compare), self)
-        middle = QVBoxLayout(idle)
-        middle.setContentsMargins(0, 0, 0, 0)
-        middle.addWidget(self.compare)
-        middle.addStretch(1)
-        self.job = JobRow(KINDS, slot(self._cancel), idle, self)
+        self.job = JobRow(KINDS, slot(self._cancel), self.compare, self)
         tip = "Teach the ready-made networks by these seeds, without labels; goes on after a restart"
         self.own = wide_button("Teach here…", tip, slot(self._train), self)
         tip = "A network that knows photographs: a vision backbone of transformers (config.json, safetensors)"

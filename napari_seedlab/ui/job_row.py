@@ -88,7 +88,11 @@ class JobRow(QStackedWidget):
     ) -> None:
         super().__init__(parent)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self._idle, self._busy = idle, QWidget(self)
+        self._idle, self._busy = QWidget(self), QWidget(self)
+        above = QVBoxLayout(self._idle)  # where it is lower than a job it keeps its height
+        above.setContentsMargins(0, 0, 0, 0)
+        above.addWidget(idle)
+        above.addStretch(1)
         self.kinds, self._cancel = kinds, cancel
         self.status: JobStatus | None = None
         self._title, self._bar = FewLines(1, self._busy), QProgressBar(self._busy)
@@ -106,7 +110,7 @@ class JobRow(QStackedWidget):
         layout.setSpacing(0)
         layout.addWidget(self._title)
         layout.addLayout(row)
-        self.addWidget(idle)
+        self.addWidget(self._idle)
         self.addWidget(self._busy)
         self._pace = Pace(self._draw, self)
 

@@ -434,6 +434,7 @@ def next_step(ui: SeedlabUi) -> tuple[str, str]:
         return "info", "Next: split this scan into seeds."
     if (told := what_to_say(session)) is not None:
         return told
+    seeds = "1 seed" if len(table) == 1 else f"{len(table):,} seeds"
     if session.blocked_because:
-        return "info", f"{len(table)} seeds. Next: find odd ones (Train), or start labelling (K)."
-    return "success", f"{len(table)} seeds, {sum(session.counts().values())} labelled. Ready to train."
+        return "info", f"{seeds}. Next: find odd ones (Train), or start labelling (K)."
+    return "success", f"{seeds}, {sum(session.counts().values())} labelled. Ready to train."

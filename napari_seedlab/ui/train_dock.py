@@ -213,7 +213,7 @@ class TrainDock(DockFrame):
         session = self._ui.session
         models = () if session is None else session.models
         cards = [card for card in models if card.kind not in ENCODERS]
-        listed = [(card.id, name := self._name(card), name) for card in reversed(cards)]
+        listed = [(card.id, self._name(card), card.id) for card in reversed(cards)]
         self.models.offer(listed or [("", "none yet", "")])
         self.models.choose(next((card.id for card in cards if card.active), ""))
         self.models.setEnabled(bool(cards))
@@ -244,7 +244,8 @@ class TrainDock(DockFrame):
             parts.append(f"{float(score):.0%}")
         scored = {} if session is None else session.opinions.shown
         is_used = card.active or any(card.id == found.model_id for found in scored.values())
-        return " · ".join((f"{'✓ ' if is_used else ''}{card.id}", *parts))
+        parts[0] += f" {card.id.rpartition('-')[2]}"
+        return f"{'✓ ' if is_used else ''}{' · '.join(parts)}"
 
     # -- from the user ------------------------------------------------------------------------
     def _find_odd(self) -> None:

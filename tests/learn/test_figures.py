@@ -328,7 +328,7 @@ def test_too_few_random_answers_claim_nothing(job):
     assert {r["text"] for r in values["recall"]} == {"too few to say (12 of 30)"}
     assert values["confusion_pool"] is None
     assert values["reject"]["is_provisional"]
-    assert values["calibration"]["text"].startswith("not enough for calibration")
+    assert values["calibration"]["text"].startswith("too few answers drawn by chance")
 
 
 def test_two_answers_are_too_few(job):

@@ -150,6 +150,11 @@ def test_an_empty_cell_says_so(ui, shown):
     page = shown()
     page.matrix.clicked.emit(3, 0)
     assert ui.last_message[0] == "No answer lies in this cell."
+    for (said, told), words in (((3, 0), "No seed said to be"), ((1, 0), "1 seed said to be")):
+        centre = page.matrix._cell(said, told).center().toPoint()
+        page.matrix.mouseMoveEvent(SimpleNamespace(pos=lambda at=centre: at))
+        assert page.matrix.toolTip().startswith(words)
+        assert ("Click" in page.matrix.toolTip()) == words.startswith("1")
 
 
 def test_buttons_and_links_lead_on(ui, session, shown, qtbot, monkeypatch):

@@ -130,8 +130,8 @@ def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbo
     session.models = (ModelCard("vae-1", "vae", "2026", (), "", config={}, metrics={}), card)
     dock.show_models()
     assert [dock.models.itemText(i) for i in (0, 1)] == [
-        "net-12 · network · 91%",
-        "✓ vae-1 · autoencoder",
+        "network 12 · 91%",
+        "✓ autoencoder 1",
     ]
     dock.models.setItemText(0, "a very long name " * 5 + "· active")
     dock.models.setCurrentIndex(0)
@@ -140,7 +140,7 @@ def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbo
     assert dock.models.fontMetrics().horizontalAdvance(shown) <= dock.models.width()
     session.models = (*session.models, replace(card, id="net-13"))
     dock.show_models()
-    assert "net-13 · network · 91%" in dock.models.toolTip()
+    assert "network 13 · 91%" in dock.models.toolTip()
 
 
 def test_the_live_model_says_how_good_it_is(ui, session, row):
