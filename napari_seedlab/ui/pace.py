@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ class Pace(QObject):
     """Calls `draw` at once when asked, and again after a while where it was asked meanwhile.
 
     All paces draw again at the same moments, full seconds, so that one repaint of the window shows them all.
+    What lies behind another tab or is scrolled away waits until it is seen.
 
     Parameters
     ----------
@@ -47,7 +49,9 @@ class Pace(QObject):
         self._is_due = False
 
     def _again(self) -> None:
-        if self._is_due:
+        if self._is_due and _is_behind(self.parent()):
+            self._timer.start(_ms_to_the_next())
+        elif self._is_due:
             self._is_due = False
             self.ask()
 
@@ -56,3 +60,8 @@ def _ms_to_the_next() -> int:
     """Until all paces draw again; those asked shortly before wait for the moment after."""
     left = PERIOD_MS - int(time.monotonic() * 1000) % PERIOD_MS
     return left if left > PERIOD_MS // 4 else left + PERIOD_MS
+
+
+def _is_behind(owner: QObject | None) -> bool:
+    """Whether nobody can see it although Qt calls it visible: its window would be composed for nothing."""
+    return isinstance(owner, QWidget) and owner.isVisible() and owner.visibleRegion().isEmpty()

@@ -1,5 +1,7 @@
 """What changes often is drawn at once and then seldom, but never left at an old state."""
 
+from qtpy.QtWidgets import QScrollArea, QWidget
+
 from napari_seedlab.ui import pace
 
 WAIT_MS = 60_000
@@ -41,3 +43,26 @@ def test_the_next_moment_is_the_same_whenever_it_is_asked(monkeypatch):
         assert round(at * 1000) + pace._ms_to_the_next() == 8000
     monkeypatch.setattr(pace.time, "monotonic", lambda: 7.9)
     assert 7900 + pace._ms_to_the_next() == 9000
+
+
+def test_what_nobody_sees_waits_until_it_is_seen(qtbot, monkeypatch):
+    monkeypatch.setattr(pace, "PERIOD_MS", 50)
+    area, body = QScrollArea(), QWidget()
+    qtbot.addWidget(area)
+    area.resize(100, 100)
+    body.resize(80, 1000)
+    low = QWidget(body)
+    low.setGeometry(0, 900, 80, 50)
+    area.setWidget(body)
+    area.show()
+    qtbot.waitUntil(low.isVisible, timeout=WAIT_MS)
+    drawn, others = [], []
+    paced, other = pace.Pace(lambda: drawn.append(1), low), pace.Pace(lambda: others.append(1), area)
+    for each in (paced, other):
+        each.ask()
+        each.ask()
+    qtbot.waitUntil(lambda: len(others) == 2, timeout=WAIT_MS)
+    qtbot.wait(150)
+    assert len(drawn) == 1
+    area.verticalScrollBar().setValue(900)
+    qtbot.waitUntil(lambda: len(drawn) == 2, timeout=WAIT_MS)
