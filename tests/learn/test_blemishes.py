@@ -52,8 +52,8 @@ def test_a_network_comes_to_see_blemishes_in_seeds_it_never_met():
         trainer.step()
     fresh, around = balls(60, random_state=9)
     is_put = np.arange(60) < 30
-    shown, left, _ = blemished(fresh, around, is_put, np.random.default_rng(2))
+    shown, left, change = blemished(fresh, around, is_put, np.random.default_rng(2))
     with torch.inference_mode():
-        found = bundled.prepared(network)(shown, left)[:, 0].numpy()
-    above = (found[is_put][:, None] > found[~is_put]).mean()
-    assert above > 0.8
+        found = bundled.prepared(network)(shown, left)[:, :2].numpy()
+    assert ((found[:, 0] > 0) == is_put).mean() > 0.75
+    assert np.abs(found[:, 1] - change.clamp(max=pretrain.LARGEST).sqrt().numpy()).mean() < 0.2
