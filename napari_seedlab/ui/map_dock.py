@@ -139,7 +139,7 @@ class MapDock(QWidget):
         layout.addWidget(self.canvas, 1)
         layout.addWidget(self.legend)
         self.setMinimumWidth(220)
-        ui.session_bound.connect(ui.slot(self.show_layout))
+        ui.session_bound.connect(ui.slot(self._show_project))
         self.say_empty()
         self.mode.activated.connect(ui.slot(self._mode_chosen))
         self.method.activated.connect(ui.slot(self._method_chosen))
@@ -186,6 +186,11 @@ class MapDock(QWidget):
         self._say_hint("")
         self.say_empty()
         self._ask_for_pictures()
+
+    def _show_project(self) -> None:
+        """Draw the map of another project, in colours of its own."""
+        self.show_layout()
+        self._ui.recolour_soon()
 
     def say_empty(self) -> None:
         """Let a map without seeds say what comes, or what to do."""

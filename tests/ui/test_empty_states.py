@@ -3,6 +3,7 @@
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from napari_seedlab.ui import reading
@@ -49,6 +50,22 @@ def test_the_map_follows_the_jobs_and_forgets_another_project(ui, session, tmp_p
     jobs(other, "import")
     other.job("import-000001-aa", 1, 3)
     qtbot.waitUntil(lambda: canvas.empty == "The scan is being opened.", timeout=WAIT_MS)
+
+
+def test_the_map_of_another_project_has_its_own_colours_at_once(ui, session, tmp_path, qtbot, monkeypatch):
+    session.make_map()
+    session.answer(1, [5])
+    canvas = ui.docks["map"].canvas
+    qtbot.waitUntil(lambda: len(canvas.seeds) > 0 and not ui._redraw.isActive(), timeout=WAIT_MS)
+    before = canvas._rgb[canvas.seeds == 5].copy()
+    other = FakeSession(tmp_path)
+    other.make_map()
+    other.answer(2, [5])
+    monkeypatch.setattr(reading, "read_scan", lambda *a: None)
+    monkeypatch.setattr(ui.listener, "scan_opened", lambda opened: None)  # it takes long
+    ui.set_colour_by("label")
+    ui.bind(other)
+    qtbot.waitUntil(lambda: not np.array_equal(canvas._rgb[canvas.seeds == 5], before), timeout=WAIT_MS)
 
 
 def test_a_scan_that_is_being_read_keeps_the_welcome_of_napari_away(ui, tmp_path, qtbot, monkeypatch):
