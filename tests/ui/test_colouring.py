@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_seedlab.core import Label, LabelState, Seed
-from napari_seedlab.ui.colouring import MODES, colour_seeds, lookup, modes_of, most_telling
+from napari_seedlab.ui.colouring import MODES, colour_seeds, modes_of, most_telling
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -33,11 +33,6 @@ def test_predictions_are_coloured_by_the_most_probable_class(session):
     colours = colour_seeds(session, "prediction")
     best = session.predictions.best
     np.testing.assert_array_equal(colours.codes_of(session.predictions.seeds), best)
-
-
-def test_lookup_matches_a_dict():
-    keys, values = np.asarray([2, 5, 7]), np.asarray([1, 2, 3], np.uint8)
-    assert lookup(keys, values, np.asarray([7, 3, 2, 8])).tolist() == [3, 0, 1, 0]
 
 
 def test_what_to_colour_by_follows_what_is_known(session):
