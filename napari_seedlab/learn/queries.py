@@ -40,7 +40,9 @@ N_EVIDENCE = 2  # labelled seeds shown beside an asked one
 def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     """TypiClust for the first batch; then margin_kmeans, with shares of odd, unlike and random seeds.
 
-    Where two methods scored oddness, half of the odd share goes to seeds that they disagree about.
+    Where oddness was scored, the odd share goes to seeds that the model takes for the commonest class all the
+    same: it knows what to say of the others. Where two methods scored it, half of that share goes to seeds
+    that they disagree about.
 
     The random share is drawn first, from all candidates, so that its `inclusion_p` is honest: the
     expected number drawn over N. A fraction of a seed is rounded up or down by chance.
@@ -50,20 +52,38 @@ def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     n = min(n, len(pool.candidates))
     p = RANDOM_SHARE * n / max(len(pool.candidates), 1)
     blind = [replace(k, inclusion_p=p) for k in at_random(pool, _rounded(RANDOM_SHARE * n, rng), rng)]
-    picks = list(blind)
+    odd = _odd(_without(pool, blind), n, n - len(blind), rng)
+    unlike = _unlike(pool, blind + odd, n, rng)
+    taken = blind + odd + unlike
+    return margin_kmeans(_without(pool, taken), n - len(taken), rng) + odd + unlike + blind
+
+
+def _odd(pool: Pool, n: int, n_left: int, rng: np.random.Generator) -> list[Pick]:
+    """The odd share of a batch of n."""
     scored = pool.n_ranked_twice or (pool.anomaly is not None and np.isfinite(pool.anomaly).any())
-    odd_share = ODD_SHARE if scored else LONELY_SHARE
-    novel_share = min(NOVEL_SHARE, NOVEL_ANSWERS / max(int(pool.answered.sum()), 1))
-    for strategy, share in ((anomaly, odd_share), (k_center, novel_share)):
-        wanted = min(_rounded(share * n, rng), n - len(picks))
-        left = _without(pool, picks)
-        if strategy is anomaly and (n_apart := min(wanted // 2, left.n_ranked_twice)):
-            picks += disagreement(left, n_apart, rng)
-            wanted -= n_apart
-        left = _without(pool, picks)
-        covered = pool.answered | ~left.askable & pool.askable  # by an answer, or by this batch
-        picks += strategy(replace(left, answered=covered) if strategy is k_center else left, wanted, rng)
-    return margin_kmeans(_without(pool, picks), n - len(picks), rng) + picks[len(blind) :] + blind
+    wanted = min(_rounded((ODD_SHARE if scored else LONELY_SHARE) * n, rng), n_left)
+    if not scored:
+        return anomaly(pool, wanted, rng)
+    pool = _taken_for_usual(pool)
+    n_apart = min(wanted // 2, pool.n_ranked_twice)
+    apart = disagreement(pool, n_apart, rng) if n_apart else []
+    return apart + anomaly(_without(pool, apart), wanted - n_apart, rng)
+
+
+def _taken_for_usual(pool: Pool) -> Pool:
+    """Only candidates that are predicted as most candidates are."""
+    assert pool.probabilities is not None
+    rows = pool.candidates
+    predicted = pool.probabilities[rows].argmax(axis=1)
+    return pool.without(rows[predicted != np.bincount(predicted, minlength=1).argmax()])
+
+
+def _unlike(pool: Pool, taken: list[Pick], n: int, rng: np.random.Generator) -> list[Pick]:
+    """The share of a batch of n that is least like what was answered, or `taken` into the batch already."""
+    share = min(NOVEL_SHARE, NOVEL_ANSWERS / max(int(pool.answered.sum()), 1))
+    left = _without(pool, taken)
+    covered = pool.answered | ~left.askable & pool.askable
+    return k_center(replace(left, answered=covered), min(_rounded(share * n, rng), n - len(taken)), rng)
 
 
 def _rounded(wanted: float, rng: np.random.Generator) -> int:
