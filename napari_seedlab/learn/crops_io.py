@@ -7,7 +7,7 @@ colours or the bands of a cube.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Float = npt.NDArray[np.float32]
     Mask = npt.NDArray[np.bool_]
+    Members = npt.NDArray[np.int64]
     Scaling = Callable[[Float, Mask], Float]
     View = Callable[[Float], Float]
 
@@ -109,6 +110,8 @@ class SeedCrops:
     masks : (n, size, size, size) or (n, size, size) bool
     n_unknown : int
         Voxels of seeds with NaN or infinite values, which no mask holds.
+    gaps : dict of row to (m,) int
+        Flat places of the cells of a mask that the region leaves out, for the rows that have any.
     """
 
     seeds: npt.NDArray[np.int64]
@@ -118,6 +121,7 @@ class SeedCrops:
     crops: npt.NDArray[np.float16]
     masks: Mask
     n_unknown: int = 0
+    gaps: Mapping[int, Members] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -277,12 +281,10 @@ def cut_channels(
             voxel = scan.voxel_size_um
             return seed_planes(scan.image, scan.regions, table, size, MARGIN, voxel, view)
         cubes = seed_crops(*_near(scan, len(table)), table, size, MARGIN, scan.voxel_size_um)
-        if has_gaps:
-            cubes = (c._replace(mask=with_gaps(c.crop, c.mask)) for c in cubes)
         return (SeedCut(c.crop[None], c.mask, c.n_unknown) for c in cubes)
 
     grid = (size,) * (2 if is_flat else 3)
-    return (yield from _cut_all(scans, (n_channels, *grid), grid, cut, scaling))
+    return (yield from _cut_all(scans, (n_channels, *grid), grid, cut, scaling, has_gaps and not is_flat))
 
 
 def _cut_all(
@@ -291,16 +293,21 @@ def _cut_all(
     mask_shape: tuple[int, ...],
     cut: Callable[[ScanInput, RegionTable], Iterable[SeedCut]],
     scaling: Callable[[ScanInput], Scaling],
+    has_gaps: bool = False,
 ) -> Generator[Progress, None, SeedCrops]:
     tables = [rows(s.table, s.table.seed > 0) for s in scans]
     n = sum(len(t) for t in tables)
     crops, masks = np.zeros((n, *crop_shape), np.float16), np.zeros((n, *mask_shape), np.bool_)
     pace, first, n_unknown = Pace(), 0, 0
+    gaps: dict[int, Members] = {}
     for scan, table in zip(scans, tables, strict=True):
         order, scale = upwards(table), scaling(scan)
         for i, one in zip(order.tolist(), cut(scan, rows(table, order)), strict=True):
-            crops[first + i] = np.clip(scale(one.crop, one.mask), -6e4, 6e4)
-            masks[first + i] = one.mask
+            mask = with_gaps(one.crop[0], one.mask) if has_gaps else one.mask
+            crops[first + i] = np.clip(scale(one.crop, mask), -6e4, 6e4)
+            masks[first + i] = mask
+            if len(added := np.flatnonzero(mask & ~one.mask)):
+                gaps[first + i] = added
             n_unknown += one.n_unknown
             if pace.is_due():
                 yield Progress(first + i, n, "Cutting out seeds")
@@ -313,6 +320,7 @@ def _cut_all(
         crops=crops,
         masks=masks,
         n_unknown=n_unknown,
+        gaps=gaps,
     )
 
 

@@ -131,13 +131,43 @@ def _write_heat(
             box = seeds.boxes[i]
             low, high = max(int(box[0]), first), min(int(box[3]), last)
             inside = regions[slice(low, high), slice(*box[1::3]), slice(*box[2::3])] == seeds.regions[i]
-            full = uncrop(heat[i].astype(np.float32), box, crops_io.MARGIN, scan.voxel_size_um)
+            cells = on_walls(heat[i].astype(np.float32), seeds.masks[i], seeds.gaps.get(i))
+            full = uncrop(cells, box, crops_io.MARGIN, scan.voxel_size_um)
             _paint(planes[low - first : high - first], inside, full[low - box[0] : high - box[0]], box, top)
             if pace.is_due():
                 yield Progress(slab, n_slabs, "Writing heat")
         if planes.any():
             target[first:last] = planes
     files.publish_tree(temporary, path)
+
+
+def on_walls(heat: Float, mask: Mask, gaps: Members | None) -> Float:
+    """Heat (z, y, x) with that of the gaps on the cells of the region around them as well.
+
+    A raster has the heat of regions alone: without this a crack would make a seed odd that shows none.
+    Of each gap cell the nearest cell of the region is taken, with its neighbours in the region.
+
+    Parameters
+    ----------
+    heat : (z, y, x) float32
+        One value per cell.
+    mask : (z, y, x) bool
+        Cells of the seed, gaps included.
+    gaps : (m,) int or None
+        Flat places of the cells that the region leaves out.
+    """
+    if gaps is None:
+        return heat
+    from scipy.ndimage import distance_transform_edt, grey_dilation
+
+    own = mask.copy()
+    own.flat[gaps] = False
+    if not own.any():
+        return heat
+    nearest = distance_transform_edt(~own, return_distances=False, return_indices=True)  # (3, z, y, x)
+    given = np.zeros_like(heat)
+    np.maximum.at(given, tuple(at.ravel()[gaps] for at in nearest), heat.ravel()[gaps])
+    return np.where(own, np.maximum(heat, grey_dilation(given, size=3)), heat)
 
 
 def _paint(

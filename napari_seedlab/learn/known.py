@@ -76,14 +76,29 @@ def _painted(
     scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32], regions: npt.NDArray[np.int32]
 ) -> dict[int, Mask]:
     """Rows of a scan's seeds with painted voxels (m, 3) inside, and the cells that hold them."""
-    found, order = {}, np.argsort(regions, kind="stable")
+    found, order = _in_gaps(scan, seeds, voxels[regions == 0]), np.argsort(regions, kind="stable")
     mine = np.flatnonzero(seeds.scans == scan.scan)
     first, last = (np.searchsorted(regions[order], seeds.regions[mine], side) for side in ("left", "right"))
     for k in np.flatnonzero(last > first).tolist():
         i, own = int(mine[k]), voxels[order[first[k] : last[k]]]
         cells = cells_of(own, seeds.boxes[i], seeds.masks.shape[1:], MARGIN, scan.voxel_size_um)
         if (cells & seeds.masks[i]).any():
-            found[i] = cells & seeds.masks[i]
+            found[i] = (cells & seeds.masks[i]) | found.get(i, False)
+    return found
+
+
+def _in_gaps(scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32]) -> dict[int, Mask]:
+    """Rows of a scan's seeds with voxels of no region (m, 3) in their gaps, and the cells that hold them."""
+    found: dict[int, Mask] = {}
+    for i, gaps in seeds.gaps.items() if len(voxels) else ():
+        low, high = seeds.boxes[i, :3], seeds.boxes[i, 3:]
+        near = voxels[((voxels >= low) & (voxels < high)).all(1)]
+        if seeds.scans[i] == scan.scan and len(near):
+            cells = cells_of(near, seeds.boxes[i], seeds.masks.shape[1:], MARGIN, scan.voxel_size_um)
+            kept = np.zeros_like(cells)
+            kept.flat[gaps] = cells.flat[gaps]
+            if kept.any():
+                found[i] = kept
     return found
 
 

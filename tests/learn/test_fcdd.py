@@ -6,6 +6,7 @@ import pytest
 import torch
 from grains import TEST_KINDS, grains, one_thread  # noqa: F401
 from job_folders import finish, sheet, write_job
+from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score
 
 from napari_seedlab import files
@@ -185,6 +186,35 @@ def test_the_job_writes_scores_and_one_scale_of_heat(small_job):
     assert result.values["scores_max"] == pytest.approx(float(arrays["score"].max()))
     assert any("loss" in r.figures for r in reports)
     assert max(r.done for r in reports if "loss" in r.figures) <= 24
+
+
+def test_a_crack_that_the_region_leaves_out_is_scored_and_shown_on_its_walls(tmp_path, monkeypatch):
+    crops, masks, _, _ = grains(10, 5)
+    y, x = np.ogrid[:24, :24]
+    crack = masks[2] & (np.abs(y - 12) < 2) & (x > 12)
+    crops[2, 0][crack] = 0.1
+    masks[2][crack] = False
+    volume, regions = sheet(crops, masks)
+    hot = 5.0
+
+    def heat_maps(model, pool, members=None):
+        part = np.arange(len(pool)) if members is None else members
+        dark = pool.crops[part, 0] < 0.3
+        yield part, (np.where(dark, hot, 1.0) * pool.masks[part]).astype(np.float32)
+
+    monkeypatch.setattr(fcdd, "heat_maps", heat_maps)
+    settings = {**SMALL, "size": 28, "n_steps": 1, "n_fits": 1}
+    folder = write_job(tmp_path, "fcdd", volume, regions, random_state=3, settings=settings)
+    _, result = finish(fcdd.run(folder))
+    score = files.load_arrays(folder / "scores.npz")["score"]
+    top = result.values["scale"][1]
+    shown = files.open_zarr(folder / "heat-1.zarr")[:] * (top / 255)
+    assert score[2] > 3 and np.delete(score, 2).max() < 2
+    own = regions == 3
+    assert shown[own].max() >= 0.95 * min(score[2], top)
+    far = (distance_transform_edt(~crack) > 4) & (distance_transform_edt(masks[2]) > 2)
+    np.testing.assert_allclose(shown[..., 48:72][far], 1, atol=0.02)
+    assert not shown[regions == 0].any()
 
 
 def test_the_same_random_state_gives_the_same_scores(small_job):

@@ -94,6 +94,25 @@ def test_painted_voxels_belong_to_their_region_and_each_chunk_is_read_once(job):
     assert not known._painted(scan, seeds, none, finish(known._regions_at(scan, none))[1])
 
 
+def test_paint_in_a_crack_that_the_region_leaves_out_makes_the_seed_odd(tmp_path):
+    crops, masks, _, _ = grains(3, 5)
+    y, x = np.ogrid[:24, :24]
+    crack = masks[1] & (np.abs(y - 12) < 2) & (x > 12)
+    crops[1, 0][crack] = 0.1
+    masks[1][crack] = False
+    volume, regions = sheet(crops, masks)
+    folder = write_job(tmp_path, "fcdd", volume, regions)
+    voxels = np.argwhere(crack)
+    voxels[:, 2] += 24
+    files.save_arrays(folder / "painted-1.npz", voxel=voxels.astype(np.int32))
+    scans = crops_io.read_scans(folder, crops_io.read_request(folder).params)
+    _, seeds = finish(crops_io.cut_channels(scans, 28, crops_io.scan_scaling, has_gaps=True))
+    found = odd_rows((folder, scans, seeds, None), {})
+    assert set(found) == {2}
+    assert found[2].sum() > 20 and not (found[2] & ~seeds.masks[1]).any()
+    assert not odd_rows((folder, scans, seeds, None), {2: 1})
+
+
 class Caught(Exception):
     """What a training would have been given."""
 
