@@ -50,6 +50,7 @@ class Background(QObject):
         self._report = report
         self._pool: ThreadPoolExecutor | None = ThreadPoolExecutor(1, thread_name_prefix="seedlab-read")
         self._newest: Counter[str] = Counter()
+        self._awaited: set[str] = set()  # channels whose newest answer is still to come
         self._owned: dict[str, _Owned] = {}  # results that somebody must take or give back, by channel
         self._unwanted: deque[_Owned] = deque()
         self._finished.connect(self._deliver)
@@ -68,6 +69,7 @@ class Background(QObject):
         if self._pool is None:
             return
         self.drop(channel)
+        self._awaited.add(channel)
         future = self._pool.submit(work)
         if give_back is not None:
             self._owned[channel] = _Owned(future, give_back)
@@ -76,14 +78,15 @@ class Background(QObject):
     def drop(self, channel: str) -> None:
         """Forget what `channel` still has under way."""
         self._newest[channel] += 1
+        self._awaited.discard(channel)
         owned = self._owned.pop(channel, None)
         if owned is not None and self._pool is not None:
             self._unwanted.append(owned)
             self._pool.submit(self._give_back)
 
     def is_awaited(self, channel: str) -> bool:
-        """Whether a result that must be taken or given back is still to come."""
-        return channel in self._owned
+        """Whether an answer of `channel` is still to come."""
+        return channel in self._awaited
 
     def close(self) -> None:
         """Deliver nothing more; a read under way ends by itself."""
@@ -93,6 +96,7 @@ class Background(QObject):
             for owned in (*self._drained(), *self._owned.values()):
                 owned.future.add_done_callback(partial(_give_back, owned))
             self._owned.clear()
+            self._awaited.clear()
 
     def _give_back(self) -> None:
         for owned in self._drained():
@@ -118,6 +122,7 @@ class Background(QObject):
         channel, number, then, future = answer
         if self._pool is None or number != self._newest[channel]:
             return
+        self._awaited.discard(channel)
         self._owned.pop(channel, None)
         try:
             then(future.result())

@@ -62,7 +62,7 @@ def on_canvas(ui: SeedlabUi) -> str:
         return "Opening the project…"
     if session is None:
         return ""
-    if session.current_scan in session.scans:
+    if session.current_scan in session.scans and ui.background.is_awaited("scan"):
         return f"Reading {session.scans[session.current_scan].facts.name}…"
     return "Opening the scan…" if "import" in _at_work(session) else ""
 

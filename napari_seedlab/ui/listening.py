@@ -90,6 +90,7 @@ class Listener:
             return
         self._ui.strokes.release()
         self._ui.background.submit("scan", partial(reading.read_scan, session, scan), self.scan_opened)
+        self._ui.canvas_text.write()
 
     def scan_opened(self, opened: reading.OpenedScan) -> None:
         """Show a scan that was read."""

@@ -24,6 +24,12 @@ def window_around(box: npt.NDArray[np.integer], shape: tuple[int, ...], margin: 
     return slice(max(y0 - pad, 0), min(y1 + pad, shape[0])), slice(max(x0 - pad, 0), min(x1 + pad, shape[1]))
 
 
+def n_values(box: npt.NDArray[np.integer], shape: tuple[int, ...]) -> int:
+    """How many numbers of three colours showing a seed takes."""
+    rows, columns = window_around(box, shape)
+    return 3 * int(rows.stop - rows.start) * int(columns.stop - columns.start)
+
+
 def in_colour(image: ArrayLike, window: Window, inside: npt.NDArray[np.bool_]) -> Colours:
     """What a photo (3, y, x) shows there, (rows, columns, 3), as bright as the seed's own pixels allow."""
     colours = np.stack([np.asarray(image[i][window], np.float32) for i in range(3)], axis=-1)

@@ -174,7 +174,10 @@ def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) ->
 
 
 def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | None:
-    """Three orthogonal cuts of a seed for its card, one in colour of a photo; None when no scan shows it."""
+    """Three orthogonal cuts of a seed for its card, one in colour of a photo.
+
+    None when no scan shows it, or when its region is too large to be held whole.
+    """
     from napari_seedlab.imaging.cuts import three_cuts
     from napari_seedlab.ui import photos
 
@@ -185,11 +188,14 @@ def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | Non
     table, source = session.regions(scan), session.regions_source(scan)
     if table is None or source is None:
         return None
+    facts = session.scans[scan].facts
+    if facts.is_colour and photos.n_values(table.box[row], facts.region_shape[1:]) > MOST_VOXELS:
+        return None
     image, regions = files.open_array(session.scan_source(scan)), files.open_array(source)
-    if session.scans[scan].facts.is_colour:
+    if facts.is_colour:
         return (photos.for_card(image, regions, int(table.region[row]), table.box[row]),)
     cuts = three_cuts(image, regions, int(table.region[row]), table.box[row])
-    return cuts[:1] if session.scans[scan].facts.region_shape[0] == 1 else cuts
+    return cuts[:1] if facts.region_shape[0] == 1 else cuts
 
 
 def read_spectrum(session: Session, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
@@ -251,6 +257,8 @@ def _read_photo(session: Session, seed: int, scan: int, row: int) -> Portrait:
 
     facts, table, source = session.scans[scan].facts, session.regions(scan), session.regions_source(scan)
     if table is None or source is None:
+        return Portrait(seed)
+    if photos.n_values(table.box[row], facts.region_shape[1:]) > MOST_VOXELS:
         return Portrait(seed)
     window = photos.window_around(table.box[row], facts.region_shape[1:])
     inside = files.open_array(source)[(0, *window)] == table.region[row]

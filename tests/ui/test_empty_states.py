@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from napari_seedlab.core import InputError
 from napari_seedlab.ui import reading
 from napari_seedlab.ui.empty_states import on_map
 from tests.ui.fake_session import FakeSession
@@ -82,3 +83,17 @@ def test_a_scan_that_is_being_read_keeps_the_welcome_of_napari_away(ui, tmp_path
     assert "Reading" not in text.text
     ui.bind(None)
     assert window.show_welcome_screen
+
+
+def test_where_reading_failed_the_canvas_does_not_say_that_it_reads(ui, tmp_path, qtbot, monkeypatch):
+    def fail(*_):
+        raise InputError("tray-1", "the file was moved", "Put it back")
+
+    window, text = ui.viewer.window._qt_viewer, ui.viewer.canvas.overlays.text
+    ui.bind(None)
+    qtbot.waitUntil(lambda: not len(ui.viewer.layers), timeout=WAIT_MS)
+    monkeypatch.setattr(reading, "read_scan", fail)
+    ui.bind(FakeSession(tmp_path))
+    assert text.text == "Reading tray-1…"
+    qtbot.waitUntil(lambda: "was moved" in ui.last_message[0], timeout=WAIT_MS)
+    assert "Reading" not in text.text and window.show_welcome_screen

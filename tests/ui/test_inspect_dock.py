@@ -101,6 +101,22 @@ def test_of_a_photo_it_shows_the_colours_and_nothing_of_volumes(ui, session, doc
     assert "pixels" in dock.fields["Size"].text()
 
 
+def test_a_region_over_a_large_photo_is_not_read_whole(ui, session, monkeypatch):
+    seed, cube = int(session.regions(2).seed[3]), session.scans[2]
+    facts = replace(
+        cube.facts, modality=Modality.IMAGE, shape=(3, *cube.facts.shape[1:]), wavelengths_nm=None
+    )
+    session.scans[2] = replace(cube, facts=facts)
+    window = photos.window_around(session.regions(2).box[3], facts.region_shape[1:])
+    n_values = 3 * int(np.prod([s.stop - s.start for s in window]))
+    monkeypatch.setattr(reading, "MOST_VOXELS", n_values)
+    assert reading.read_portrait(session, seed).cuts
+    monkeypatch.setattr(reading, "MOST_VOXELS", n_values - 1)
+    monkeypatch.setattr(files, "open_array", None)
+    assert reading.read_portrait(session, seed) == reading.Portrait(seed)
+    assert reading.read_cuts(session, seed) is None
+
+
 def test_oddness_is_told_in_words_and_shown_where_the_heat_is_highest(ui, session, dock, qtbot):
     look_at(session, dock, 5, qtbot)
     assert dock.odd.missing
