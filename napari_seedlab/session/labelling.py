@@ -72,6 +72,7 @@ class Labelling:
         self.wishes: dict[str, str] = {}
         self.again: frozenset[int] = frozenset()
         self.spreads: frozenset[str] = frozenset()
+        self._left: frozenset[int] = frozenset()  # of the queue: left on the card for the next one
         self._unsaved: dict[int, tuple[Answers, ...]] = {}
         self._n_unsaved = 0
         self._drawing: set[str] = set()  # pools whose next batch is on its way
@@ -157,6 +158,7 @@ class Labelling:
             known = {s.seed for s in kept}
             fresh = tuple(s for s in drawn if self._is_open(s.seed) and s.seed not in known)
             self.queue = (*kept, *fresh)
+            self._left &= known
             is_over = self.current_seed is None or not self._is_open(self.current_seed)
             seed = next((s.seed for s in self.queue if self._is_open(s.seed)), None) if is_over else None
             if is_over:
@@ -167,10 +169,9 @@ class Labelling:
         self._remember()
 
     def passed_over(self) -> tuple[Suggestion, ...]:
-        """Suggestions of the batch that chance drew and that were left, while a later one was answered."""
-        answered = [i for i, s in enumerate(self.queue) if not self._is_open(s.seed)]
-        before = self.queue[: answered[-1]] if answered else ()
-        return tuple(s for s in before if s.strategy in CHANCE and self._is_open(s.seed))
+        """Suggestions that chance drew and that were skipped on the card, without an answer since."""
+        left = [s for s in self.queue if s.seed in self._left]
+        return tuple(s for s in left if s.strategy in CHANCE and self._is_open(s.seed))
 
     def _n_passed(self) -> int:
         """Suggestions of the queue before the first that is open."""
@@ -192,6 +193,8 @@ class Labelling:
         if not self.queue:
             return
         seeds = [s.seed for s in self.queue]
+        if by > 0 and self.current_seed in seeds:
+            self._left |= {self.current_seed}
         here = seeds.index(self.current_seed) if self.current_seed in seeds else self._n_passed() - (by > 0)
         self._show(seeds[(here + by) % len(seeds)])
         self._remember()
@@ -386,6 +389,7 @@ class Labelling:
             "current_seed": self.current_seed,
             "wishes": self.wishes,
             "again": sorted(self.again),
+            "left": sorted(self._left),
             "spreads": sorted(self.spreads),
         }
         self._session.desk.do(lambda project: project.set_state("place", place))
@@ -403,8 +407,9 @@ class Labelling:
         told = {pool: OLD_WISHES.get(wish, wish) for pool, wish in pairs if isinstance(wish, str)}
         self.wishes = {pool: wish for pool, wish in told.items() if wish in ASKED_BY}
         self.queue = tuple(s for s in queue if s.seed in known)
-        again, spreads = ((place or {}).get(key) for key in ("again", "spreads"))
+        again, left, spreads = ((place or {}).get(key) for key in ("again", "left", "spreads"))
         self.again = frozenset(again if isinstance(again, list) else ()) & {s.seed for s in self.queue}
+        self._left = frozenset(left if isinstance(left, list) else ()) & {s.seed for s in self.queue}
         self.spreads = frozenset(str(p) for p in (spreads if isinstance(spreads, list) else ()))
         self.current_seed = seed if seed in known else None
 

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from napari_seedlab.core import InputError, NotReady
+from napari_seedlab.core import InputError, NotReady, Suggestion
 from napari_seedlab.session.figures import _Journal
 from napari_seedlab.session.results import Predictions
 from tests.jobs.tools import until
@@ -163,10 +163,11 @@ def test_drawn_seeds_that_nobody_could_tell_are_told_of_and_not_counted(labelled
     session.figures.check(8).wait(60)
     drawn = [s.seed for s in session.queue]
     for i, seed in enumerate(drawn):
-        if i in (1, 4):
-            session.answer("unsure", [seed])
-        elif i != 2:  # passed over
-            session.answer(2 if is_hollow(session, seed) else 1, [seed])
+        assert session.current_seed == seed
+        if i == 2:
+            session.skip()
+        else:
+            session.answer("unsure" if i in (1, 4) else 2 if is_hollow(session, seed) else 1)
     assert [s.seed for s in session.labelling.passed_over()] == [drawn[2]]
     told = session.figures.ask().wait(60)
     assert told["n_random"] == 5 and told["untold"]["n_asked"] == told["untold"]["n_drawn"] == 3
@@ -174,3 +175,19 @@ def test_drawn_seeds_that_nobody_could_tell_are_told_of_and_not_counted(labelled
     session.answer(1, [drawn[1]])  # a doubt that was settled is an answer that chance drew
     told = session.figures.ask().wait(60)
     assert told["n_random"] == 6 and told["untold"]["n_drawn"] == 2
+
+
+def test_what_was_never_on_the_card_was_not_passed_over(split_session, make_session):
+    session, seeds = split_session, split_session.seeds_of("ct")
+    asked = [Suggestion(f"u{s}", s, 0.5, "random", "r", 0.1, "m") for s in seeds[:4]]
+    session.labelling.offer(asked, "ct")
+    session.answer(1, [seeds[3], *seeds[10:15]])  # such as a lasso, while the first is on the card
+    assert session.labelling.passed_over() == ()
+    session.skip()
+    session.previous()  # a look back leaves nothing
+    session.skip()
+    session.close()
+    labelling = make_session(session.path).labelling
+    assert [s.seed for s in labelling.passed_over()] == [seeds[0]]
+    labelling.offer(asked, "ct")  # drawn again, it was not shown yet
+    assert labelling.passed_over() == ()
