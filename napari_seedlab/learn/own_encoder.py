@@ -12,6 +12,7 @@ import torch
 from napari_seedlab.core import InputError, JobResult, NotReady, Progress
 from napari_seedlab.imaging.features import GreyLevels, describe_picture, describe_seed, describe_spectrum
 from napari_seedlab.learn import bundled, canonical, crops_io, pretrain, training
+from napari_seedlab.learn.blemishes import blemished
 from napari_seedlab.learn.embedding import ScanView, read_seeds, scan_levels
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from napari_seedlab.learn.encoders import SeedImage
 
 LEAST_SEEDS = 16
-CHECKPOINT, RESULT = "training.safetensors", "encoder.safetensors"
+RESULT = "encoder.safetensors"
+CHECKPOINTS = {"looks": "training.safetensors", "blemishes": "training-blemishes.safetensors"}  # by pretext
 N_LOOKS = 2
 DESCRIBE = {"hsi": describe_spectrum, "image": describe_picture}  # describe_seed for the others
 
@@ -43,11 +45,11 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
 
     Parameters in the request: ``scans`` and optionally ``levels``, as for
     :func:`napari_seedlab.learn.embedding.run`; ``settings``, entries of :class:`OwnSettings`. A training that
-    was stopped goes on from its checkpoint ``training.safetensors``.
+    was stopped goes on from its checkpoint, see :data:`CHECKPOINTS`.
 
     Writes ``encoder.safetensors``, to be read by :func:`own_encoder`. Values:
     kind, key, n_seeds, n_steps, random_state, parent (key of the bundled encoder), ``recognised`` (before,
-    after): share of seeds whose disturbed look is nearest to their own other look.
+    after), see :func:`recognised`.
 
     Raises
     ------
@@ -63,27 +65,28 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     yield Progress(0, 0, "Opening the scans")
     kind, looks = yield from _looks(folder, request.params, settings, request.random_state)
     parent = bundled.load_network(bundled.bundled_path(kind))[1]
-    before = recognised(bundled.prepared(parent), looks)
+    pretext = bundled.PRETEXTS.get(kind, "looks")
+    before = recognised(bundled.prepared(parent), looks, pretext)
     network = bundled.load_network(bundled.bundled_path(kind))[1]
     plan = pretrain.PretrainSettings(
         settings.n_steps,
         min(settings.batch, len(looks)),
         settings.peak_rate,
         precision=settings.precision,
-        pretext=bundled.PRETEXTS.get(kind, "looks"),
+        pretext=pretext,
     )
     trainer = pretrain.new_trainer(network, looks, plan, request.random_state)
 
     def report(n_done: int, loss: float) -> Progress:
         return Progress(n_done, settings.n_steps, f"Learning from seeds, loss {loss:.3f}")
 
-    yield from trainer.run(folder / CHECKPOINT, report)
+    yield from trainer.run(folder / CHECKPOINTS[pretext], report)
     facts = {
         "parent": bundled.weights_hash({kind: parent}),
         "n_seeds": len(looks),
         "n_steps": settings.n_steps,
         "random_state": request.random_state,
-        "recognised": [before, recognised(bundled.prepared(network), looks)],
+        "recognised": [before, recognised(bundled.prepared(network), looks, pretext)],
         "versions": training.versions(torch.device("cpu"), trainer.is_bfloat16),
     }
     bundled.save_network(folder / RESULT, network, kind, facts)
@@ -158,9 +161,15 @@ class _Found:
 
 
 @torch.inference_mode()
-def recognised(network: Any, looks: pretrain.Looks, n_most: int = 256) -> float:
-    """Share of seeds whose second look is nearest to their own first one, in standardised vectors."""
+def recognised(network: Any, looks: pretrain.Looks, pretext: str = "looks", n_most: int = 256) -> float:
+    """How well a network does what teaches it.
+
+    Share of seeds whose second look is nearest to their own first one, in standardised vectors; where
+    blemishes teach, share of seeds of which it tells rightly whether one was put in (into every other one).
+    """
     rows = np.arange(min(len(looks), n_most))
+    if pretext == "blemishes":
+        return _blemishes_told(network, looks, rows)
     vectors = []
     for number in range(N_LOOKS):
         parts = []
@@ -173,3 +182,16 @@ def recognised(network: Any, looks: pretrain.Looks, n_most: int = 256) -> float:
     spread = vectors[0].std(0).clamp(min=1e-6)
     nearest = torch.cdist(vectors[1] / spread, vectors[0] / spread).argmin(1)
     return float((nearest == torch.arange(len(rows))).float().mean())
+
+
+def _blemishes_told(network: Any, looks: pretrain.Looks, rows: npt.NDArray[np.integer]) -> float:
+    n_right = 0
+    for first in range(0, len(rows), bundled.BATCH):
+        part, rng = rows[first : first + bundled.BATCH], training.stream(13, N_LOOKS, first)
+        is_put = part % 2 == 0
+        crops, masks = pretrain.mirrored(looks, part, np.zeros(len(part), np.int64), rng)
+        crops, masks, change = blemished(crops, masks, is_put, rng)
+        crops, masks = pretrain.disturbed(crops, masks, rng)
+        found = bundled.encode_views(network, crops, masks, is_bfloat16=False)[:, 0]
+        n_right += int(((found > 0) == (change > 0)).sum())
+    return n_right / len(rows)

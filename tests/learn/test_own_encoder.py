@@ -8,7 +8,7 @@ import torch
 from job_folders import write_job
 
 from napari_seedlab.core import InputError, JobResult, NotReady
-from napari_seedlab.learn import own_encoder
+from napari_seedlab.learn import bundled, canonical, own_encoder, pretrain
 from napari_seedlab.learn.bundled import bundled_encoder
 from napari_seedlab.learn.training import load_tensors
 
@@ -76,6 +76,40 @@ def test_a_stopped_training_goes_on_exactly(tmp_path):
     )
     encoder = own_encoder.own_encoder(tmp_path / "a" / "encoder.safetensors")
     assert encoder.key == whole.values["key"] != bundled_encoder("image").key and encoder.name == "own"
+
+
+def volume_looks(n=20):
+    """Noisy balls as an encoder of volumes learns from them."""
+    rng, size = np.random.default_rng(0), canonical.SIZES["volume"]
+    z, y, x = np.mgrid[:size, :size, :size] - (size - 1) / 2
+    ball = z**2 + y**2 + x**2 < (0.42 * size) ** 2
+    crops = rng.normal(0, 0.1, (n, 2, 1, size, size, size)) * ball
+    masks = np.broadcast_to(255 * ball.astype(np.uint8), crops.shape)
+    return pretrain.Looks(crops.astype(np.float16), masks, rng.normal(size=(n, 5)).astype(np.float32))
+
+
+def test_a_training_of_former_volumes_is_not_taken_up(tmp_path, monkeypatch):
+    looks = volume_looks()
+
+    def cut_out(*_):
+        yield from ()
+        return "volume", looks
+
+    monkeypatch.setattr(own_encoder, "_looks", cut_out)
+    write_job(tmp_path, RUN, *tray(16), modality="ct", settings={"n_steps": 1, "batch": 4})
+    former = bundled.load_network(bundled.bundled_path("volume"))[1]
+    plan = pretrain.PretrainSettings(1, 4, pretext="looks")
+    pretrain.new_trainer(former, looks, plan, 0).save(tmp_path / "training.safetensors")
+    assert drained(tmp_path).values["n_steps"] == 1
+
+
+def test_what_an_encoder_of_volumes_finds_are_blemishes():
+    looks, network = volume_looks(), bundled.load_network(bundled.bundled_path("volume"))[1]
+    taught = own_encoder.recognised(bundled.prepared(network), looks, "blemishes")
+    with torch.no_grad():
+        network.vector.weight.neg_(), network.vector.bias.neg_()
+    turned = own_encoder.recognised(network, looks, "blemishes")
+    assert taught > 0.7 and turned == pytest.approx(1 - taught)
 
 
 def test_too_few_seeds_and_unknown_settings_are_told(tmp_path):
