@@ -99,7 +99,8 @@ class Step:
     resumable : bool
         Whether the folder of a job that was interrupted can be taken up again.
     shared : bool
-        Whether a request with the same parameter ``reads`` as one under way is answered by that one.
+        Whether a request with the same parameter ``reads`` as the newest one under way about the same is
+        answered by that one.
     """
 
     kind: str
@@ -181,6 +182,7 @@ class _Running:
     folder: Path
     task: Task
     n_lost: int = 0  # workers that died over it
+    is_cancelled: bool = False  # asked to stop, whether it did or not
 
 
 class Desk:
@@ -268,7 +270,7 @@ class Desk:
         number = next(self._numbers)
         if folder is None or request is None:
             request, folder = self._prepare(project, step, number)
-            if step.shared and (twin := self._twin(request)) is not None:
+            if step.shared and (twin := self._twin(step, request)) is not None:
                 project.drop_job(request.id)
                 task.job_id = twin.request.id
                 twin.task.future.add_done_callback(task.follow)
@@ -288,11 +290,11 @@ class Desk:
             raise
         return JobRequest(job_id, step.function, params, number, step.lane, self._random_state), folder
 
-    def _twin(self, request: JobRequest) -> _Running | None:
-        """The job under way that does the same."""
-        what = request.function, request.params["reads"]
-        running = self._running.values()
-        return next((r for r in running if (r.request.function, r.request.params.get("reads")) == what), None)
+    def _twin(self, step: Step, request: JobRequest) -> _Running | None:
+        """The newest job under way about the same, where it does the same: one before it may be overruled."""
+        runs = [r for r in self._running.values() if r.step.topic == step.topic and not r.is_cancelled]
+        is_same = bool(runs) and runs[-1].request.params["reads"] == request.params["reads"]
+        return runs[-1] if is_same else None
 
     def _send(self, run: _Running) -> None:
         self._running[run.request.id] = run
@@ -397,8 +399,10 @@ class Desk:
         """Ask a job to stop at its next step."""
         if job_id in self._elsewhere:
             self._elsewhere[job_id][1]()
-        else:
-            self.runner.cancel(job_id)
+            return
+        if (run := self._running.get(job_id)) is not None:
+            run.is_cancelled = True
+        self.runner.cancel(job_id)
 
     def close(self, finish_in_background: tuple[str, ...] = ()) -> None:
         """Let commits finish, stop or hand over the jobs, close the project.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_seedlab import files
+from napari_seedlab import __version__, files
 from napari_seedlab.core import InputError, NotReady
 from napari_seedlab.imaging.features import VERSION, descriptor_names
 from napari_seedlab.session import encoding, steps
@@ -80,6 +81,7 @@ class Encoders:
         self._session = session
         self._chosen: dict[str, tuple[str, ...]] = {}
         self._written: dict[tuple[str, str], Embedding] = {}  # what the project holds, as it was written
+        self._made_by: dict[str, str] = {}  # by pool, what made the vectors in use (see `_makers`)
         self._backbone: dict[str, str] = {}  # where `hf` lies: `path` or `model`, and its `name`
         self.tables: dict[str, dict[str, Any]] = {}
 
@@ -138,8 +140,26 @@ class Encoders:
 
     # -- what is done -------------------------------------------------------------------------
     def embed(self, pool: str) -> Task:
-        """Compute what the encoders in use lack: vectors of new and edited seeds."""
-        return self._session.desk.start(embed_step(self._session, pool, self.chosen(pool)))
+        """Compute what the encoders in use lack: vectors of new and edited seeds.
+
+        Where an encoder is of another version than the vectors, those of all seeds are computed; then it
+        goes on as :meth:`choose`.
+        """
+        before = self._versions(pool)
+        step = embed_step(self._session, pool, self.chosen(pool))
+        return self._start(step, pool, lambda: before not in ((), self._versions(pool)))
+
+    def _versions(self, pool: str) -> tuple[str, ...]:
+        known = self._session.embeddings.get(pool)
+        return () if known is None else known.versions
+
+    def renew(self) -> list[Task]:
+        """Compute anew, in the background, vectors of another version of the package; the answers stay."""
+        late = {pool for pool, _ in self._written if self._made_by.get(pool) != _makers(pool)}
+        if self._session.read_only or not late:
+            return []
+        self._session.message.emit("info", "Seeds that an earlier version described are described anew.")
+        return [self.embed(pool) for pool in sorted(late)]
 
     def choose(self, pool: str, names: Iterable[str]) -> Task:
         """Use other encoders from now on: compute what is missing, then swap, refit and draw the map anew.
@@ -154,15 +174,18 @@ class Encoders:
             An encoder that cannot be used yet.
         """
         wanted = self.usable(pool, names)
+        return self._start(embed_step(self._session, pool, wanted), pool, lambda: True)
+
+    def _start(self, step: Step, pool: str, is_other: Callable[[], bool]) -> Task:
+        """Start a job that computes vectors; the task ends with what follows where these are others."""
         task = Task("embed")
 
         def redraw(future: Future[dict[str, Any]]) -> None:
-            if (error := future.exception()) is not None:
-                task.future.set_exception(error)
+            if future.exception() is not None or not is_other():
+                task.follow(future)
             else:
                 _when_over(self._redraw(pool), lambda: task.future.set_result(future.result()))
 
-        step = embed_step(self._session, pool, wanted)
         self._session.desk.start(step).future.add_done_callback(redraw)
         return task
 
@@ -253,6 +276,8 @@ class Encoders:
         state = project.get_state(PLACE)
         chosen = state.get("chosen", {}).get(pool, ()) if isinstance(state, dict) else ()
         names = tuple(name for name in chosen if name in NAMES)
+        made_by = state.get("made_by") if isinstance(state, dict) else None
+        self._made_by = dict(made_by) if isinstance(made_by, dict) else {}
         if not names and project.get_arrays(f"embedding-{pool}") is not None:
             names = ("descriptors",)  # of a project from before there were others
         if names:
@@ -300,6 +325,7 @@ class Encoders:
                 self._written[pool, block.encoders[0]] = block
         if use:
             self._chosen = {**self._chosen, pool: tuple(block.encoders[0] for block in blocks)}
+            self._made_by = {**self._made_by, pool: _makers(pool)}
             self._remember(project)
             self._show(pool, blocks)
         self._session.encoders_changed.emit(pool)
@@ -324,7 +350,17 @@ class Encoders:
             self._session.embedding_changed.emit(pool)
 
     def _remember(self, project: Project) -> None:
-        project.set_state(PLACE, {"chosen": {pool: list(names) for pool, names in self._chosen.items()}})
+        chosen = {pool: list(names) for pool, names in self._chosen.items()}
+        project.set_state(PLACE, {"chosen": chosen, "made_by": self._made_by})
+
+
+@cache
+def _makers(pool: str) -> str:
+    """Names the encoders of this version of the package, without loading a network."""
+    place = resources.files("napari_seedlab") / "weights"
+    files_of = [place / f"{kind}.safetensors" for kind in KIND_FILES[pool]]
+    weights = b"".join(file.read_bytes() for file in files_of if file.is_file())
+    return f"{__version__} {VERSION} {hashlib.sha256(weights).hexdigest()[:16]}"
 
 
 def _when_over(tasks: Sequence[Task], then: Callable[[], object]) -> None:
@@ -410,7 +446,7 @@ def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = Tr
             "encoders": [block.encoders[0] for block in blocks],
         }
 
-    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt, shared=True)
+    return Step("embed", "napari_seedlab.learn.embedding:run", prepare, adopt, about=pool, shared=True)
 
 
 def _keys(project: Project, scans: Sequence[Mapping[str, Any]]) -> dict[int, int]:

@@ -113,7 +113,7 @@ class Origin:
             theirs, ours = "+".join(brought["encoders"]), "+".join(known.encoders)
             what = f"encoder {theirs}, these by {ours}"
             if theirs == ours:
-                what = f"another version of {theirs}; open it once, then start from it again"
+                what = f"another version of {theirs}; run seedlab embed on both projects, then start again"
             return f"its vectors are by {what}"
         if known.vectors.shape[1] != brought["width"]:
             return f"its vectors have {brought['width']} entries, these {known.vectors.shape[1]}"

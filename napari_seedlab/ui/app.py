@@ -17,7 +17,7 @@ from napari_seedlab.ui import reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
 from napari_seedlab.ui.canvas import CanvasClicks, CanvasText
-from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, most_telling
+from napari_seedlab.ui.colouring import MODES, SeedColours, colour_seeds, modes_of, most_telling
 from napari_seedlab.ui.labelling_mode import LabellingMode
 from napari_seedlab.ui.layer_list import keep_thumbnails
 from napari_seedlab.ui.layers import SeedlabLayers
@@ -162,6 +162,7 @@ class SeedlabUi(QObject):
         self.canvas_text.write()
         if session is not None:
             session.follow_up = True
+            session.encoders.renew()
             self.listener.scan_switched(session.current_scan)
             self.listener.current_moved(session.current_seed)
 
@@ -227,8 +228,8 @@ class SeedlabUi(QObject):
         if self.camera.is_flying:  # colours can wait until it is there
             self.recolour_soon()
             return
-        if not self._mode_was_chosen:
-            self.colour_by = most_telling(session)
+        if not self._mode_was_chosen or self.colour_by not in modes_of(session):  # as of another project
+            self._mode_was_chosen, self.colour_by = False, most_telling(session)
         colours = colour_seeds(session, self.colour_by)
         labels = colours if self.colour_by == "label" else colour_seeds(session, "label")
         outlines = colour_seeds(session, "prediction") if self.colour_by == "label" else colours

@@ -1,11 +1,14 @@
+import json
 import threading
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from typer.testing import CliRunner
 
-from napari_seedlab.core import InputError, LabelState, NotReady, SeedlabError
+from napari_seedlab.cli.main import app
+from napari_seedlab.core import InputError, JobCancelled, LabelState, NotReady, SeedlabError
 from napari_seedlab.files import save_arrays
 from napari_seedlab.learn import embedding, encoders
 from napari_seedlab.models.vgg16 import POOL, VGG16, VGG16Config
@@ -84,6 +87,45 @@ def test_a_request_for_what_is_being_computed_is_answered_by_that_job(split_sess
     for task in (other, used, later):
         task.wait(60)
     assert len(given) == N + N + N - 1  # of `first`, `used` and `later`
+
+
+@pytest.fixture
+def held(split_session, monkeypatch):
+    """`bundled` encodes nothing before `gate` is set; `begun` tells that it was asked to."""
+    real, gate, begun = Bright.encode, threading.Event(), threading.Event()
+
+    def encode(self, seeds):
+        begun.set()
+        assert gate.wait(60)
+        return real(self, seeds)
+
+    monkeypatch.setattr(Bright, "encode", encode)
+    yield gate, begun
+    gate.set()
+
+
+def test_the_last_choice_wins(split_session, held):
+    session, (gate, _) = split_session, held
+    tasks = [session.encoders.choose("ct", [name]) for name in ("bundled", "descriptors", "bundled")]
+    settle(session)
+    gate.set()
+    for task in tasks:
+        task.wait(60)
+    assert session.encoders.chosen("ct") == ("bundled",)
+
+
+def test_a_choice_after_a_cancel_is_a_request_of_its_own(split_session, held):
+    session, (gate, begun) = split_session, held
+    first = session.encoders.choose("ct", ["bundled"])
+    assert begun.wait(30)
+    session.cancel(next(r.id for r in session.desk.active if r.id.startswith("embed")))
+    again = session.encoders.choose("ct", ["bundled"])
+    settle(session)
+    gate.set()
+    with pytest.raises(JobCancelled):
+        first.wait(60)
+    again.wait(60)
+    assert session.encoders.chosen("ct") == ("bundled",)
 
 
 def test_the_mixture_is_swapped_and_nothing_else(split_session):
@@ -264,3 +306,51 @@ def test_a_vector_that_was_known_is_found_though_another_job_ended_first(tmp_pat
     merged = rooms._merged(known, tmp_path, "d", "v", [5, 10, 20, 40, 41])
     assert merged.seeds.tolist() == [5, 10, 20, 40]  # what 41 looks like is known no more
     np.testing.assert_array_equal(merged.vectors, [*vectors, [10, 10]])
+
+
+def of_an_earlier_version(session):
+    """Close a labelled project with a map, as an earlier version of the encoder would have left it."""
+    label_all(session)
+    session.make_map("pca").wait(60)
+    session.draw().wait(60)
+
+    def spoil(project):
+        arrays = project.get_arrays("vectors-ct-descriptors")
+        arrays |= {"version": np.asarray("descriptors 0 ct"), "vector": arrays["vector"][:, ::-1]}
+        project.put_arrays("vectors-ct-descriptors", **arrays)
+        state = project.get_state("encoders")
+        project.set_state("encoders", {"chosen": state["chosen"]})
+        head = project.get_arrays("head-ct") | {"model": np.asarray("of old vectors")}
+        project.put_arrays("head-ct", **head)
+
+    session.desk.do(spoil).result(60)
+    vectors, labels = session.embeddings["ct"].vectors, dict(session.labels)
+    session.close()
+    return vectors, labels
+
+
+def test_vectors_of_an_earlier_version_are_computed_anew_once_when_the_window_opens(
+    split_session, make_session
+):
+    vectors, labels = of_an_earlier_version(split_session)
+    session, given[:] = make_session(), []
+    before = session.heads["ct"], session.layouts["ct"]
+    np.testing.assert_array_equal(session.embeddings["ct"].vectors, vectors[:, ::-1])
+    for task in session.encoders.renew():
+        task.wait(60)
+    assert len(given) == N and session.embeddings["ct"].versions != ("descriptors 0 ct",)
+    np.testing.assert_array_equal(session.embeddings["ct"].vectors, vectors)
+    assert session.heads["ct"] is not before[0] and session.layouts["ct"] is not before[1]
+    assert session.labels == labels and session.encoders.renew() == []
+    session.close()
+    assert make_session().encoders.renew() == []
+
+
+def test_the_command_computes_vectors_of_an_earlier_version_anew(split_session, make_session):
+    vectors, labels = of_an_earlier_version(split_session)
+    told = CliRunner().invoke(app, ["embed", str(split_session.path), "--json"])
+    assert told.exit_code == 0 and json.loads(told.output.splitlines()[-1])["n_new"] == N
+    session = make_session()
+    np.testing.assert_array_equal(session.embeddings["ct"].vectors, vectors)
+    assert session.labels == labels and session.heads["ct"].model_id != "of old vectors"
+    assert session.encoders.renew() == []

@@ -225,6 +225,22 @@ def test_other_channels_bring_the_classes_only(earlier, make_session, tmp_path):
     assert not session.origin.serves("ct") and session.origin.recipe(1) == {}
 
 
+def test_vectors_of_another_version_name_the_command_that_mends_them(earlier, make_session, tmp_path):
+    def spoil(project):
+        arrays = project.get_arrays("vectors-ct-descriptors")
+        project.put_arrays("vectors-ct-descriptors", **arrays | {"version": np.asarray("descriptors 0 ct")})
+
+    earlier.desk.do(spoil).result(60)
+    session = make_session(tmp_path / "new.seedlab")
+    session.origin.start_from(earlier.path).wait(60)
+    prepared(session, write_tray(tmp_path / "new.tif", 1))
+    assert "run seedlab embed on both projects" in session.origin.line("ct")
+    earlier.close()
+    assert run("embed", earlier.path)[0] == 0
+    session.origin.start_from(earlier.path).wait(60)
+    assert session.origin.serves("ct")
+
+
 @pytest.mark.parametrize("wrong", ["itself", "no project"])
 def test_what_cannot_be_started_from_is_refused(earlier, tmp_path, wrong):
     before = earlier.scheme
