@@ -26,6 +26,9 @@ MOSTLY = 0.6  # share from which the background may be curved
 COMMON = 0.9  # share of the pictures that get one factor
 SHARE = (0.02, 0.98)  # of the picture that a clear object covers
 CLEAR = 3.0  # times the spread of the background by which its grey value differs, at least
+ALONG = 0.1  # of the frame that an object covers at most, where another is nearly as large
+TINTED = 15.0  # of 255, by which the hue of a part of the object differs from the background's, at least
+PEER = 0.25  # of the pixels of the largest object, from which another is one by itself
 N_BINS = 256
 
 
@@ -137,12 +140,14 @@ def _ends(n: int) -> tuple[slice, slice]:
     return slice(0, width), slice(n - width, n)
 
 
-def find_object(picture: npt.NDArray[Any]) -> tuple[Mask, bool]:
-    """The one object in a picture, told by its distance from the background.
+def find_object(picture: npt.NDArray[Any]) -> tuple[Mask, int]:
+    """The largest object in a picture, told by its distance from the background.
 
     The background is a smooth surface through those pixels of the frame that look like the corners: even
     a seed that fills its picture leaves these free, and light may fall unevenly. The threshold on the
-    distance is Otsu's (1979); the largest component is taken, holes filled.
+    distance is Otsu's (1979); the largest component that does not lie along the frame is taken, holes filled.
+    What is bright beside a dark seed, and of another hue than the background, such as a sprout, is added
+    where it touches.
 
     Parameters
     ----------
@@ -153,23 +158,55 @@ def find_object(picture: npt.NDArray[Any]) -> tuple[Mask, bool]:
     -------
     mask : (y, x) bool
         Never empty: all but a frame of 2 pixels where no object is clear.
-    is_clear : bool
-        Whether one was found.
+    n_objects : int
+        How many are clear: 0 for none. Those of less than a quarter of the largest are specks or parts.
     """
     from scipy import ndimage
 
     values = picture.astype(np.float32)
     if min(values.shape[1:]) <= 4 * FRAME:
-        return whole(values.shape[1:]), False
+        return whole(values.shape[1:]), 0
     surface, spread = _surface(values, background(picture))
     far = _length(values - surface)
     labels, n = ndimage.label(far > max(_otsu(far), CLEAR * spread))
     if n:
-        counts = np.bincount(labels.reshape(-1))[1:]
-        mask = np.asarray(ndimage.binary_fill_holes(labels == 1 + int(counts.argmax())), np.bool_)
+        sizes = _sizes(labels, n)
+        mask = _filled(labels == 1 + int(sizes.argmax()))
         if SHARE[0] <= float(mask.mean()) <= SHARE[1]:
-            return mask, True
-    return whole(far.shape), False
+            return _with_tinted(mask, values, background(picture)), int((sizes >= PEER * sizes.max()).sum())
+    return whole(far.shape), 0
+
+
+def _sizes(labels: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int64]:
+    """Pixels of n components; a patch of light along the frame counts only where nothing else is as large."""
+    sizes = np.bincount(labels.reshape(-1), minlength=n + 1)[1:]
+    frame = ~whole(labels.shape)
+    along = np.bincount(labels[frame], minlength=n + 1)[1:] > ALONG * frame.sum()
+    free = np.where(along, 0, sizes)
+    return free if free.max() >= PEER * sizes.max() else sizes
+
+
+def _with_tinted(mask: Mask, values: npt.NDArray[np.float32], colour: npt.NDArray[Any]) -> Mask:
+    """The object with what touches it and differs from the background (c,) in hue, in pictures of colours."""
+    from scipy import ndimage
+
+    if len(values) < 3:
+        return mask
+    hue, level = values - values.mean(axis=0), colour.astype(np.float32)
+    surface, spread = _surface(hue, level - level.mean())
+    far = ndimage.gaussian_filter(_length(hue - surface), 1.0)
+    outside = far[~ndimage.binary_dilation(mask, iterations=2)]
+    depth = 1.0 if values.max() < 256 else 257.0
+    least = max(_otsu(outside) if len(outside) else 0.0, CLEAR * spread, TINTED * depth)
+    labels, _ = ndimage.label(mask | (far > least))
+    grown = mask | np.asarray(ndimage.binary_opening(_filled(labels == labels[mask][0])), np.bool_)
+    return grown if float(grown.mean()) <= SHARE[1] else mask
+
+
+def _filled(mask: Mask) -> Mask:
+    from scipy import ndimage
+
+    return np.asarray(ndimage.binary_fill_holes(mask), np.bool_)
 
 
 def _surface(

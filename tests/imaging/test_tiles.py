@@ -42,6 +42,29 @@ def test_uneven_light_is_no_object():
     assert is_clear and overlap(mask, inside) > 0.9
 
 
+def test_a_patch_of_light_along_the_frame_is_no_object():
+    picture, inside = grain(shape=(120, 100), centre=(40, 60), radii=(22, 18), grey=15, ground=120)
+    y, x = np.mgrid[:120, :100]
+    picture[:, np.hypot(y - 119, x - 35) < 45] = 225
+    picture[:, inside] = 15
+    mask, _ = tiles.find_object(picture)
+    assert overlap(mask, inside) > 0.9
+
+
+def test_a_sprout_as_bright_as_the_ground_belongs_to_its_seed():
+    picture, inside = grain(grey=30, ground=220, bands=3)
+    sprout, other = np.zeros((2, *inside.shape), bool)
+    sprout[25:35, 58:72] = True
+    other[4:8, 4:12] = True  # of the same colour, and nowhere near
+    for place in (sprout & ~inside, other):
+        picture[:, place] = np.array([245, 225, 170], np.uint8)[:, None]
+    mask, _ = tiles.find_object(picture)
+    assert overlap(mask, inside | sprout) > 0.95 and not mask[other].any()
+    shade = picture.copy()
+    shade[:, sprout & ~inside] = 190  # a shadow has no hue
+    assert overlap(tiles.find_object(shade)[0], inside) > 0.97
+
+
 def test_holes_belong_to_the_object_and_specks_do_not():
     picture, inside = grain()
     picture[:, 28:33, 36:44] = 20
