@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,15 +28,16 @@ KEYS: tuple[tuple[str, ...], ...] = (  # columns that say which seed a row is ab
     ("scan", "z", "y", "x"),
     ("z", "y", "x"),
     ("seed",),
+    ("file",),  # before a label, which may be the number of a class
     ("scan", "region"),
     ("scan", "label"),
-    ("file",),
     ("scan", "y", "x"),
     ("y", "x"),
 )
 PLACED = ("seed", "scan", "file")  # say where a seed lies, also where another column is the key
 LOT = "lot"
 NO_NUMBER = {"na", "n/a", "nan", "null", "none", "-", "."}  # in a column of numbers: not known
+ERRORS = frozenset("#N/A #REF! #VALUE! #DIV/0! #NAME? #NULL! #NUM! #SPILL! #CALC!".split())  # of spreadsheets
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 CODE = re.compile(r"[+-]?0\d")  # 007 is a name
 BIGGEST = 2**53  # above it whole numbers are names too
@@ -43,6 +45,7 @@ EVERY = 50_000  # rows between two looks at whether the job is cancelled
 
 UNKNOWN, NAMELESS = "of no seed of this project", "that do not say which seed"  # why rows are left out
 AMBIGUOUS, TWICE = "with a file name that several seeds have", "that contradict each other about one seed"
+NAMESAKES = "with a scan name that several scans have"
 TOO_LONG, TOO_MANY = f"with a cell of more than {MAX_CELL:,} characters", "with more cells than the first row"
 
 
@@ -104,12 +107,13 @@ def read_seed_table(path: Path) -> SeedTable:
         It cannot be read; it has no rows, none or two of a name, no column that says which seed, or nothing
         beside it; more than 1,000,000 rows.
     """
-    name, lines = shown_name(path), read_text(path).splitlines(keepends=True)
+    name, text = shown_name(path), io.StringIO(read_text(path), newline="")  # lines end at CR and LF alone
     try:
-        sign, header, key = _header(name, lines)
+        sign, header, key = _header(name, text.readline())
+        text.seek(0)
         table, at, told = _empty(name, header, key)
         table.has_decimal_commas = sign != ","
-        for number, row in enumerate(csv.reader(lines, delimiter=sign, strict=True), 1):
+        for number, row in enumerate(csv.reader(text, delimiter=sign, strict=True), 1):
             if number == 1 or not any(cell.strip() for cell in row):
                 continue
             if len(table.numbers) + table.n_left == MAX_ROWS:
@@ -123,12 +127,12 @@ def read_seed_table(path: Path) -> SeedTable:
     return table
 
 
-def _header(name: str, lines: Sequence[str]) -> tuple[str, list[str], tuple[str, ...]]:
+def _header(name: str, line: str) -> tuple[str, list[str], tuple[str, ...]]:
     """Sign between the cells, names of the columns, and those of them that say which seed."""
-    if not any(line.strip() for line in lines[:1]):
+    if not line.strip():
         raise InputError(name, "is empty in its first row", "Name the columns there")
     for sign in SEPARATORS:
-        header = [plain_text(cell).strip() for cell in next(csv.reader(lines[:1], delimiter=sign), [])]
+        header = [plain_text(cell).strip() for cell in next(csv.reader([line], delimiter=sign), [])]
         lower = {column.lower() for column in header}
         key = next((key for key in KEYS if lower.issuperset(key)), None)
         if key is not None:
@@ -193,7 +197,7 @@ class Places:
     seed_of : mapping of int to int
         Every seed id, and the seed that it is today (another one after a merge).
     scans : mapping of str to int
-        Scan ids by what they may be called in lower case: their number, or their name where one has it.
+        Scan ids by what they may be called in lower case: their number or name; 0 where several share it.
     region : mapping of (int, int) to int
         Seed by scan and region.
     rasters : mapping of int to ArraySource
@@ -230,7 +234,7 @@ def _whole(text: str) -> int:
 
 
 def seeds_of(table: SeedTable, places: Places) -> list[int]:
-    """Seed of each row; 0 where none is named, −1 where several are."""
+    """Seed of each row; 0 where none is named, −1 where several may be."""
     keys = table.keys
     if table.key == ("seed",):
         return [places.seed_of.get(_whole(key), 0) for (key,) in keys]
@@ -240,9 +244,11 @@ def seeds_of(table: SeedTable, places: Places) -> list[int]:
     scans = [places.scans.get(k[0].lower(), _whole(k[0])) for k in keys] if table.key[0] == "scan" else []
     if len(table.key) == 2 and scans:
         pairs = zip(scans, keys, strict=True)
-        return [places.region.get((scan, _whole(key[1])), 0) for scan, key in pairs]
+        return [places.region.get((scan, _whole(key[1])), 0) if scan else -1 for scan, key in pairs]
     voxels = [_voxel(key[-3:] if "z" in table.key else key[-2:]) for key in keys]
-    return _at_places(scans or [places.current] * len(keys), voxels, places)
+    scans = scans or [places.current] * len(keys)
+    seeds = _at_places(scans, voxels, places)
+    return [seed if scan else -1 for scan, seed in zip(scans, seeds, strict=True)]
 
 
 def _voxel(texts: Sequence[str]) -> tuple[int, ...]:
@@ -278,9 +284,10 @@ def by_seed(table: SeedTable, seeds: Sequence[int]) -> dict[int, tuple[str, ...]
     found: dict[int, tuple[str, ...]] = {}
     rows: Counter[int] = Counter(seeds)
     refused: dict[int, int] = {}
+    ambiguous = AMBIGUOUS if table.key == ("file",) else NAMESAKES
     for seed, cells, number in zip(seeds, table.cells, table.numbers, strict=True):
         if seed < 1:
-            table.leave(AMBIGUOUS if seed else UNKNOWN, number)
+            table.leave(ambiguous if seed else UNKNOWN, number)
         elif found.setdefault(seed, cells) != cells:
             refused.setdefault(seed, number)
     for seed, number in refused.items():
@@ -297,7 +304,7 @@ def facts(cells: Sequence[str], has_decimal_commas: bool) -> list[Fact | None]:
     >>> facts(["1,5", "", "2"], True), facts(["007", "8"], False)
     ([1.5, None, 2], ['007', '8'])
     """
-    known = ["" if cell.startswith("#") and cell[-1:] in "!?/A" else cell for cell in cells]  # as #N/A
+    known = ["" if cell.upper() in ERRORS else cell for cell in cells]
     plain = [cell.replace(",", ".") if has_decimal_commas else cell for cell in known]
     wanted = [text for text in plain if text and text.lower() not in NO_NUMBER]
     numbers = [_number(text) for text in wanted]
@@ -357,7 +364,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     for i, name in enumerate(table.columns):
         cells = [row[i] for row in found.values()]
         if i == lot:
-            lots = [None if cell.startswith("#") else cell or None for cell in cells]
+            lots = [None if cell.upper() in ERRORS else cell or None for cell in cells]
         else:
             columns[known.get(name.lower(), name)] = facts(cells, table.has_decimal_commas)
     columns = {name: told for name, told in columns.items() if any(v is not None for v in told)}
@@ -375,6 +382,9 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         "lot": "" if lot is None or lots is None else table.columns[lot],
         "left_out": table.n_left,
         "why": table.why_left(),
+        "errors": sum(
+            cell.startswith("#") and cell.upper() in ERRORS for row in found.values() for cell in row
+        ),
     }
     return JobResult(values, ("told.json",))
 

@@ -65,8 +65,9 @@ class Metadata:
         if known is not None and known[0] is column:
             return known[1:]
         told = list(column.values())
-        is_text = any(isinstance(value, str) for value in told)
-        values = np.asarray([text_of(v) for v in told], str) if is_text else np.asarray(told, np.float64)
+        kinds = set(map(type, told))
+        texts = told if kinds == {str} else [text_of(v) for v in told] if str in kinds else None
+        values = np.asarray(told, np.float64) if texts is None else np.asarray(texts, str)
         seeds = np.fromiter(column, np.int64, len(column))
         self._arrays[name] = column, seeds, values
         return seeds, values
@@ -149,10 +150,12 @@ def _now(session: Session, seed: int) -> int:
 
 
 def scan_names(session: Session) -> dict[str, int]:
-    """Scan ids by the names of scans in lower case, those that one scan alone has, and by their numbers."""
-    names = [scan.facts.name.lower() for scan in session.scans.values()]
-    named = {scan.facts.name.lower(): number for number, scan in session.scans.items()}
-    return {n: i for n, i in named.items() if names.count(n) == 1} | {str(i): i for i in session.scans}
+    """Scan ids by their numbers and by the names of scans in lower case; 0 where several share one."""
+    found = {str(number): number for number in session.scans}
+    for number, scan in session.scans.items():
+        name = scan.facts.name.lower()
+        found[name] = number if found.get(name, number) == number else 0
+    return found
 
 
 def _tell(session: Session, values: Mapping[str, Any]) -> None:
@@ -164,4 +167,9 @@ def _tell(session: Session, values: Mapping[str, Any]) -> None:
     if values["left_out"]:
         n, rows = values["left_out"], values["rows"]
         line = f"{values['table']}: {n:,} of {rows:,} rows are left out: {values['why']}."
+        session.message.emit("warning", line)
+    if n := values["errors"]:
+        what = "cell holds an error" if n == 1 else "cells hold an error"
+        counts = "counts" if n == 1 else "count"
+        line = f"{values['table']}: {n:,} {what} of the spreadsheet, such as #N/A, and {counts} as empty."
         session.message.emit("warning", line)

@@ -283,6 +283,7 @@ class SessionState:
         """Read the regions of a scan and all seeds again."""
         self._load_regions(project, scan)
         self.seeds = project.seeds()
+        self.metadata.load(project)
         self.reload_labels(project)
         self.regions_changed.emit(scan)
 

@@ -189,8 +189,12 @@ def _seed_row(seed: Seed) -> Row:
 
 
 def _join(given: RepairInput, result: Repair, seeds: list[int]) -> None:
-    """Merge seeds into the first; also settles *not one whole seed* of a single one."""
+    """Merge seeds into the first, which takes a lot where it has none; settles *not one whole seed*."""
     keeper, absorbed = seeds[0], seeds[1:]
+    own = _seed_row(given.seeds[keeper])
+    if lot := "" if own[1] else next((lot for s in absorbed if (lot := given.seeds[s].lot)), ""):
+        result.seeds.before.append(own)
+        result.seeds.after.append([keeper, lot, *own[2:]])
     for seed in absorbed:
         row = _seed_row(given.seeds[seed])
         result.seeds.before.append(row)

@@ -164,6 +164,7 @@ def test_the_lot_is_the_column_that_is_chosen(tell):
         (["1", "x"], ["1", "x"]),
         (["1", "#DIV/0!"], [1, None]),
         (["heat", "#N/A", "NA"], ["heat", None, "NA"]),
+        (["#A0522D", "#00FFAA", "#1!", "#name?"], ["#A0522D", "#00FFAA", "#1!", None]),
         (["1e999"], ["1e999"]),
         (["123456789012345678"], ["123456789012345678"]),
         (["0,5", "1"], ["0,5", "1"]),
@@ -173,3 +174,29 @@ def test_the_lot_is_the_column_that_is_chosen(tell):
 def test_a_column_is_of_numbers_or_of_text(cells, values):
     assert facts(cells, False) == values
     assert facts(["0,5", "NA"], True) == [0.5, None]
+
+
+def test_only_errors_of_a_spreadsheet_are_emptied_and_they_are_counted(tell):
+    content = "seed,lot,colour\n1,#1,#C0C0CA\n2,#REF!,#00FFAA\n3,#2,#N/A\n"
+    columns, lots, values = tell(content)
+    assert lots == {1: "#1", 2: None, 3: "#2"} and columns == {"colour": ["#C0C0CA", "#00FFAA", None]}
+    assert values["errors"] == 2 and values["left_out"] == 0
+
+
+def test_a_picture_says_which_seed_before_a_label_that_may_be_a_class(tell):
+    assert tell("file,scan,label,lot\na 1.png,2,2,A\nb.png,2,1,B\n")[1] == {5: "A", 6: "B"}
+    assert tell("seed,file,lot\n1,,A\n2,,B\n")[1] == {1: "A", 2: "B"}  # as exports of scans are
+
+
+def test_a_scan_name_that_several_have_names_none(tell):
+    scans = {"1": 1, "2": 0, "tray": 1}  # scan 1 is called "2"
+    _, lots, values = tell("scan,region,lot\n2,1,A\n1,12,B\n", scans=scans)
+    assert lots == {2: "B"} and values["why"] == "1 with a scan name that several scans have (first row 2)"
+
+
+def test_a_row_ends_where_the_file_has_a_line_end_alone(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes('seed,note\r\n1,dark\u2028spot\n2,a\x0bb\x0c7\x85\n3,"two\r\nlines"\r\n'.encode())
+    table = read_seed_table(path)
+    assert table.keys == [("1",), ("2",), ("3",)]
+    assert table.cells == [("dark spot",), ("a b 7",), ("two lines",)] and not table.left

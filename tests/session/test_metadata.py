@@ -1,6 +1,7 @@
 """Tables about seeds in a session: lots hold seeds together, nothing is a label, exports keep it."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from napari_seedlab.core import SeedlabError
 from napari_seedlab.io import read_export
 from napari_seedlab.session import making
+from napari_seedlab.session.metadata import scan_names
 from tests.jobs.tools import until
 from tests.session.conftest import is_hollow, settle
 
@@ -55,6 +57,39 @@ def test_what_cannot_be_added_is_one_line_and_changes_nothing(split_session, mak
     empty = make_session(tmp_path / "empty.seedlab")
     with pytest.raises(SeedlabError, match="Open a scan and split it first"):
         empty.metadata.add_table(bad).wait(60)
+
+
+def test_errors_of_a_spreadsheet_are_told(split_session, tmp_path):
+    path, said = tmp_path / "t.csv", []
+    path.write_text("seed,lot,mg\n1,#1,2\n2,#2,#DIV/0!\n")
+    split_session.message.connect(lambda level, text: said.append((level, text)))
+    assert split_session.metadata.add_table(path).wait(60)["errors"] == 1
+    assert [split_session.seeds[s].lot for s in (1, 2)] == ["#1", "#2"]
+    line = "t.csv: 1 cell holds an error of the spreadsheet, such as #N/A, and counts as empty."
+    assert ("warning", line) in said
+
+
+def test_a_merged_seed_shows_at_once_what_was_known_of_the_other(split_session, tmp_path):
+    session, path, changes = split_session, tmp_path / "t.csv", []
+    a, b = sorted(session.seeds)[:2]
+    path.write_text(f"seed,lot,treatment\n{b},L1,heat\n")
+    session.metadata.add_table(path).wait(60)
+    session.metadata.changed.connect(lambda: changes.append(1))
+    session.merge([a, b]).wait(60)
+    assert session.seeds[a].lot == "L1" and session.metadata.of(a) == {"treatment": "heat"} and changes == [1]
+    session.undo().wait(60)
+    assert session.seeds[a].lot == "" and session.metadata.of(a) == {}
+
+
+def test_a_scan_called_like_the_number_of_another_is_not_guessed():
+    def scan(name):
+        return SimpleNamespace(facts=SimpleNamespace(name=name))
+
+    scans = {1: scan("2"), 2: scan("Tray"), 3: scan("3"), 4: scan("twin"), 5: scan("Twin"), 6: scan("70")}
+    names = scan_names(SimpleNamespace(scans=scans))
+    assert {n: names[n] for n in ("1", "2", "tray", "3", "twin", "70")} == {
+        "1": 1, "2": 0, "tray": 2, "3": 3, "twin": 0, "70": 6,
+    }  # fmt: skip
 
 
 def test_folds_and_figures_go_by_lot(split_session, table):

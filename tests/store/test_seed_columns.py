@@ -1,12 +1,13 @@
 """What tables tell of seeds: kept by the journal, taken back as one, no label."""
 
+import json
 import sqlite3
 
 import pytest
 from small_project import add_scan, grid_raster, merge, publish_split, small_project, state_of
 
-from napari_seedlab.core import InputError, ProjectError
-from napari_seedlab.store import Project, migrations
+from napari_seedlab.core import InputError, ProjectError, canonical_json
+from napari_seedlab.store import Project, migrations, seed_columns
 
 WEIGHTS = {"Weight": [0.5, None, 12], "treatment": ["heat", "cold", None]}
 
@@ -119,3 +120,63 @@ def test_a_project_made_from_the_events_knows_the_same(project, tmp_path):
         tmp_path / "Q.seedlab", project.events(), project.path / "blobs", rasters
     ) as made:
         assert told(made) == told(project) and made.check(deep=True) == []
+
+
+def test_a_merged_seed_has_what_is_known_of_those_it_took_in(project):
+    table = project.regions(1)
+    region = dict(zip(table.seed.tolist(), table.region.tolist(), strict=True))
+    project.add_seed_table(
+        [1, 2, 3], {"Weight": [None, 2, 3], "treatment": ["heat", "cold", None]}, [None, None, "B"]
+    )
+    before = told(project)
+    merge(project, 1, region[2], region[3])
+    merge(project, 1, region[1], region[2])
+    columns, lots = told(project)
+    assert columns["Weight"][1] == 2 and columns["treatment"][1] == "heat" and lots[1] == "B"
+    assert project.seed_columns()["Weight"] is project.seed_columns()["Weight"]
+    assert project.check(deep=True) == []
+    project.add_seed_table([1], {"Weight": [5]}, ["A"])
+    assert told(project)[0]["Weight"][1] == 5 and told(project)[1][1] == "A"
+    project.undo()
+    assert told(project) == (columns, lots)
+    project.undo()
+    project.undo()
+    assert told(project) == before
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}])
+def test_a_value_that_is_neither_text_nor_a_number_is_refused(project, value):
+    with pytest.raises(ValueError, match="neither text nor a number"):
+        project.add_seed_table([1, 2], {"a": [1, value]})
+    assert project.seed_columns() == {}
+
+
+def test_check_tells_of_a_table_that_is_lost(project):
+    event = project.add_seed_table([1], {"Weight": [1]})
+    assert project.check() == []
+    (project.path / "blobs" / f"{event.payload['table']}.npz").unlink()
+    (line,) = project.check()
+    assert event.payload["table"] in line and "is missing" in line
+
+
+def test_a_table_costs_no_reading_of_columns_that_it_does_not_name(project, monkeypatch):
+    project.add_seed_table([1, 2], {f"c{i}": [i, "x"] for i in range(10)})
+    before, parsed = project.seed_columns(), []
+    monkeypatch.setattr(
+        seed_columns.json, "loads", lambda text, real=json.loads: parsed.append(text) or real(text)
+    )
+    project.add_seed_table([1], {"c3": [7]})
+    columns = '{"1":3,"2":"x"}', '{"1":7,"2":"x"}'
+    project.seed_columns()
+    assert [text for text in parsed if text in columns] == list(columns)
+    assert not any(text == '{"1":4,"2":"x"}' for text in parsed)
+    assert project.seed_columns()["c4"] is before["c4"] and project.seed_columns()["c3"] == {1: 7, 2: "x"}
+
+
+def test_any_text_is_kept_as_it_was(project):
+    texts = {1: 'a"b,\\"', 2: "two\nlines\\n", 10: "\u2028ä{}[]:", 3: "", 4: 2.5, 5: -3}
+    project.add_seed_table(list(texts), {"note": list(texts.values())})
+    assert project.seed_columns() == {"note": texts}
+    with project._database.reading() as connection:
+        (kept,) = connection.exec_driver_sql("SELECT cells FROM seed_columns").scalars()
+    assert kept == canonical_json({str(seed): value for seed, value in texts.items()})
