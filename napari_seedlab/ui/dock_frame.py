@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QScrollArea, QVBoxLayout, QWidget
 
 from napari_seedlab.ui.status import StatusCard
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QResizeEvent
+    from collections.abc import Callable
+
+    from qtpy.QtGui import QPaintEvent, QResizeEvent
 
     from napari_seedlab.ui.app import SeedlabUi
 
@@ -68,12 +70,52 @@ class DockFrame(QWidget):
         self._fold.setSingleShot(True)
         self._fold.setInterval(FOLD_MS)
         self._fold.timeout.connect(self.status.fold)
+        self._outer: QDockWidget | None = None
+        self._to_write: Callable[[], object] | None = None
         ui.said.connect(self._said)
         self._said(*ui.last_message)
 
     def _said(self, text: str, kind: str) -> None:
         self.status.say(text, kind)
         self._fold.start()
+
+    # -- behind another tab -------------------------------------------------------------------
+    def write_seen(self, write: Callable[[], object]) -> None:
+        """Call `write` now where the dock is seen, else once it comes to the front, before it is drawn.
+
+        Behind another tab Qt calls a dock visible: of such a one nothing is left to be seen.
+        """
+        self._follow_outer()
+        if self._outer is not None and self.visibleRegion().isEmpty():
+            self._to_write = write
+        else:
+            self._to_write = None
+            write()
+
+    def _follow_outer(self) -> None:
+        """Hear of it when the frame that napari put around this dock comes to the front."""
+        outer = self.parentWidget()
+        while outer is not None and not isinstance(outer, QDockWidget):
+            outer = outer.parentWidget()
+        if outer is not self._outer:
+            self._outer = outer
+            if outer is not None:
+                outer.visibilityChanged.connect(self._ui.slot(self._came_to_the_front))
+
+    def _came_to_the_front(self, is_seen: bool) -> None:
+        if is_seen:
+            self._write_now()
+
+    def _write_now(self) -> None:
+        write, self._to_write = self._to_write, None
+        if write is not None:
+            write()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Notice what came on the screen in no other way."""
+        super().paintEvent(event)
+        if self._to_write is not None:
+            QTimer.singleShot(0, self._ui.slot(self._write_now))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Place the status anew when it has more or fewer lines."""

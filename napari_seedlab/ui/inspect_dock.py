@@ -53,7 +53,7 @@ class InspectDock(DockFrame):
         super().__init__(ui, spacing=4)
         self._seed: int | None = None
         self._read_for: dict[str, tuple[object, ...]] = {}  # what each channel was asked about
-        self._is_due = False
+        self._is_due = self._is_filled = False
         self.alone = SeedAloneView(ui, self._alone_changed, self)
         self._make_head()
         self.prediction = PredictionSection(ui.theme, self.body)
@@ -119,7 +119,8 @@ class InspectDock(DockFrame):
     def show_seed(self, seed: int | None) -> None:
         """Show another seed."""
         if seed != self._seed:
-            self._forget()
+            if self._is_filled:
+                self._forget()
             self._seed = seed
             if self.alone.is_on and seed is not None and self._is_solid(seed):
                 self.alone.show(seed)
@@ -129,6 +130,7 @@ class InspectDock(DockFrame):
 
     def _forget(self) -> None:
         """Take off what was read about the seed before."""
+        self._is_filled = False
         self._read_for.clear()
         for channel in ("portrait", "nearest"):
             self._ui.background.drop(channel)
@@ -142,7 +144,10 @@ class InspectDock(DockFrame):
         self.history.forget()
 
     def refresh(self) -> None:
-        """Write the facts anew; what has to be read follows once the dock is seen."""
+        """Write the facts anew, and read what has to be read, once the dock is seen."""
+        self.write_seen(self._write)
+
+    def _write(self) -> None:
         session = self._ui.session
         seed = self._seed if session is not None else None
         self._show_parts(session, seed)
@@ -186,6 +191,7 @@ class InspectDock(DockFrame):
         session, seed = self._ui.session, self._seed
         if session is None or seed is None:
             return
+        self._is_filled = True
         place = session.place_of(seed)
         table = None if place is None else session.regions(place[0])
         submit = self._ui.background.submit

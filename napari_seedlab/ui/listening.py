@@ -129,7 +129,8 @@ class Listener:
         """Draw the answers."""
         self._ui.recolour_soon()
         self._ui.tell_card()
-        self._ui.tell_blocked()
+        self._ui.tell("train", "tell_blocked")
+        self._ui.tell("project", "refresh")
 
     def anomaly_came(self) -> None:
         """Show scores and heatmap."""

@@ -7,7 +7,7 @@ from math import log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from napari_seedlab.core import JobStatus, ModelCard
     from napari_seedlab.ui.app import SeedlabUi
 
+HASH_LENGTH = 8  # a shorter tail of a model's id is a number
 KIND_WORDS = {
     "head": "live model",
     "net": "network",
@@ -144,6 +145,7 @@ class TrainDock(DockFrame):
         """Show another project."""
         self._losses.clear()
         self.plot.show_lines(())
+        self.plot.hide()  # no room for what is not there
         self.job.forget()
         self.replay.rebuild()
         self.aids.rebuild()
@@ -151,11 +153,17 @@ class TrainDock(DockFrame):
         self.show_models()
         self.refresh()
 
+    def tell_blocked(self) -> None:
+        """Let the buttons follow the labels, and the rows once the dock is seen."""
+        session = self._ui.session
+        self.net.setEnabled(session is not None and not session.blocked_because)
+        self.write_seen(self.refresh)
+
     def refresh(self) -> None:
         """Say what blocks training."""
         session = self._ui.session
         blocked = "Open a project in the Project dock." if session is None else session.blocked_because
-        ready = session is not None and (
+        ready = (session is not None and not session.read_only) and (
             any(session.regions(s) is not None for s in session.scans)
             or (session.pool == "hsi" and bool(session.scans))  # pixels need no split
         )
@@ -184,6 +192,8 @@ class TrainDock(DockFrame):
         """Show progress, and the loss where the job tells one."""
         self.job.show_job(status)
         self.replay.show_job(status)
+        if kind_of(status) == "replay" and status.state.is_final and self.replay.said.text():
+            QTimer.singleShot(0, self._ui.slot(self._show_replay))
         self.aids.show_job(status)
         self.encoders.show_job(status)
         figures = status.progress.figures
@@ -198,6 +208,10 @@ class TrainDock(DockFrame):
         if status.error:
             self.status.say(status.error, "error")
 
+    def _show_replay(self) -> None:
+        """Scroll to what the replay said, once it has taken its room."""
+        self.scroll.ensureWidgetVisible(self.replay.said)
+
     def _chance(self) -> float:
         session = self._ui.session
         return log(max(len(session.scheme), 2)) if session is not None else log(2)
@@ -206,6 +220,7 @@ class TrainDock(DockFrame):
         table = np.asarray(self._losses[job_id])
         line = Line("loss", self._ui.theme.accent, table[:, 0], table[:, 1])
         is_net = job_id.startswith("net")
+        self.plot.show()
         self.plot.show_lines((line,), ("guessing", float(table[-1, 2])) if is_net else None)
 
     def show_models(self) -> None:
@@ -244,8 +259,17 @@ class TrainDock(DockFrame):
             parts.append(f"{float(score):.0%}")
         scored = {} if session is None else session.opinions.shown
         is_used = card.active or any(card.id == found.model_id for found in scored.values())
-        parts[0] += f" {card.id.rpartition('-')[2]}"
+        parts[0] += self._number(card)
         return f"{'✓ ' if is_used else ''}{' · '.join(parts)}"
+
+    def _number(self, card: ModelCard) -> str:
+        """Its own number, else its place among the models of its kind; none for the only one."""
+        own = card.id.rpartition("-")[2]
+        if own.isdigit() and len(own) < HASH_LENGTH:
+            return f" {own}"
+        models = () if self._ui.session is None else self._ui.session.models
+        alike = [other.id for other in models if other.kind == card.kind]
+        return f" {alike.index(card.id) + 1}" if len(alike) > 1 and card.id in alike else ""
 
     # -- from the user ------------------------------------------------------------------------
     def _find_odd(self) -> None:

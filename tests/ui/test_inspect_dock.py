@@ -228,6 +228,26 @@ def test_nothing_is_read_for_a_dock_that_nobody_sees(ui, session, dock, qtbot, m
     qtbot.waitUntil(lambda: seen == [None, 12], timeout=WAIT_MS)
 
 
+def test_behind_another_tab_nothing_is_written_and_in_front_it_is_right_at_once(ui, session, dock, qtbot):
+    look_at(session, dock, 5, qtbot)
+    train = ui.docks["train"]
+    ui.raise_dock("project")
+    qtbot.waitUntil(lambda: dock.visibleRegion().isEmpty(), timeout=WAIT_MS)
+    before = train.blocked.text()
+    for seed in (6, 7, 8, 9):
+        session.look_at(seed)
+        session.answer(1 + seed % 2, [seed])
+    ui.recolour()
+    assert dock.title.text() == "Seed 5" and train.blocked.text() == before != "Ready to train."
+    assert train.net.isEnabled()
+    assert dock.cuts.n_pictures == 0  # of the seed before
+    ui.raise_dock("inspect")
+    assert dock.title.text() == "Seed 9" and session.scheme.by_id(2).name in dock.fields["Label"].text()
+    qtbot.waitUntil(lambda: dock.cuts.n_pictures == 3, timeout=WAIT_MS)
+    ui.raise_dock("train")
+    assert train.blocked.text() == "Ready to train."
+
+
 def test_it_fits_its_width_and_scrolls(ui, session, dock, qtbot):
     window = ui.viewer.window._qt_window
     session.refit()

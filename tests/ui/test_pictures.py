@@ -123,6 +123,7 @@ def test_inspect_names_the_file_of_pictures_only(ui, session, monkeypatch):
     from napari_seedlab.ui import inspect_dock
 
     dock = ui.docks["inspect"]
+    ui.raise_dock("inspect")
     dock.show_seed(3)
     assert dock.fields["File"].isHidden()
     monkeypatch.setattr(inspect_dock, "file_of", lambda _session, seed: f"Good/<grain> {seed}.png")
