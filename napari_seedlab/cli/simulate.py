@@ -88,11 +88,13 @@ def replayed(
 ) -> dict[str, Any]:
     """Replay on the current pool; `plan` is budget, batch and repeats."""
     from napari_seedlab.cli.fresh import fresh_seeds, recipe_of
+    from napari_seedlab.learn.simulate import refuse_little
     from napari_seedlab.session.replay import Wanted, replay_step
 
     pool = session.pool
     recipe = recipe_of(session, pool)
-    class_of = _truth(session, truth, None if recipe is None else recipe.truth)  # refused before the work
+    class_of = _truth(session, truth, None if recipe is None else recipe.truth)
+    refuse_little(class_of.values())  # before the work
     known = vectors_of(session, pool, encoder)
     names, fresh = sorted(set(class_of.values())), None
     if recipe is not None and n_fresh:

@@ -54,10 +54,15 @@ def classes_of(session: Session, truth: Path) -> dict[int, str]:
 
 def refuse_one_class(class_of: Mapping[int, str], normal: str, subject: str) -> None:
     """Raise InputError where a truth has none of the class `normal`, or nothing else: it cannot judge."""
-    n_normal = sum(name == normal for name in class_of.values())
-    if not 0 < n_normal < len(class_of):
-        cause = f"names {n_normal} of {len(class_of)} seeds {normal!r}, some of both are needed"
-        raise InputError(subject, cause, "Check the names, or choose with --normal-class")
+    told = sorted(set(class_of.values()))
+    if set(told) > {normal}:
+        return
+    seeds = "its 1 seed" if len(class_of) == 1 else f"all its {len(class_of)} seeds"
+    if told == [normal]:
+        raise InputError(subject, f"calls {seeds} {normal!r}; an odd class is missing", "Add odd seeds to it")
+    shown = ", ".join(repr(name) for name in told[:MANY]) + ", …" * (len(told) > MANY)
+    cause = f"calls no seed {normal!r}; {seeds} {'is' if len(class_of) == 1 else 'are'} {shown}"
+    raise InputError(subject, cause, "Add normal seeds, or name the normal class with --normal-class")
 
 
 def judged(

@@ -10,6 +10,9 @@ from napari_seedlab.core import Modality, ScanFacts
 from napari_seedlab.files import file_changed
 from napari_seedlab.io.gate import shown_name
 
+NO_VOXEL_SIZE = "voxel size not stated by the file"
+NO_SCALE = "size of a pixel not stated: seeds are measured in pixels"  # of pictures
+
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping

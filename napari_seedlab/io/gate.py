@@ -90,7 +90,7 @@ def regular_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, os.st
         raise InputError(name, f"is {_kind(facts.st_mode)}, not a file", "Choose a regular file")
     with os.fdopen(descriptor, "rb") as stream:
         if facts.st_size == 0:
-            raise InputError(name, "is empty (0 bytes)", COPY_AGAIN)
+            raise InputError(name, "is empty (0 bytes)", "Save or export it again")
         yield stream, facts
 
 

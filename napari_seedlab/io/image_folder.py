@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_seedlab.core import InputError, Modality, Progress
 from napari_seedlab.io.encoded import lazy_view
+from napari_seedlab.io.facts import NO_SCALE, NO_VOXEL_SIZE
 from napari_seedlab.io.formats import MODULES, PICTURES
 from napari_seedlab.io.gate import shown_name
 from napari_seedlab.io.reader_process import describe
@@ -194,7 +195,9 @@ def in_order(paths: list[str], hides_class: bool, known: Sequence[str] = ()) -> 
 
 def notes_of(found: Found) -> list[str]:
     """What the user is told of a folder, one line each: the oddities of its pictures, what was left out."""
-    seen = Counter(note for facts in found.facts.values() for note in facts.notes)
+    seen = Counter(
+        NO_SCALE if note == NO_VOXEL_SIZE else note for facts in found.facts.values() for note in facts.notes
+    )
     notes = [note if n == len(found.facts) else f"{note} ({n:,} pictures)" for note, n in seen.items()]
     if found.n_others:
         notes.append(f"{found.n_others:,} files are no pictures and were left out")

@@ -17,7 +17,7 @@ from PIL import (
 
 from napari_seedlab.core import InputError, Modality, ScanFacts
 from napari_seedlab.files.source import ArraySource
-from napari_seedlab.io.facts import scan_name
+from napari_seedlab.io.facts import NO_SCALE, scan_name
 from napari_seedlab.io.gate import COPY_AGAIN, RATIO_CAP, check_size, regular_file, shown_name
 from napari_seedlab.io.last_opened import LastOpened
 
@@ -50,7 +50,7 @@ class Picture:
     """
 
     def __init__(self, stream: BinaryIO, facts: os.stat_result, name: str) -> None:
-        self.facts, self.notes = facts, ["voxel size not stated by the file"]
+        self.facts, self.notes = facts, [NO_SCALE]
         try:
             self.planes = self._decoded(stream, name)
         except UnidentifiedImageError:

@@ -102,6 +102,7 @@ class SheetWriter:
         self._n_bands = max(f.shape[0] for f in known)
         self._dtype = np.dtype("uint16" if any(f.dtype == "uint16" for f in known) else "uint8")
         self._n_whole = 0
+        self._several: list[str] = []  # pictures of more than one object
         self._is_masked = any(path in found.masks for path in paths)
         self.notes = _said_of_factors(self._factors)
         n_grey = sum(f.shape[0] == 1 for f in known)
@@ -158,6 +159,8 @@ class SheetWriter:
         if self._n_whole:
             n = f"{self._n_whole:,} of {self.sheet.n:,} pictures"
             self.notes.append(f"{n} show no clear object: the whole picture is taken for the seed")
+        if self._several:
+            self.notes.append(_said_of_several(self._several, self.sheet.n))
         return self._table(placed, first_region)
 
     def _fill(self, cut: dict[str, Array], index: int, region: int) -> tuple[list[int], list[float], int]:
@@ -165,8 +168,9 @@ class SheetWriter:
         path, factor = self._paths[index], self._factors[index]
         full = image_folder.read_picture(self._found, path)
         picture = self._alike(tiles.averaged(full, factor))
-        inside, is_clear = tiles.find_object(picture)
-        self._n_whole += not is_clear
+        inside, n_objects = tiles.find_object(picture)
+        self._n_whole += n_objects == 0
+        self._several += [path.rpartition("/")[2]] * (n_objects > 1)
         rows, columns = self.sheet.tile
         y, x = (rows - picture.shape[1]) // 2, (columns - picture.shape[2]) // 2
         place = (slice(y, y + picture.shape[1]), slice(x, x + picture.shape[2]))
@@ -207,6 +211,17 @@ class SheetWriter:
             centroid=np.asarray(centroids, np.float64),
             n_voxels=np.asarray(sizes, np.int64),
         )
+
+
+def _said_of_several(names: Sequence[str], n: int) -> str:
+    """One line about pictures of more than one object."""
+    shown = ", ".join(names[: image_folder.SHOWN])
+    more = f" and {len(names) - image_folder.SHOWN:,} more" * (len(names) > image_folder.SHOWN)
+    show = "shows" if len(names) == 1 else "show"
+    return (
+        f"{len(names):,} of {n:,} pictures {show} more than one object, the largest is taken for the seed: "
+        f"look at {shown}{more}"
+    )
 
 
 def _said_of_factors(factors: Sequence[int]) -> list[str]:

@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from napari_seedlab.io.facts import NO_VOXEL_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,7 +47,7 @@ def voxel_size(tif: Any, notes: list[str]) -> tuple[float, float, float] | None:
     z, y, x = _stated(tif)
     z, y, x = (_usable(v, axis, notes) for v, axis in zip((z, y, x), "zyx", strict=True))
     if y is None and x is None:
-        notes.append("voxel size not stated by the file")
+        notes.append(NO_VOXEL_SIZE)
         return None
     y, x = y or x, x or y
     assert y is not None and x is not None

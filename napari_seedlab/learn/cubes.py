@@ -82,7 +82,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
     n_seeds = sum(len(look.table) for look in looks)
     if n_seeds < MIN_NORMAL and any(look.is_split for look in looks):
         there = "1 seed is" if n_seeds == 1 else f"{n_seeds} seeds are"
-        raise NotReady("anomaly map", f"{there} there, {MIN_NORMAL} are needed", "Split more")
+        raise NotReady("anomaly map", f"{there} there, {MIN_NORMAL} are needed", "Open a scan of more seeds")
     found: list[_Scored] = []
     notes: list[str] = []
     for number, look in enumerate(looks):

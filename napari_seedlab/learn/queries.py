@@ -2,7 +2,8 @@
 
 A strategy (:mod:`napari_seedlab.learn.strategies`) gets a :class:`Pool` and returns rows of seeds without
 duplicates, the same for the same `random_state`: seeds that may be asked, but for ``label_errors``, which
-asks about labelled ones again. :func:`suggest` adds evidence to it and orders the batch for the eye.
+asks about labelled ones again. :func:`suggest` adds evidence to it and orders the batch: for the eye, or by
+score where the wish promises that.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ NOVEL_SHARE = 0.3  # of each batch, the least like anything answered, while answ
 NOVEL_ANSWERS = 12  # that share is this over the answers, once it is less: explore first, then refine
 RANDOM_SHARE = 0.1  # of each batch, drawn blindly: the unbiased accuracy estimate
 N_EVIDENCE = 2  # labelled seeds shown beside an asked one
+IN_ORDER = {"margin_kmeans", "k_center", "anomaly", "disagreement"}  # promised: most … first
 
 
 def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
@@ -145,7 +147,8 @@ def suggest(
     random_state : int
         Together with the number of answers it fixes every draw and the UUIDs.
     nearest_first : bool
-        Order the batch so that the eye travels least, see :func:`for_the_eye`.
+        Order the batch so that the eye travels least, see :func:`for_the_eye`; by score where the strategy
+        is one of ``IN_ORDER``.
 
     Returns
     -------
@@ -164,7 +167,8 @@ def suggest(
     rng = np.random.default_rng([random_state & 0xFFFFFFFF, known, len(pool.candidates)])
     picks = STRATEGIES[today(strategy)](pool, n, rng)
     if nearest_first:
-        picks = for_the_eye(pool, picks)
+        is_promised = {p.strategy for p in picks} <= {today(strategy)} & IN_ORDER
+        picks = sorted(picks, key=lambda p: -p.score) if is_promised else for_the_eye(pool, picks)
     space = uuid.UUID(bytes=rng.bytes(16), version=4)
     return [
         Suggestion(

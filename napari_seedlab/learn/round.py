@@ -71,7 +71,7 @@ class RoundSettings:
     model_id : str
         Name that the fitted head will carry.
     nearest_first : bool
-        Order the batch for the eye.
+        Order the batch for the eye, or by score where the strategy promises that.
     draw : int
         Batches drawn before: another one without new answers is another draw.
     method_names : tuple of str

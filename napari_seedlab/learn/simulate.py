@@ -14,7 +14,7 @@ from napari_seedlab.learn.queries import today
 from napari_seedlab.learn.round import Answers, RoundSettings, known_of, labelling_round
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Collection, Generator, Iterator, Sequence
     from pathlib import Path
 
 Floats = npt.NDArray[np.floating]
@@ -287,6 +287,24 @@ def _refusal(strategy: str, pools: Sequence[Truth], budget: int) -> str:
     return "" if n >= budget else f"two methods scored {n} of the {budget} seeds that are asked about"
 
 
+def refuse_little(classes: Collection[object]) -> None:
+    """Refuse a truth that nothing can be replayed on, by the class of each seed that it names.
+
+    Raises
+    ------
+    InputError
+        Fewer than 20 seeds.
+    NotReady
+        All are of one class.
+    """
+    n = len(classes)
+    if n < MIN_SEEDS:
+        cause = f"names {n} seed{'' if n == 1 else 's'} of the project"
+        raise InputError("the truth", cause, f"Give at least {MIN_SEEDS}")
+    if len(set(classes)) < 2:
+        raise NotReady("the replay", "needs seeds of two classes, all are of one", "Give another truth")
+
+
 def _known(folder: Path) -> Truth:
     """The seeds with a vector and a true class, in the order of the vectors."""
     from napari_seedlab.files import load_arrays
@@ -294,16 +312,9 @@ def _known(folder: Path) -> Truth:
     table, truth = load_arrays(folder / "embedding.npz"), load_arrays(folder / "truth.npz")
     class_of = dict(zip(truth["seed"].tolist(), truth["class_id"].tolist(), strict=True))
     rows = [i for i, s in enumerate(table["seed"].tolist()) if s in class_of]
-    if len(rows) < MIN_SEEDS:
-        raise InputError(
-            "the truth",
-            f"names {len(rows)} seed{'' if len(rows) == 1 else 's'} of the project",
-            f"Give at least {MIN_SEEDS}",
-        )
     seeds = np.asarray(table["seed"])[rows]
     class_id = np.asarray([class_of[int(s)] for s in seeds], np.int32)
-    if len(np.unique(class_id)) < 2:
-        raise NotReady("the replay", "needs seeds of two classes, all are of one", "Give another truth")
+    refuse_little(class_id.tolist())
     anomaly, ranks = (
         known_of(folder / f"{a}.npz", b, seeds) for a, b in (("anomaly", "score"), ("ranks", "rank"))
     )

@@ -57,6 +57,7 @@ class Session(SessionState):
         self.name = self.path.name.removesuffix(".seedlab")
         self.annotator = self.settings.annotator or _os_user()
         self.follow_up = False  # whether a split is followed by map and suggestions on its own
+        self._following: dict[str, Task] = {}  # the newest step towards the map of a pool after a split
         self.opinions, self._kept = Opinions(self), Kept(self)
         self.encoders = Encoders(self)
         self.labelling, self.origin = Labelling(self), Origin(self)
@@ -169,15 +170,21 @@ class Session(SessionState):
         """Map the seeds and draw the first suggestions, where the window wants it."""
         if self.follow_up:
             pool = str(self.scans[scan].facts.modality)
-            self.embed(pool).then(lambda _: self._map_and_draw(pool))
+            self._following[pool] = self.embed(pool).then(lambda _: self._map_and_draw(pool))
+
+    def maps_by_itself(self, pool: str) -> bool:
+        """Whether a split is being followed by the map, also between two of its jobs."""
+        task = self._following.get(pool)
+        return task is not None and not task.future.done()
 
     def _map_and_draw(self, pool: str) -> None:
         if pool in self.nets:
             self.desk.start(steps.predict_step(self, pool, self.nets[pool].model_id))
         if pool in self.layouts and len(self.layouts[pool].seeds):
-            self.make_map("place", pool=pool)  # points that are known stay until somebody asks for a new map
+            task = self.make_map("place", pool=pool)  # known points stay until somebody asks for a new map
         else:
-            self.make_map("pca", pool=pool).then(lambda _: self.make_map("umap", pool=pool))
+            task = self.make_map("pca", pool=pool).then(lambda _: self.make_map("umap", pool=pool))
+        self._following[pool] = task
         if not self.labelling.n_left:
             self.draw(pool=pool)
 

@@ -50,6 +50,8 @@ def on_map(session: Session | None) -> str:
         return f"{seeds} {'is' if n_seeds == 1 else 'are'} being described: the map comes after."
     if any(kind.startswith("map") for kind in kinds):
         return f"The map of {seeds} is being drawn."
+    if session.maps_by_itself(session.pool):
+        return f"{seeds}: the map comes by itself."
     if session.read_only:
         return f"{seeds}, of which no map was made."
     return f"{seeds}, not described yet: choose what describes them under Train, Encoders."

@@ -34,6 +34,8 @@ TITLES = {
     "fetch": "Fetching the network",
     "vgg16": "Reading the weights",
     "map": "Drawing the map",
+    "origin": "Starting from the other project",
+    "table": "Reading the seed table",
     "round": "Learning from the answers",
     "net": "Training the network",
     **dict.fromkeys(METHODS, "Looking for odd seeds"),

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from napari_seedlab.cli import curves
+from napari_seedlab.cli import curves, fresh
+from napari_seedlab.cli import simulate as command
 from napari_seedlab.cli.main import app
 from napari_seedlab.io.samples import write_sample
 from napari_seedlab.session import Session
@@ -74,6 +75,18 @@ def test_a_sample_is_judged_on_fresh_seeds_that_are_kept(simulate, project, tmp_
     assert {k: again[k] for k in ("accuracy", "labels_to_random")} == {
         k: told[k] for k in ("accuracy", "labels_to_random")
     }
+
+
+@pytest.mark.parametrize(
+    ("n", "words"), [(2, "names 2 seeds of the project"), (30, "needs seeds of two classes")]
+)
+def test_too_little_truth_is_refused_before_any_fresh_seed(
+    simulate, project, tmp_path, monkeypatch, n, words
+):
+    monkeypatch.setattr(fresh, "fresh_seeds", lambda *_: pytest.fail("fresh seeds were made"))
+    monkeypatch.setattr(command, "vectors_of", lambda *_: pytest.fail("seeds were described"))
+    table = write_truth(tmp_path / "t.csv", [(s, "good") for s in names(project, n)])
+    assert words in simulate("--truth", table, refused=True)
 
 
 def test_a_truth_table_with_unknown_seeds_is_told_and_goes_on(simulate, project, tmp_path):

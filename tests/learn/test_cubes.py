@@ -107,7 +107,7 @@ def other_grid(cube, regions):
     [
         (one_grey, InputError, "is constant: all 1,296 pixels are the same"),
         (no_value, InputError, "has 0 usable pixels"),
-        (few, NotReady, "5 seeds are there, 8 are needed"),
+        (few, NotReady, "5 seeds are there, 8 are needed. Open a scan of more seeds"),
         (one, NotReady, "1 seed is there, 8 are needed"),
         (other_grid, InputError, r"regions of scan 1: lie on \(59, 60\) pixels"),
     ],

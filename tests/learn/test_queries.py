@@ -279,7 +279,7 @@ def test_k_center_asks_about_the_group_without_answers():
 
 
 def test_nearest_first_keeps_the_batch():
-    plain, chain = (suggest(make_pool(), 12, "margin_kmeans", 0, near) for near in (False, True))
+    plain, chain = (suggest(make_pool(), 12, "default", 0, near) for near in (False, True))
     assert {s.seed for s in plain} == {s.seed for s in chain}
     vectors = make_pool().vectors
 
@@ -288,6 +288,16 @@ def test_nearest_first_keeps_the_batch():
         return np.linalg.norm(np.diff(x, axis=0), axis=1).sum()
 
     assert length(chain) < length(plain)
+
+
+@pytest.mark.parametrize("strategy", ["anomaly", "margin_kmeans", "k_center", "disagreement"])
+def test_a_wish_for_the_most_comes_in_the_order_of_its_score(strategy):
+    places = np.c_[np.ones(120), np.random.default_rng(1).uniform(0, 99, (120, 3))]
+    facts = {"anomaly": np.random.default_rng(2).normal(size=120), "places": places, **two_opinions()}
+    asked = suggest(make_pool(**facts), 12, strategy, 0, nearest_first=True)
+    scores = [s.score for s in asked]
+    assert len(set(scores)) > 5 and scores == sorted(scores, reverse=True)
+    assert {s.seed for s in asked} == {s.seed for s in suggest(make_pool(**facts), 12, strategy)}
 
 
 def test_neighbour_distance_is_that_of_a_plain_loop():

@@ -72,6 +72,21 @@ def test_each_picture_becomes_one_seed_on_one_sheet(session, folder):
     assert not session.labels
 
 
+def test_pictures_of_more_than_one_object_are_told(session, folder):
+    for name in ("g1", "g3"):
+        array = picture(0, size=(36, 96))[0]
+        array[:, :48] = picture(1)[0]
+        save(folder / "Good" / f"{name}.png", array)
+    array[:, :48], array[4:6, 4:9] = (15, 15, 20), 200  # a seed and a speck
+    save(folder / "Good" / "g4.png", array)
+    session.import_folder(folder).wait()
+    told = [note for note in notes(session) if "more than one object" in note]
+    assert len(told) == 1 and told[0].startswith("2 of 8 pictures show more than one object")
+    assert told[0].endswith("the largest is taken for the seed: look at g1.png, g3.png")
+    assert "size of a pixel not stated: seeds are measured in pixels" in notes(session)
+    assert not any("voxel" in note for note in notes(session))
+
+
 def test_seeds_know_their_file_and_the_class_of_the_folder_stays_hidden(session, folder):
     session.import_folder(folder, truth_from_folders=True).wait()
     first = int(session.regions(1).seed[0])

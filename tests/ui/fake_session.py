@@ -398,6 +398,9 @@ class FakeSession:
     def after_split(self, scan):
         self.mapped.append(scan)
 
+    def maps_by_itself(self, pool):
+        return bool(self.mapped)
+
     def find_odd(self, settings=None, method="", normal_class=0):
         self.calls.append(("find_odd", method))
         seeds = self._tables[1].seed

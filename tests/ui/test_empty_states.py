@@ -31,6 +31,11 @@ def test_a_map_without_points_says_what_comes(session, kinds, told):
     assert told in on_map(session)
 
 
+def test_between_two_jobs_the_map_is_still_on_its_way(session):
+    session.after_split(1)
+    assert on_map(session) == "42 seeds: the map comes by itself."
+
+
 def test_before_there_are_seeds_it_says_what_to_do(tmp_path):
     bare, unsplit = FakeSession(tmp_path, scans=False), FakeSession(tmp_path, split=False)
     assert "Open a project" in on_map(None) and "Open a scan" in on_map(bare)

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
 
@@ -17,6 +18,16 @@ class Painted(QObject):
     def eventFilter(self, _, event):
         self.n += event.type() == QEvent.Type.Paint
         return False
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("origin", "Starting from the other project"), ("table", "Reading the seed table")]
+)
+def test_a_job_is_called_by_what_it_does(qtbot, kind, words):
+    row = JobRow({kind}, print, QWidget())
+    qtbot.addWidget(row)
+    row.show_job(JobStatus(f"{kind}-1", "x:run", 1, JobState.QUEUED, Progress(0, 0, "")))
+    qtbot.waitUntil(lambda: row.text() == f"{words} · waiting its turn")
 
 
 def test_a_job_of_unknown_length_stands_still(qtbot):
