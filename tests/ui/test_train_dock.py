@@ -32,6 +32,15 @@ def test_the_chosen_method_scores_the_seeds(ui, session, row, qtbot):
     assert ("find_odd", "vae") in session.calls
 
 
+def test_a_project_that_is_read_only_offers_no_search_for_odd_ones(ui, session):
+    dock = ui.docks["train"]
+    dock.refresh()
+    assert dock.odd.isEnabled()
+    session.read_only = True
+    dock.refresh()
+    assert not dock.odd.isEnabled()
+
+
 def test_every_method_has_words():
     assert set(WORDS) == set(METHODS)
 
