@@ -152,6 +152,13 @@ def test_seeds_that_were_split_elsewhere_are_mapped_once(ui, tmp_path, qtbot):
     assert unsplit.mapped == []
 
 
+def test_a_project_of_an_earlier_version_is_brought_up_to_date_as_it_is_opened(ui, tmp_path, monkeypatch):
+    session, asked = FakeSession(tmp_path), []
+    monkeypatch.setattr(session.encoders, "renew", lambda: asked.append(session.follow_up))
+    ui.bind(session)
+    assert asked == [True]
+
+
 def test_seeds_that_an_import_is_describing_are_not_described_once_more(ui, tmp_path, qtbot):
     session = FakeSession(tmp_path)
     session.desk.do = lambda work: work(None)
