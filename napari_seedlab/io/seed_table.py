@@ -241,12 +241,14 @@ def seeds_of(table: SeedTable, places: Places) -> list[int]:
     if table.key == ("file",):
         found = [places.files.get(key.replace("\\", "/").removeprefix("./"), -2) for (key,) in keys]
         return [{0: -1, -2: 0}.get(seed, seed) for seed in found]
-    scans = [places.scans.get(k[0].lower(), _whole(k[0])) for k in keys] if table.key[0] == "scan" else []
+    scans = (
+        [places.scans.get(k[0].lower(), _whole(k[0]) or -1) for k in keys] if table.key[0] == "scan" else []
+    )
     if len(table.key) == 2 and scans:
         pairs = zip(scans, keys, strict=True)
         return [places.region.get((scan, _whole(key[1])), 0) if scan else -1 for scan, key in pairs]
     voxels = [_voxel(key[-3:] if "z" in table.key else key[-2:]) for key in keys]
-    scans = scans or [places.current] * len(keys)
+    scans = scans or [places.current or -1] * len(keys)
     seeds = _at_places(scans, voxels, places)
     return [seed if scan else -1 for scan, seed in zip(scans, seeds, strict=True)]
 

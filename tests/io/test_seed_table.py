@@ -192,6 +192,7 @@ def test_a_scan_name_that_several_have_names_none(tell):
     scans = {"1": 1, "2": 0, "tray": 1}  # scan 1 is called "2"
     _, lots, values = tell("scan,region,lot\n2,1,A\n1,12,B\n", scans=scans)
     assert lots == {2: "B"} and values["why"] == "1 with a scan name that several scans have (first row 2)"
+    assert "1 of no seed" in tell("scan,region,lot\n0,1,A\n1,12,B\n", scans=scans)[2]["why"]
 
 
 def test_a_row_ends_where_the_file_has_a_line_end_alone(tmp_path):
