@@ -42,9 +42,8 @@ IN_ORDER = {"margin_kmeans", "k_center", "anomaly", "disagreement"}  # promised:
 def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     """TypiClust for the first batch; then margin_kmeans, with shares of odd, unlike and random seeds.
 
-    Where oddness was scored, the odd share goes to seeds that the model takes for the commonest class all the
-    same: it knows what to say of the others. Where two methods scored it, half of that share goes to seeds
-    that they disagree about.
+    The odd share goes to seeds that the model takes for the commonest class all the same: it knows what to say
+    of the others. Where two methods scored oddness, half of it goes to seeds that they disagree about.
 
     The random share is drawn first, from all candidates, so that its `inclusion_p` is honest: the
     expected number drawn over N. A fraction of a seed is rounded up or down by chance.
@@ -64,8 +63,6 @@ def _odd(pool: Pool, n: int, n_left: int, rng: np.random.Generator) -> list[Pick
     """The odd share of a batch of n."""
     scored = pool.n_ranked_twice or (pool.anomaly is not None and np.isfinite(pool.anomaly).any())
     wanted = min(_rounded((ODD_SHARE if scored else LONELY_SHARE) * n, rng), n_left)
-    if not scored:
-        return anomaly(pool, wanted, rng)
     pool = _taken_for_usual(pool)
     n_apart = min(wanted // 2, pool.n_ranked_twice)
     apart = disagreement(pool, n_apart, rng) if n_apart else []

@@ -169,10 +169,11 @@ def test_scores_of_oddness_double_the_odd_share():
 def test_odd_seeds_are_asked_about_where_the_model_takes_them_for_usual_ones():
     p = np.tile([0.8, 0.1, 0.1], (120, 1))
     p[60:90], p[90:] = [0.1, 0.5, 0.4], [0.1, 0.4, 0.5]
-    for facts in ({"anomaly": np.arange(120.0)}, two_opinions()):
+    lonely = {"vectors": np.eye(120)[:, 60:] * 40.0}  # the last 60 are like none, the others are alike
+    for facts, n in (({"anomaly": np.arange(120.0)}, 4), (two_opinions(), 4), (lonely, 2)):
         asked = suggest(make_pool(probabilities=p, **facts), 20, "default")
         odd = [s.seed - 1000 for s in asked if s.strategy in ("anomaly", "disagreement")]
-        assert len(odd) == 4 and max(odd) < 60
+        assert len(odd) == n and max(odd) < 60
 
 
 def test_first_batch_takes_one_typical_seed_of_each_group():
