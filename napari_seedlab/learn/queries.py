@@ -42,8 +42,8 @@ IN_ORDER = {"margin_kmeans", "k_center", "anomaly", "disagreement"}  # promised:
 def default(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
     """TypiClust for the first batch; then margin_kmeans, with shares of odd, unlike and random seeds.
 
-    The odd share goes to seeds that the model takes for the commonest class all the same: it knows what to say
-    of the others. Where two methods scored oddness, half of it goes to seeds that they disagree about.
+    The odd share goes to seeds that the model takes for the commonest class all the same: it knows what to
+    say of the others. Where two methods scored oddness, half of it goes to seeds that they disagree about.
 
     The random share is drawn first, from all candidates, so that its `inclusion_p` is honest: the
     expected number drawn over N. A fraction of a seed is rounded up or down by chance.
