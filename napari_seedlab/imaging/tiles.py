@@ -29,6 +29,11 @@ CLEAR = 3.0  # times the spread of the background by which its grey value differ
 ALONG = 0.1  # of the frame that an object covers at most, where another is nearly as large
 TINTED = 15.0  # of 255, by which the hue of a part of the object differs from the background's, at least
 PEER = 0.25  # of the pixels of the largest object, from which another is one by itself
+LOBE, NECK = (
+    0.8,
+    0.7,
+)  # of the greatest depth: depth of another middle in one outline, and of what lies between
+COARSE = 256  # pixels along which such middles are looked for
 N_BINS = 256
 
 
@@ -159,7 +164,8 @@ def find_object(picture: npt.NDArray[Any]) -> tuple[Mask, int]:
     mask : (y, x) bool
         Never empty: all but a frame of 2 pixels where no object is clear.
     n_objects : int
-        How many are clear: 0 for none. Those of less than a quarter of the largest are specks or parts.
+        How many there seem to be: 0 where none is clear. Those of less than a quarter of the largest are
+        specks or parts; an outline with two middles, such as that of two seeds that touch, counts as two.
     """
     from scipy import ndimage
 
@@ -173,7 +179,8 @@ def find_object(picture: npt.NDArray[Any]) -> tuple[Mask, int]:
         sizes = _sizes(labels, n)
         mask = _filled(labels == 1 + int(sizes.argmax()))
         if SHARE[0] <= float(mask.mean()) <= SHARE[1]:
-            return _with_tinted(mask, values, background(picture)), int((sizes >= PEER * sizes.max()).sum())
+            outline = _with_tinted(mask, values, background(picture))
+            return outline, max(_n_apart(labels, sizes), _n_middles(outline))
     return whole(far.shape), 0
 
 
@@ -184,6 +191,28 @@ def _sizes(labels: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int64]:
     along = np.bincount(labels[frame], minlength=n + 1)[1:] > ALONG * frame.sum()
     free = np.where(along, 0, sizes)
     return free if free.max() >= PEER * sizes.max() else sizes
+
+
+def _n_apart(labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> int:
+    """Components that are nearly as large as the largest; one in a corner is light, or another picture's."""
+    is_peer = sizes >= PEER * sizes.max()
+    for y in _ends(labels.shape[0]):
+        for x in _ends(labels.shape[1]):
+            at = np.unique(labels[y, x])
+            is_peer[at[at > 0] - 1] = False
+    return int(is_peer.sum())
+
+
+def _n_middles(mask: Mask) -> int:
+    """Places far inside an outline that no way as far inside leads between."""
+    from scipy import ndimage
+
+    step = -(-max(mask.shape) // COARSE)
+    depth = ndimage.distance_transform_edt(np.pad(mask[::step, ::step], 1))
+    top = max(float(depth.max()), 1.0)
+    labels, n = ndimage.label(depth > NECK * top)
+    deepest = np.asarray(ndimage.maximum(depth, labels, np.arange(1, n + 1)))
+    return max(1, int((deepest >= LOBE * top).sum()))
 
 
 def _with_tinted(mask: Mask, values: npt.NDArray[np.float32], colour: npt.NDArray[Any]) -> Mask:
@@ -199,7 +228,9 @@ def _with_tinted(mask: Mask, values: npt.NDArray[np.float32], colour: npt.NDArra
     depth = 1.0 if values.max() < 256 else 257.0
     least = max(_otsu(outside) if len(outside) else 0.0, CLEAR * spread, TINTED * depth)
     labels, _ = ndimage.label(mask | (far > least))
-    grown = mask | np.asarray(ndimage.binary_opening(_filled(labels == labels[mask][0])), np.bool_)
+    found = ndimage.binary_opening(_filled(labels == labels[mask][0]))
+    beyond = found & ~ndimage.binary_dilation(mask, iterations=2)  # nearer it is the edge itself, blurred
+    grown = mask | np.asarray(found & ndimage.binary_dilation(beyond, iterations=3), np.bool_)
     return grown if float(grown.mean()) <= SHARE[1] else mask
 
 

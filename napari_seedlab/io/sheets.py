@@ -217,11 +217,9 @@ def _said_of_several(names: Sequence[str], n: int) -> str:
     """One line about pictures of more than one object."""
     shown = ", ".join(names[: image_folder.SHOWN])
     more = f" and {len(names) - image_folder.SHOWN:,} more" * (len(names) > image_folder.SHOWN)
-    show = "shows" if len(names) == 1 else "show"
-    return (
-        f"{len(names):,} of {n:,} pictures {show} more than one object, the largest is taken for the seed: "
-        f"look at {shown}{more}"
-    )
+    seem, count = ("seems", "counts") if len(names) == 1 else ("seem", "count")
+    seen = f"{len(names):,} of {n:,} pictures {seem} to show several seeds and {count} as one"
+    return f"{seen}: look at {shown}{more}"
 
 
 def _said_of_factors(factors: Sequence[int]) -> list[str]:

@@ -81,6 +81,20 @@ def test_without_a_clear_object_the_picture_is_the_seed(picture):
         assert mask.sum() == (30 - 4) * (40 - 4) and not mask[:2].any()
 
 
+@pytest.mark.parametrize(
+    ("second", "n"),
+    [(None, 1), ((30, 62), 2), ((30, 110), 2), ((5, 110), 1)],
+    ids=["one", "touching", "apart", "corner"],
+)
+def test_seeds_in_one_picture_are_counted(second, n):
+    picture, _ = grain(shape=(60, 120), centre=(30, 30), radii=(20, 17))
+    if second is not None:
+        y, x = np.mgrid[:60, :120]
+        reach = (19, 16) if second[0] == 30 and second[1] < 100 else (11, 11)
+        picture[:, ((y - second[0]) / reach[0]) ** 2 + ((x - second[1]) / reach[1]) ** 2 <= 1] = 200
+    assert tiles.find_object(picture)[1] == n
+
+
 def test_noise_alone_is_the_whole_picture():
     noise = np.random.default_rng(0).integers(90, 110, (1, 50, 50)).astype(np.uint8)
     mask, is_clear = tiles.find_object(noise)
