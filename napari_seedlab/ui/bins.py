@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from napari_seedlab.core import SeedClass
 
-BIN_PX, WIDTH_PX = 28, 132
+BIN_PX, WIDTH_PX, WIDEST_PX = 28, 132, 220
+KEY_PX, COUNTS_PX, FRAME_PX = 27, 78, 14  # before a name; room for the counts behind it; of the column
 MIDDLE = Qt.AlignmentFlag.AlignVCenter
 Said = int | str | None
 
@@ -137,7 +138,7 @@ class Bin(QAbstractButton):
             painter.drawText(QRectF(edge - 60, box.top(), 60, box.height()), right, text)
             edge -= painter.fontMetrics().horizontalAdvance(text) + 6
         painter.setFont(self.font())
-        name = QRectF(box.left() + 27, box.top(), max(edge - box.left() - 27, 10), box.height())
+        name = QRectF(box.left() + KEY_PX, box.top(), max(edge - box.left() - KEY_PX, 10), box.height())
         elided = painter.fontMetrics().elidedText(self.name, Qt.TextElideMode.ElideRight, int(name.width()))
         painter.drawText(name, int(MIDDLE), elided)
 
@@ -159,7 +160,7 @@ class BinColumn(QScrollArea):
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.setFixedWidth(WIDTH_PX + 14)
+        self.setFixedWidth(WIDTH_PX + FRAME_PX)
         self.setWidget(self._body)
 
     def rebuild(self, classes: Iterable[SeedClass]) -> None:
@@ -173,6 +174,9 @@ class BinColumn(QScrollArea):
             self._add(c.id, c.name, QColor(c.color), c.key)
         self._add("unsure", "unsure", QColor(*UNSURE_RGB), "U")
         self._add(None, "no label", QColor(*NONE_RGB), "⌫")
+        names = [self.fontMetrics().horizontalAdvance(one.name) for one in self.bins.values()]
+        needed = KEY_PX + max(names) + COUNTS_PX
+        self.setFixedWidth(min(max(needed, WIDTH_PX), WIDEST_PX) + FRAME_PX)
 
     def _add(self, said: Said, name: str, color: QColor, key: str) -> None:
         one = Bin(said, name, color, key, self._theme, self._body)

@@ -31,6 +31,7 @@ STATE_RGB = {
     LabelState.NOT_WHOLE: NOT_WHOLE_RGB,
     LabelState.CONFLICT: CONFLICT_RGB,
 }
+CURRENT_RGB = (255, 0, 255)  # the seed on the card: in no colour map, and seen on black as on white
 # Stops of viridis and inferno (matplotlib, CC0); inferno starts above black, to show on a dark map.
 VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 INFERNO = ((66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164))
@@ -208,9 +209,18 @@ def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
         return _table(name, seeds, lookup(ids, codes, seeds), [NONE_RGB, *CLUSTERS], shown)
     low, high = (float(v) for v in np.percentile(column, (2, 98))) if len(column) else (0.0, 1.0)
     fraction = (column - low) / max(high - low, 1e-12)
-    return _scale(
-        name, seeds, ids, fraction, VIRIDIS, (f"{low:.3g} {unit}".rstrip(), f"{high:.3g} {unit}".rstrip())
-    )
+    ends = number_text(low), f"{number_text(high)} {unit}".rstrip()
+    return _scale(name, seeds, ids, fraction, VIRIDIS, ends)
+
+
+def number_text(value: float) -> str:
+    """A number in three digits, never with an exponent.
+
+    >>> number_text(50456.0), number_text(0.01234), number_text(24.0)
+    ('50,500', '0.0123', '24')
+    """
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 1000 else np.format_float_positional(rounded, trim="-")
 
 
 def _as_counted(name: str) -> list[tuple[int, str]]:

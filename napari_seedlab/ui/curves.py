@@ -124,13 +124,13 @@ class RejectSection(Section):
 
 
 def kept_text(curve: Mapping[str, Any], p0: float) -> str:
-    """What a threshold keeps: ``Keeps 78 % of the seeds; 98 % of these are right, at least 94 %.``."""
+    """What a threshold keeps: ``Decides 78 % of the seeds; of these 98 % are right, surely 94 %.``."""
     i = min(int(np.searchsorted(curve["p0"], p0 + 1e-9, side="right")) - 1, len(curve["p0"]) - 1)
     kept, right, low = (curve[name][i] for name in ("coverage", "accuracy", "low"))
-    text = f"Keeps {100 * kept:.0f} % of the seeds"
+    text = f"Decides {100 * kept:.0f} % of the seeds"
     if right is None:
         return f"{text}; no answer tells how many of them are right."
-    text += f"; {100 * right:.0f} % of these are right, at least {100 * low:.0f} %."
+    text += f"; of these {100 * right:.0f} % are right, surely {100 * low:.0f} %."
     target = curve["target"]
     if abs(p0 - curve["chosen"]) < 1e-6 and not curve["is_proven"]:
         text += f" Too few answers yet to be sure of {100 * target:.0f} %."

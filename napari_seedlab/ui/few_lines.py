@@ -55,6 +55,13 @@ class FewLines(QLabel):
             self._full, self._is_folded = text, False
             self._fit()
 
+    def take_lines(self, n_lines: int) -> None:
+        """Take the room of so many lines from now on, whatever the text."""
+        if n_lines != self._n_lines:
+            self._n_lines, self._n_most = n_lines, max(self._n_most, n_lines)
+            self._n_shown = 0
+            self._fit()
+
     def fold(self) -> None:
         """Take no more than the room that is always there, until there is another text."""
         self._is_folded = True

@@ -11,7 +11,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFont, QPainter, QPen, QPolygonF
 
 from napari_seedlab.imaging.ids import lookup
-from napari_seedlab.ui.colouring import colour_seeds
+from napari_seedlab.ui.colouring import CURRENT_RGB, colour_seeds
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QImage
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 PAD_PX = 4  # around the picture
 CAPTION_PX = 15
-ON_CARD = QColor(255, 235, 59)  # as on the map
 SPARK_SHARE = 0.3  # of the picture's height
 VOLUME_SHARE = 1.5  # width of three cuts beside the edge of the large one
 
@@ -115,7 +114,7 @@ class CellPainter:
         self._draw_border(painter, picture, cell.row, facts)
         if cell.is_on_card:
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(ON_CARD, 1.6))
+            painter.setPen(QPen(QColor(*CURRENT_RGB), 2))
             painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), 4, 4)
         self._draw_caption(painter, box, cell, float(facts.confidence[cell.row]))
 

@@ -43,6 +43,7 @@ Ids = npt.NDArray[np.int64]
 SIDE_PX = 148  # of the clusters
 SHARE, LOW_PX, LOW_EDGE_PX = 0.4, 900, 60  # of the window's height; a low window, and its pictures
 ROOM_MS = 150  # after the last change of the window's size
+ARROW_PX = 40  # of a box beside its text
 ALL = ("all", 0)
 EMPTY = "Split a scan into seeds: they appear here."
 NONE_LEFT = "No seed is left here."
@@ -124,6 +125,8 @@ class GalleryDock(QWidget):
             box.setMinimumContentsLength(4)
             box.setMinimumWidth(112)
             box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        longest = max(self.fontMetrics().horizontalAdvance(text) for text in gallery_order.SORTS.values())
+        self.sort.setMinimumWidth(longest + ARROW_PX)
         self.again = QToolButton(self)
         self.again.setText("↻")
         self.again.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -338,7 +341,7 @@ class GalleryDock(QWidget):
 
     def _say_count(self) -> None:
         n, chosen = len(self.grid.seeds), len(self.grid.chosen_seeds())
-        self.count.setText(f"{chosen:,} of {n:,}" if chosen else f"{n:,}" if n else "")
+        self.count.setText(f"{chosen:,} selected" if chosen else f"{n:,}" if n else "")
         like = self._by == "similarity" and self._ranked and not self._is_review
         tail = f", most like {min(self._ranked, key=lambda s: self._ranked[s])} first" if like else ""
         self.count.setToolTip(f"{n:,} seeds{tail}; {chosen:,} of them selected")
@@ -346,7 +349,7 @@ class GalleryDock(QWidget):
     def _tell_actions(self, cluster: Cluster | None) -> None:
         n_open = 0 if cluster is None else cluster.n - cluster.n_labelled
         self.label_all.setVisible(cluster is not None and not self._is_review and n_open > 0)
-        self.label_all.setText(f"Label {n_open:,} as ")
+        self.label_all.setText(f"Label {n_open:,} as…")
         self.review.setVisible(cluster is not None and not self._is_review)
         self.back.setVisible(self._is_review)
         self.all.setVisible(self._show != ALL or self._by == "similarity")

@@ -30,29 +30,32 @@ from napari_seedlab.ui.scheme_editor import SchemeEditor
 from napari_seedlab.ui.seed_text import reason_now
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QResizeEvent
+
     from napari_seedlab.ui.app import SeedlabUi
 
-STRATEGY_WORDS = {
+STRATEGY_WORDS = {  # in few letters: they stand beside the number of the seed
     "default": "Suggested",
-    "random": "Drawn at random",
+    "random": "By chance",
     "least_confidence": "Least sure",
     "margin": "Hard to tell",
-    "entropy": "Least sure over all classes",
+    "entropy": "Least sure",
     "bald": "Models disagree",
-    "k_center": "Unlike any labelled seed",
-    "badge": "Would teach most",
+    "k_center": "Unlike the rest",
+    "badge": "Teaches most",
     "typiclust": "Typical seed",
     "margin_kmeans": "Hard to tell",
     "anomaly": "Odd seed",
-    "disagreement": "Methods disagree",
-    "neighbours": "Labelled neighbours disagree",
-    "label_errors": "Is the label right?",
+    "disagreement": "Disputed",
+    "neighbours": "Between classes",
+    "label_errors": "Label right?",
     "check": "Honest check",
-    "novelty": "Unlike any labelled seed",
+    "novelty": "Unlike the rest",
 }
 BRUSH_PX = 6
 OLD_MS = 300  # that the picture of the seed before may stand until the next one is read
 BUTTON_FRAME_PX = 12  # beside the text of a button
+ROOMY_PX, ROOMY_LINES = 560, 4  # height of a dock in which a reason has more lines
 
 
 class LabellingDock(DockFrame):
@@ -271,6 +274,11 @@ class LabellingDock(DockFrame):
             f", {unsure:,} as unsure" if unsure else ""
         )
 
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Give the reason more lines where there is room for them."""
+        super().resizeEvent(event)
+        self.reason.take_lines(ROOMY_LINES if self.height() > ROOMY_PX else 2)
+
     def refresh(self) -> None:
         """Draw texts, bars, counts and the tick."""
         session = self._ui.session
@@ -326,9 +334,7 @@ class LabellingDock(DockFrame):
         else:
             words = STRATEGY_WORDS.get(asked.strategy, "Suggested")
             i, n = session.figures.check_place() if asked.strategy == "check" else (0, 0)
-            self.title.tell(
-                f"Seed {seed} · " + (f"check {i} of {n}" if n else f"{words.lower()} {asked.score:.2f}")
-            )
+            self.title.tell(f"Seed {seed} · " + (f"check {i} of {n}" if n else words.lower()))
             reason, is_past = reason_now(session, asked)
             self.reason.tell(reason or words)
             self.reason.setEnabled(not is_past)  # dimmed: the bars below say what holds now

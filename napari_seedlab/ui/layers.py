@@ -12,7 +12,7 @@ from napari.utils.colormaps import Colormap, DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from napari_seedlab.ui.batch_layer import place_beside
-from napari_seedlab.ui.colouring import INFERNO, ramp
+from napari_seedlab.ui.colouring import CURRENT_RGB, INFERNO, ramp
 from napari_seedlab.ui.views import LutView, PlaneView, RegionPlanes, ThresholdView
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SELECTED, CURRENT = 254, 255  # codes of the marks among the outlines
 N_HEAT = 32  # colours of the heatmap
 DIMMED = 0.55  # opacity of the scan below a heatmap
 SMALL_SEED = 40  # voxels across
-SELECTED_RGBA, CURRENT_RGBA = (1.0, 1.0, 1.0, 0.9), (1.0, 0.92, 0.23, 1.0)
+SELECTED_RGBA = (1.0, 1.0, 1.0, 0.9)
 CLEAR = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -218,7 +218,8 @@ class SeedlabLayers:
     def _colormap(self, colours: SeedColours, shift: int) -> DirectLabelColormap:
         """Colours of the codes, and of the marks."""
         opacity = TINY_FOCUS if self._across < TINY_SEED else 1.0
-        return seed_colormap(colours, shift, {SELECTED: SELECTED_RGBA, CURRENT: (*CURRENT_RGBA[:3], opacity)})
+        red, green, blue = (value / 255 for value in CURRENT_RGB)
+        return seed_colormap(colours, shift, {SELECTED: SELECTED_RGBA, CURRENT: (red, green, blue, opacity)})
 
     def _add_lut(self, kind: str, width: int, colormap: DirectLabelColormap, opacity: float) -> Labels:
         assert self.shown is not None and self.shown.planes is not None

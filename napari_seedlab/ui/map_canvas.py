@@ -23,6 +23,7 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_seedlab.ui import map_pictures
+from napari_seedlab.ui.colouring import CURRENT_RGB
 from napari_seedlab.ui.points import dot, inside_polygon, packed, radius_for, raster
 from napari_seedlab.ui.theme import DARK, Theme
 
@@ -41,7 +42,6 @@ MOVE_FRAMES, FRAME_MS = 18, 16  # smooth change from one layout to the next
 MOST_MOVING = 20_000  # points that move smoothly
 ZOOM_RANGE = (0.5, 2000.0)
 MOST_RINGS = 400  # selected points that get a ring each; more get a dot
-CURRENT_RGB = (255, 235, 59)
 ADDS = Qt.KeyboardModifier.ShiftModifier
 HOW_TO = (
     "Wheel: zoom. Right drag: move. Double-click: the whole map. "
@@ -79,6 +79,7 @@ class MapCanvas(QWidget):
         self._n_seen = 0  # points in view
         self._image: QImage | None = None
         self._pictured: tuple[npt.NDArray[np.int64], float] = (np.zeros(0, np.int64), 0.0)
+        self._framed: npt.NDArray[np.bool_] = np.zeros(0, bool)  # points whose picture was there
         self._waiting: tuple[Ids, Xy] | None = None
         self._path: list[Xy] = []
         self._press: QPointF | None = None
@@ -230,7 +231,8 @@ class MapCanvas(QWidget):
             return None
         edge = self._pictured[1]
         reach = max(NEAR_PX, edge / 2)
-        apart = np.abs(self.positions() - (place.x(), place.y()))
+        at = map_pictures.kept_inside(self.positions(), edge, (self.width(), self.height()))
+        apart = np.abs(at - (place.x(), place.y()))
         far = apart.max(1) if edge else np.hypot(*apart.T)
         nearest = int(far.argmin())
         return int(self.seeds[nearest]) if far[nearest] <= reach else None
@@ -281,10 +283,18 @@ class MapCanvas(QWidget):
 
     def _draw_pictures(self, painter: QPainter) -> None:
         rows, edge = self._pictured
+        self._framed = np.zeros(len(self.seeds), bool)
         if self.thumbs is None or not edge:
             return
         images = [self.thumbs.get(seed) for seed in self.seeds[rows].tolist()]
-        map_pictures.draw_pictures(painter, self._to_pixels(self._xy[rows]), images, self._rgb[rows], edge)
+        self._framed[rows] = [image is not None for image in images]
+        map_pictures.draw_pictures(painter, self._places(rows), images, self._rgb[rows], edge)
+
+    def _places(self, rows: npt.NDArray[np.int64]) -> Xy:
+        """Pixels (n, 2) of points; those that stand as pictures are moved in from the border."""
+        at, edge = self._to_pixels(self._xy[rows]), self._pictured[1]
+        inside = map_pictures.kept_inside(at, edge, (self.width(), self.height()))
+        return np.where(self._framed[rows, None], inside, at)
 
     @property
     def _is_crowd(self) -> bool:
@@ -292,14 +302,21 @@ class MapCanvas(QWidget):
         return len(self._chosen) > MOST_RINGS
 
     def _draw_marks(self, painter: QPainter) -> None:
-        edge = self._pictured[1]
         painter.setBrush(Qt.BrushStyle.NoBrush)
         if not self._is_crowd:
             painter.setPen(QPen(self._theme.color("text"), 1.6))
-            _draw_rings(painter, self._to_pixels(self._xy[self._chosen]), 5.5, edge)
-        current = self._to_pixels(self._xy[self.seeds == (self._marked[0] or -1)])
+            self._draw_rings(painter, self._chosen, 5.5)
         painter.setPen(QPen(QColor(*CURRENT_RGB), 2.2))
-        _draw_rings(painter, current, 7.5, edge)
+        self._draw_rings(painter, np.flatnonzero(self.seeds == (self._marked[0] or -1)), 7.5)
+
+    def _draw_rings(self, painter: QPainter, rows: npt.NDArray[np.int64], radius: float) -> None:
+        """Circles about points, frames about those that stand as pictures."""
+        reach = self._pictured[1] / 2 + 2
+        for (x, y), is_framed in zip(self._places(rows).tolist(), self._framed[rows].tolist(), strict=True):
+            if is_framed:
+                painter.drawRect(QRectF(x - reach, y - reach, 2 * reach, 2 * reach))
+            else:
+                painter.drawEllipse(QPointF(x, y), radius, radius)
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Draw again at the new size, with the same part of the map in view."""
@@ -409,15 +426,6 @@ class MapCanvas(QWidget):
         self.setCursor(Qt.CursorShape.PointingHandCursor) if seed is not None else self.unsetCursor()
         self.update()
         self.hovered.emit(seed)
-
-
-def _draw_rings(painter: QPainter, places: Xy, radius: float, edge: float) -> None:
-    """Circles about points, or frames about thumbnails."""
-    for x, y in places.tolist():
-        if edge:
-            painter.drawRect(QRectF(x - edge / 2 - 2, y - edge / 2 - 2, edge + 4, edge + 4))
-        else:
-            painter.drawEllipse(QPointF(x, y), radius, radius)
 
 
 def wrapped_in_the_middle() -> QTextOption:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_seedlab.ui.theme import Theme
 
 DOT, GAP, ROW = 9, 12, 18  # px of the legend
-RAMP_PX = 90
+RAMP_PX, LEAST_RAMP_PX, WORD_GAP = 90, 24, 6
 LAYOUTS = {  # what a map may be laid out by, and what to know of it
     "umap": ("UMAP", "Neighbours stay neighbours; the usual map"),
     "tsne": ("t-SNE", "Pulls groups apart; of more than 5,000 seeds it lays out 5,000 and places the others"),
@@ -91,10 +91,16 @@ class Legend(QWidget):
             painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, name)
         painter.end()
 
+    def _ramp_place(self, low: str, high: str) -> tuple[int, int]:
+        """Left pixel and width of the ramp, which is as short as the words at its ends ask for."""
+        of_low, of_high = (self.fontMetrics().horizontalAdvance(word) for word in (low, high))
+        room = self.width() - of_low - of_high - 2 * WORD_GAP
+        return of_low + WORD_GAP, max(LEAST_RAMP_PX, min(RAMP_PX, room))
+
     def _draw_ramp(self, painter: QPainter, ramp: npt.NDArray[np.uint8]) -> None:
         low, high = (name for name, _ in self.entries)
-        left = self.fontMetrics().horizontalAdvance(low) + 6
-        bar = QRectF(left, (ROW - DOT) / 2, RAMP_PX, DOT)
+        left, width = self._ramp_place(low, high)
+        bar = QRectF(left, (ROW - DOT) / 2, width, DOT)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
         for i, color in enumerate(ramp.tolist()):
             gradient.setColorAt(i / (len(ramp) - 1), QColor(*color))
@@ -102,7 +108,7 @@ class Legend(QWidget):
         painter.setPen(self._theme.color("dim"))
         middle = Qt.AlignmentFlag.AlignVCenter
         painter.drawText(QRectF(0, 0, left, ROW), middle, low)
-        painter.drawText(QRectF(bar.right() + 6, 0, 300, ROW), middle, high)
+        painter.drawText(QRectF(bar.right() + WORD_GAP, 0, 300, ROW), middle, high)
 
 
 class MapDock(QWidget):
@@ -119,7 +125,7 @@ class MapDock(QWidget):
         self.mode.setToolTip("What the outlines in the viewer and the points of the map are coloured by")
         self._modes: tuple[str, ...] = ()
         self._offer_modes(MODES)
-        self.mode.setCurrentIndex(MODES.index(ui.colour_by))
+        self.mode.setCurrentIndex(MODES.index(ui.colour_by) if ui.colour_by in MODES else 0)
         for i, (method, (name, tip)) in enumerate(LAYOUTS.items()):
             self.method.addItem(name, method)
             self.method.setItemData(i, tip, Qt.ItemDataRole.ToolTipRole)

@@ -19,7 +19,7 @@ EDGE_PX = (20.0, 72.0)  # smaller ones show nothing, larger ones hide the map
 KEPT_SHARE = 0.85  # of the least edge at which pictures that are shown stay: no flicker while panning
 EVEN_SHARE = 0.5  # of the side of the square that each place would have: what chance leaves to a neighbour
 CARD_PX, CARD_WIDTH, PAD_PX, OFF_PX = 84, 172, 6, 14
-FRAME_PX = 2.0
+FRAME_PX, RIM_PX = 2.0, 4.0  # about a picture; with the ring of a marked one
 MOST_OF_ROOM = 0.4  # that the picture beside the pointer takes of a low map
 
 Xy = npt.NDArray[np.floating[Any]]
@@ -51,6 +51,16 @@ def edge_that_fits(places: Xy, room: tuple[int, int], were_shown: bool = False) 
     edge = max(usual, min(even, 2 * usual))
     least = EDGE_PX[0] * (KEPT_SHARE if were_shown else 1.0)
     return min(edge, EDGE_PX[1]) if edge >= least else 0.0
+
+
+def kept_inside(places: Xy, edge: float, room: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Where the middles of pictures go so that none is cut off by a border that its point has not crossed."""
+    at, size = np.asarray(places, np.float64), np.asarray(room, np.float64)
+    if not edge:
+        return at
+    off = np.minimum(edge / 2 + RIM_PX, size / 2)
+    seen = np.all((at >= 0) & (at <= size), axis=1, keepdims=True)
+    return np.where(seen, np.clip(at, off, size - off), at)
 
 
 def draw_pictures(

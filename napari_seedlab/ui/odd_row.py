@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from operator import is_
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from napari_seedlab.session.verdicts import verdicts
 from napari_seedlab.ui.choice_box import ChoiceBox
 from napari_seedlab.ui.method_words import WORDS
 from napari_seedlab.ui.section import wrapped
-from napari_seedlab.ui.verdict_lines import verdict_text
+from napari_seedlab.ui.verdict_lines import verdict_text, verdict_tip
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QPaintEvent
@@ -46,10 +47,6 @@ class OddRow(QWidget):
         self.method = ChoiceBox(self, "How oddness is scored; a method that was run shows its scores at once")
         self.method.activated.connect(ui.slot(self._show_chosen))
         self.verdict = wrapped(self)
-        self.verdict.setToolTip(
-            "<p>By your labels. AUC: how often an odd seed scores above a normal one, with "
-            "its 95 % interval. AP: average precision.</p>"
-        )
         self._judged_for: tuple[object, ...] = ()
         self._judged_pool = ""
         self._is_due = False
@@ -121,10 +118,11 @@ class OddRow(QWidget):
     def _say(self, found: tuple[Verdict, ...] | None) -> None:
         if found is not None:
             text = verdict_text(found)
-            is_plain = len(found) == 1 or not text.startswith("<")
+            is_plain = len(found) == 1 or "<table" not in text
             self.verdict.setText(
                 f'<span style="color:{self._ui.theme.dim}">{text}</span>' if is_plain else text
             )
+            self.verdict.setToolTip(f"<p>{escape(verdict_tip(found))}</p>")
             self.verdict.setVisible(bool(text))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:

@@ -45,6 +45,12 @@ def ticks(low: float, high: float, n: int = N_TICKS) -> list[float]:
     return [float(v) for v in np.arange(first, high + step * 1e-6, step)]
 
 
+def _x_limits(x: Values) -> tuple[float, float]:
+    """Ends of the x axis; a single value stands between 0 and its double."""
+    low, high = float(x.min()), float(x.max())
+    return (low, high) if high > low else (min(0.0, low), max(2 * low, low + 1))
+
+
 class LinePlot(QWidget):
     """Lines over one x axis.
 
@@ -116,13 +122,13 @@ class LinePlot(QWidget):
             y = np.append(y, self.reference[1])
         y = y if len(y) else np.zeros(1)
         if self.y_range is not None:
-            return float(x.min()), max(float(x.max()), float(x.min()) + 1e-9), *self.y_range
-        x0, x1, y0, y1 = float(x.min()), float(x.max()), float(y.min()), float(y.max())
+            return *_x_limits(x), *self.y_range
+        y0, y1 = float(y.min()), float(y.max())
         if not self.from_zero:
             room = max(y1 - y0, 0.02)
-            return x0, x1 if x1 > x0 else x0 + 1, y0 - 0.05 * room, y1 + 0.35 * room
+            return *_x_limits(x), y0 - 0.05 * room, y1 + 0.35 * room
         y0 = min(y0, 0.0)
-        return x0, x1 if x1 > x0 else x0 + 1, y0, (y1 if y1 > y0 else y0 + 1) * 1.06
+        return *_x_limits(x), y0, (y1 if y1 > y0 else y0 + 1) * 1.06
 
     def _draw(self, painter: QPainter) -> None:
         small = QFont(self.font())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,18 +106,26 @@ def warm_layers() -> None:
 
 def read_scan(session: Session, scan: int) -> OpenedScan:
     """Open a scan of the session, with what its first picture needs."""
-    from napari_seedlab.io.hsi_view import composite
-
     known = session.scans[scan]
     if known.facts.is_colour:
         return _colour_picture(session, known)
     image = open_for_viewing(session.scan_source(scan))
     picture = (
-        composite(session.scan_source(scan), known.facts.wavelengths_nm)
+        _false_colours(session.scan_source(scan), known.facts.wavelengths_nm)
         if known.facts.modality is Modality.HSI
         else None
     )
     return OpenedScan(known, image, grey_limits(image), picture, read_regions(session, scan))
+
+
+@lru_cache(maxsize=2)
+def _false_colours(
+    source: files.ArraySource, wavelengths_nm: tuple[float, ...] | None
+) -> npt.NDArray[np.uint8]:
+    """Picture (y, x, 3) of a cube, made once for the viewer and all cards."""
+    from napari_seedlab.io.hsi_view import composite
+
+    return composite(source, wavelengths_nm)
 
 
 def _colour_picture(session: Session, scan: Scan) -> OpenedScan:
@@ -174,7 +183,7 @@ def automatic_threshold(image: ArrayLike, scan: Scan, recipe: dict[str, Any]) ->
 
 
 def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | None:
-    """Three orthogonal cuts of a seed for its card, one in colour of a photo.
+    """Three orthogonal cuts of a seed for its card, one in colour of a photo or a cube.
 
     None when no scan shows it, or when its region is too large to be held whole.
     """
@@ -194,6 +203,9 @@ def read_cuts(session: Session, seed: int) -> tuple[npt.NDArray[Any], ...] | Non
     image, regions = files.open_array(session.scan_source(scan)), files.open_array(source)
     if facts.is_colour:
         return (photos.for_card(image, regions, int(table.region[row]), table.box[row]),)
+    if facts.modality is Modality.HSI:
+        planes = np.moveaxis(_false_colours(session.scan_source(scan), facts.wavelengths_nm), -1, 0)
+        return (photos.for_card(planes, regions, int(table.region[row]), table.box[row]),)
     cuts = three_cuts(image, regions, int(table.region[row]), table.box[row])
     return cuts[:1] if facts.region_shape[0] == 1 else cuts
 

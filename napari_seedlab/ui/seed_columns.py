@@ -64,6 +64,8 @@ def values(session: Session, name: str) -> tuple[Ids, Column, str]:
     if name == "lot":
         there = {s.id: s.lot for s in session.seeds.values() if s.lot}
         return np.fromiter(there, np.int64), np.asarray(list(there.values()), str), ""
+    if name not in ("scan", "size"):
+        return np.zeros(0, np.int64), np.zeros(0, str), ""
     seeds, parts, unit = [], [], ""
     for number, scan in session.scans.items():
         table = session.regions(number)
@@ -82,10 +84,11 @@ def values(session: Session, name: str) -> tuple[Ids, Column, str]:
 
 
 def _size(n_voxels: npt.NDArray[np.int64], facts: Any) -> tuple[npt.NDArray[np.float64], str]:
-    """Volumes of seeds in mm³, areas in mm² where the scan is flat, voxels where their size is unknown."""
+    """Volumes of seeds in mm³, areas in mm² where the scan is flat; voxels or pixels of unknown size."""
+    is_flat = facts.region_shape[0] == 1
     if facts.voxel_size_um is None:
-        return n_voxels.astype(np.float64), "voxels"
+        return n_voxels.astype(np.float64), "pixels" if is_flat else "voxels"
     edges = np.asarray(facts.scale_um, np.float64) / UM_PER_MM
-    if facts.region_shape[0] == 1:
+    if is_flat:
         return np.asarray(n_voxels * edges[1:].prod(), np.float64), "mm²"
     return np.asarray(n_voxels * edges.prod(), np.float64), "mm³"

@@ -22,6 +22,18 @@ def test_the_fake_has_nothing_that_the_real_session_lacks(session):
     assert not missing
 
 
+def test_a_colour_that_another_project_lacks_is_not_kept(ui, session, qtbot, tmp_path):
+    session.metadata.columns = {"Weight mg": {1: 2.0, 2: 4, 9: 8}}
+    ui.set_colour_by("Weight mg")
+    box = ui.docks["map"].mode
+    assert box.currentText() == "Weight mg"
+    ui.bind(FakeSession(tmp_path))
+    qtbot.waitUntil(lambda: ui.layers.find("labels") is not None, timeout=WAIT_MS)
+    ui.recolour()
+    assert ui.colour_by == "label" and box.currentText() == "Label"
+    assert ui.docks["map"].legend.entries[-1][0] == "no label"
+
+
 def test_an_answer_recolours_without_new_layers_or_colormaps(ui, session, qtbot):
     session.refit()
     qtbot.waitUntil(lambda: not ui._redraw.isActive(), timeout=WAIT_MS)

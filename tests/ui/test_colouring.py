@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from napari_seedlab.core import Label, LabelState, Seed
-from napari_seedlab.ui.colouring import MODES, colour_seeds, modes_of, most_telling
+from napari_seedlab.core import Label, LabelState, Scan, Seed
+from napari_seedlab.ui.colouring import CURRENT_RGB, MODES, colour_seeds, modes_of, most_telling, number_text
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -78,6 +80,33 @@ def test_columns_of_words_and_of_numbers_have_colours_of_their_own(session):
     table = session.regions(1)
     codes = by_size.codes_of(table.seed).astype(int)
     assert by_size.is_ramp and codes[table.n_voxels.argmax()] > codes[table.n_voxels.argmin()]
+
+
+def test_sizes_are_counted_in_words_that_everybody_reads(session):
+    low, high = (name for name, _ in colour_seeds(session, "size").legend)
+    assert low.replace(".", "", 1).isdigit() and high.endswith("mm²")
+    facts = replace(session.scans[2].facts, voxel_size_um=None)
+    table = session.regions(2)
+    session.regions = lambda scan: table if scan == 2 else None
+    session.scans = {2: Scan(2, facts)}
+    assert colour_seeds(session, "size").legend[1][0].endswith(" pixels")
+    assert number_text(4589.6) == "4,590" and number_text(0.00001234) == "0.0000123"
+
+
+def test_no_colour_of_a_map_is_that_of_the_seed_on_the_card(session):
+    session.labels = {4: Label(4, LabelState.LABELLED, 3), 9: Label(9, LabelState.UNSURE)}
+    for step in (session.make_map, session.refit, session.find_odd):
+        step()
+    session.find_odd(method="distance")
+    for mode in modes_of(session):
+        apart = np.abs(colour_seeds(session, mode).palette.astype(int) - CURRENT_RGB).max(1)
+        assert apart.min() > 100, mode
+    linear = (np.asarray(CURRENT_RGB) / 255) ** 2.2 @ (0.2126, 0.7152, 0.0722)
+    assert (linear + 0.05) / 0.05 > 3 and 1.05 / (linear + 0.05) > 3, "seen on black and on white"
+
+
+def test_what_is_unknown_has_no_colour(session):
+    assert not colour_seeds(session, "Weight mg").codes.any()
 
 
 def test_what_tables_told_has_colours_too(session):

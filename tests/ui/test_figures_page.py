@@ -135,7 +135,7 @@ def test_the_slider_tells_at_once_and_is_remembered(session, shown):
     for value in range(40, 80):
         page.reject.slider.setValue(value)
     assert (time.perf_counter() - begun) / 40 < 0.05
-    assert "Keeps 60 % of the seeds; 96 % of these are right" in page.reject.told.text()
+    assert "Decides 60 % of the seeds; of these 96 % are right" in page.reject.told.text()
     page.reject.slider.sliderReleased.emit()
     assert session.figures.p0() == pytest.approx(0.79)
     assert session.figures.rejected() == {int(s) for s in SEEDS[6:] if 0.3 + 0.7 * (s - 1) / 41 < 0.79}
@@ -175,7 +175,7 @@ def test_buttons_and_links_lead_on(ui, session, shown, qtbot, monkeypatch):
 
 def test_what_a_threshold_keeps_in_words():
     curve = values()["reject"]
-    assert kept_text(curve, 0.0) == "Keeps 100 % of the seeds; 80 % of these are right, at least 70 %."
+    assert kept_text(curve, 0.0) == "Decides 100 % of the seeds; of these 80 % are right, surely 70 %."
     curve["accuracy"][99] = None
     assert kept_text(curve, 1.0).endswith("no answer tells how many of them are right.")
     assert spent_text(9) == "9 s"

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication
 from napari_seedlab.core import LabelState
 from napari_seedlab.session.results import Embedding
 from napari_seedlab.ui import map_dock
+from napari_seedlab.ui.bins import COUNTS_PX, KEY_PX
 from napari_seedlab.ui.seed_mime import carried, carry
 from tests.ui.conftest import WAIT_MS
 
@@ -160,6 +161,19 @@ def test_sorting_by_what_is_not_there_says_what_to_do(gallery, session, ui):
     gallery._sort_chosen(gallery.sort.findData("anomaly"))
     scores = [session.anomaly.of(s) for s in gallery.grid.seeds.tolist()]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_no_word_of_the_gallery_is_cut(gallery, session, qtbot):
+    for i in range(gallery.sort.count()):
+        text = gallery.sort.fontMetrics().horizontalAdvance(gallery.sort.itemText(i))
+        assert text + 20 < gallery.sort.width(), gallery.sort.itemText(i)
+    for one in gallery.bins.bins.values():
+        one.tell(25, 20)
+        assert KEY_PX + one.fontMetrics().horizontalAdvance(one.name) + COUNTS_PX <= one.width()
+    session.select(gallery.grid.seeds[:7].tolist(), "map")
+    qtbot.waitUntil(lambda: gallery.count.text() == "7 selected")
+    gallery._pressed_cluster(0)
+    assert gallery.label_all.text().endswith("as…")
 
 
 def test_g_shows_and_hides_it(gallery, ui, qtbot):

@@ -1,6 +1,10 @@
 import threading
 
+import numpy as np
+
 from napari_seedlab.ui import reading
+from napari_seedlab.ui.few_lines import FewLines
+from napari_seedlab.ui.labelling_dock import STRATEGY_WORDS
 from napari_seedlab.ui.layers import background_value
 
 WAIT_MS = 30_000
@@ -14,6 +18,42 @@ def test_the_brush_for_background_says_so_in_full(ui, session, qtbot):
     assert button.text() == "background" and "Paint background" in button.toolTip()
     for brush in dock._tissue_buttons.values():
         assert brush.fontMetrics().horizontalAdvance(brush.text()) < brush.width()
+
+
+def test_why_a_seed_is_asked_stands_beside_its_number_in_full(ui, session):
+    dock = ui.docks["labelling"]
+    dock.parentWidget().raise_()
+    for words in STRATEGY_WORDS.values():
+        dock.title.tell(f"Seed 1234 · {words.lower()}")
+        assert dock.title.text() == dock.title.full_text()
+    session.draw()
+    dock.refresh()
+    asked = session.current
+    assert dock.title.full_text() == f"Seed {asked.seed} · {STRATEGY_WORDS[asked.strategy].lower()}"
+
+
+def test_a_reason_has_more_lines_where_there_is_room(qtbot):
+    lines = FewLines(2)
+    qtbot.addWidget(lines)
+    lines.resize(130, 80)
+    lines.tell("could be abnormal (94 %) or normal (4 %), and no labelled seed is like it")
+    low = lines.sizeHint().height()
+    assert "…" in lines.text()
+    lines.take_lines(4)
+    assert lines.sizeHint().height() > low and "…" not in lines.text()
+    lines.tell("")
+    assert lines.sizeHint().height() > low, "what stands below must not move"
+    lines.take_lines(2)
+    assert lines.sizeHint().height() == low
+
+
+def test_the_card_of_a_cube_has_the_colours_of_the_viewer(session, monkeypatch):
+    tint = np.asarray([1.0, 0.6, 0.3])
+    real = reading.read_scan(session, 2).composite
+    monkeypatch.setattr(reading, "_false_colours", lambda *_: np.asarray(real * tint, np.uint8))
+    (cut,) = reading.read_cuts(session, int(session.regions(2).seed[0]))
+    middle = cut[cut.shape[0] // 2, cut.shape[1] // 2].astype(float)
+    np.testing.assert_allclose(middle / middle.max(), tint, atol=0.05)
 
 
 def test_where_every_seed_is_answered_the_card_says_so(ui, session):

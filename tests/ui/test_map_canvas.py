@@ -6,6 +6,7 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QMouseEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_seedlab.ui.colouring import CURRENT_RGB
 from napari_seedlab.ui.map_canvas import MapCanvas
 from napari_seedlab.ui.map_pictures import edge_that_fits
 from napari_seedlab.ui.points import inside_polygon, packed, radius_for, raster
@@ -181,6 +182,28 @@ def test_thumbnails_stand_in_place_of_points_where_they_fit(canvas):
         picture.pixelColor(round(a), round(b)).green() for a, b in zip(x[inside], y[inside], strict=True)
     ]
     assert sum(green > 190 for green in middles) > 0.8 * len(middles)
+
+
+def middles_of(canvas, rgb):
+    """Extent (left, top, right, bottom) of what has a colour, within a canvas."""
+    shown = canvas.grab().toImage()
+    is_it = [(c, r) for r in range(200) for c in range(300) if shown.pixelColor(c, r) == QColor(*rgb)]
+    return (*np.min(is_it, 0).tolist(), *np.max(is_it, 0).tolist())
+
+
+def test_pictures_of_two_seeds_and_their_frames_stay_within_the_map(canvas):
+    canvas.set_layout(np.asarray([8, 9]), np.asarray([[0.0, 0.0], [1.0, 1.0]]))
+    canvas.mark(8, frozenset())
+    x, y = canvas.positions()[0]
+    around = middles_of(canvas, CURRENT_RGB)
+    assert max(x - around[0], around[2] - x, y - around[1], around[3] - y) < 10, "a ring, no picture came"
+    canvas.thumbs = Pictures((10, 200, 30))
+    canvas._redraw()
+    left, top, right, bottom = middles_of(canvas, CURRENT_RGB)
+    assert canvas.n_pictures == 2
+    assert 1 <= left and right <= 298 and 1 <= top and bottom <= 198
+    assert abs((right - left) - (bottom - top)) <= 1, "a whole square"
+    assert canvas.seed_near(QPointF((left + right) / 2, (top + bottom) / 2)) == 8
 
 
 def test_the_seed_under_the_pointer_is_shown_beside_it(canvas):

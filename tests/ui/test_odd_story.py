@@ -183,7 +183,7 @@ def labels_changed_what_is_shown(story, answered):
     assert session.labelling.n_left == len({s.seed for s in session.queue} - set(answered)) > 0
     assert predictions is None and session.predictions is not None
     story.ui.raise_dock("train")
-    story.until(lambda: "AUC" in row.verdict.text(), "the verdict")
+    story.until(lambda: "times in 100" in row.verdict.text(), "the verdict")
     assert "labelled seeds, chosen not at random" in row.verdict.text()
     story.picture("5-judged", "train")
     session.look_at(answered[0])

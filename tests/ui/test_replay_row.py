@@ -37,6 +37,17 @@ def test_the_result_is_a_sentence_and_two_curves(row, session):
     assert not row.plot.isHidden()
 
 
+def test_a_finished_replay_brings_its_sentence_into_view(ui, row, session, qtbot):
+    dock = ui.docks["train"]
+    ui.raise_dock("train")
+    dock.tabs.setCurrentIndex(0)
+    dock.scroll.verticalScrollBar().setValue(0)
+    session.replay.last = {"ct": TOLD}
+    row.refresh()
+    dock.show_job(JobStatus("replay-000001-a", "simulate:run", 1, JobState.COMPLETED, Progress(1, 1, "done")))
+    qtbot.waitUntil(lambda: row.said.visibleRegion().boundingRect().height() == row.said.height())
+
+
 def test_labels_spread_by_a_visible_choice(ui, session):
     box = ui.docks["train"].ask_about.spread
     assert not box.isChecked() and "look-alikes" in box.text()

@@ -12,7 +12,7 @@ from napari_seedlab.session.results import AnomalyScores
 from napari_seedlab.session.verdicts import Verdict
 from napari_seedlab.ui.method_words import WORDS
 from napari_seedlab.ui.odd_row import STEPS
-from napari_seedlab.ui.verdict_lines import TOO_FEW, verdict_text
+from napari_seedlab.ui.verdict_lines import TOO_FEW, verdict_text, verdict_tip
 
 WAIT_MS = 30_000
 
@@ -92,7 +92,7 @@ def test_labels_judge_the_scores_below_the_row(ui, session, row, qtbot):
     order = session.anomaly.seeds[np.argsort(session.anomaly.score)].tolist()
     for seed in (*order[:3], *order[-2:]):
         session.answer(1 if seed in order[:3] else 3, [seed])
-    words = "AUC 1.00 (0.16-1.00), average precision 1.00 on 5 labelled seeds, chosen not at random."
+    words = "100 times in 100 (16-100), by 5 labelled seeds, chosen not at random."
     qtbot.waitUntil(lambda: words in row.verdict.text(), timeout=WAIT_MS)
     session.find_odd(method="distance")
     qtbot.waitUntil(lambda: "<table" in row.verdict.text(), timeout=WAIT_MS)
@@ -112,9 +112,10 @@ def test_a_table_marks_who_was_taught_and_who_has_too_few():
     text = verdict_text(found)
     assert "Pasted defects*" in text and "Autoencoder<" in text and "too few labels" in text
     assert text.endswith(
-        "on 12 labelled seeds, chosen not at random. * some of these labels taught it, which flatters it."
+        "By 12 labelled seeds, chosen not at random. * some of these labels taught it, which flatters it."
     )
-    assert "0.93 (0.81-1.00)" in text and "0.88" in text
+    assert "93 (81-100)" in text and "AUC" not in text
+    assert "AUC 0.93 (0.81-1.00), average precision 0.88" in verdict_tip(found)
     assert verdict_text(()) == ""
 
 
@@ -150,6 +151,16 @@ def test_long_names_of_models_keep_both_ends_and_tell_all(ui, session, row, qtbo
     session.models = (*session.models, replace(card, id="net-13"))
     dock.show_models()
     assert "network 13 · 91%" in dock.models.toolTip()
+
+
+def test_models_are_told_apart_by_small_numbers(ui, session, row):
+    dock, head = ui.docks["train"], ModelCard("head-dd0d77b8a5", "head", "2026", (1, 2), "")
+    session.models = (head,)
+    dock.show_models()
+    assert dock.models.itemText(0) == "live model"
+    session.models = (head, replace(head, id="head-1234567890", active=True))
+    dock.show_models()
+    assert [dock.models.itemText(i) for i in (0, 1)] == ["✓ live model 2", "live model 1"]
 
 
 def test_the_live_model_says_how_good_it_is(ui, session, row):
