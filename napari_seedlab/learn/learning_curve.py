@@ -245,7 +245,8 @@ def stop_light(growth: Growth, slope: float, unsure_share: float, level: float =
     kappa = float(last.mean())
     if kappa < level:
         text = (
-            f"Label on: the predictions still change (they agree by {kappa:.2f}, settled from {level:.2f})."
+            "Label on: each batch still changes predictions "
+            f"(agreement from batch to batch {100 * kappa:.0f} %, settled from {100 * level:.0f} %)."
         )
         return StopLight("red", text, kappa)
     if not slope < FLAT:
