@@ -194,8 +194,9 @@ def _sizes(labels: npt.NDArray[np.int32], n: int) -> npt.NDArray[np.int64]:
 
 
 def _n_apart(labels: npt.NDArray[np.int32], sizes: npt.NDArray[np.int64]) -> int:
-    """Components that are nearly as large as the largest; one in a corner is light, or another picture's."""
-    is_peer = sizes >= PEER * sizes.max()
+    """Components that are nearly as large as the largest; one in a corner or along the frame is light."""
+    along = np.bincount(labels[(frame := ~whole(labels.shape))], minlength=len(sizes) + 1)[1:]
+    is_peer = (sizes >= PEER * sizes.max()) & (along <= ALONG / 2 * frame.sum())
     for y in _ends(labels.shape[0]):
         for x in _ends(labels.shape[1]):
             at = np.unique(labels[y, x])
