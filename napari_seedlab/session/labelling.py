@@ -19,7 +19,7 @@ from napari_seedlab.core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -238,7 +238,7 @@ class Labelling:
         self._commit(((chosen, state, class_id),), is_looked_at=len(chosen) == 1)
         self.again = self.again.difference(chosen)
         if on_card or self.current_seed in chosen:
-            self._advance()
+            self._advance(chosen)
 
     def accept_all(self, seeds: Iterable[int]) -> int:
         """Answer as predicted about seeds without an answer, in one event; returns about how many.
@@ -264,7 +264,7 @@ class Labelling:
         answered = {s for some, _, _ in answers for s in some}
         self.again = self.again - answered
         if self.current_seed in answered:
-            self._advance()
+            self._advance(answered)
         return len(answered)
 
     def accept(self) -> None:
@@ -362,11 +362,15 @@ class Labelling:
             labels.update({s: Label(s, state, class_id) for s in seeds})
         return labels
 
-    def _advance(self) -> None:
-        """On to the next open suggestion; the next batch is drawn before this one ends."""
-        with self._session.lock:  # a batch may come this moment
+    def _advance(self, answered: Collection[int]) -> None:
+        """On to the next open suggestion; the next batch is drawn before this one ends.
+
+        Where the card shows none of the `answered` seeds, a batch that came this moment has moved it on.
+        """
+        with self._session.lock:
             seeds = [s.seed for s in self.queue]
-            start = seeds.index(self.current_seed) + 1 if self.current_seed in seeds else 0
+            here = seeds.index(self.current_seed) if self.current_seed in seeds else -1
+            start = here + (here < 0 or self.current_seed in answered)
             left = [s for s in seeds[start:] + seeds[:start] if self._is_open(s)]
             self.current_seed = left[0] if left else None
         self._session.current_changed.emit(left[0] if left else None)

@@ -83,6 +83,24 @@ def test_a_batch_that_comes_while_the_last_seed_is_answered_is_shown(split_sessi
     assert session.current_seed in [s.seed for s in drawn[1:]]
 
 
+def test_a_batch_that_comes_while_an_answer_is_taken_skips_no_seed(split_session):
+    session, labelling = split_session, split_session.labelling
+    drawn = session.draw(6).wait(60)["suggestions"]
+    labelling.queue, labelling.current_seed = tuple(drawn[:4]), drawn[0].seed
+    commit = labelling._commit
+
+    def and_a_batch(*given, **facts):
+        commit(*given, **facts)
+        labelling.offer(drawn[4:], "ct", ahead=True)
+
+    labelling._commit = and_a_batch
+    shown = []
+    for _ in drawn:
+        shown.append(session.current_seed)
+        session.answer(1)
+    assert shown == [s.seed for s in drawn]
+
+
 def test_a_seed_left_for_later_does_not_let_the_batch_grow(split_session, monkeypatch):
     labelling = split_session.labelling
     monkeypatch.setattr(split_session, "draw", None)  # batches are made here
