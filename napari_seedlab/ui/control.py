@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari import Viewer
+
+    from napari_seedlab.session import Session
 
 N_FLIGHTS, FRAMES = 60, 8
 COLOURS = {None: (0, 0, 0, 0), 0: (0, 0, 0, 0), 1: (1, 0.6, 0, 1)}
@@ -34,7 +34,7 @@ def main() -> None:
 
     volume, raster = np.load(sys.argv[1], mmap_mode="r"), np.load(sys.argv[2])
     width, height = map(int, sys.argv[3].split("x"))
-    jobs = _jobs(Path(sys.argv[4])) if len(sys.argv) > 4 else lambda: None
+    session = _opened(Path(sys.argv[4])) if len(sys.argv) > 4 else None
     keep_thumbnails()
     viewer = napari.Viewer(show=True)
     viewer.window._qt_window.resize(width, height)
@@ -42,11 +42,11 @@ def main() -> None:
         breathe()
     meter = LatenessMeter(viewer)
     meter.start()
-    jobs()
+    _work(session)
     _add_layers(viewer, volume, raster)
     rng = np.random.default_rng(0)
     for _ in range(N_FLIGHTS):
-        jobs()
+        _work(session)
         z, y, x = (int(rng.integers(n)) for n in volume.shape)
         viewer.dims.set_current_step(0, z)
         start = np.asarray(viewer.scene.camera.center)
@@ -57,6 +57,8 @@ def main() -> None:
                 breathe()
     sys.stdout.write(json.dumps(meter.stop()) + "\n")
     sys.stdout.flush()
+    if session is not None:
+        session.close()  # nothing writes into the project any more when this process is gone
     os._exit(0)  # a viewer left open can crash while the interpreter shuts down
 
 
@@ -78,8 +80,7 @@ def _add_layers(viewer: Viewer, volume: np.ndarray, raster: np.ndarray) -> None:
     breathe()
 
 
-def _jobs(path: Path) -> Callable[[], None]:
-    """What runs while somebody labels: a network that trains, and a fit of the head for every answer."""
+def _opened(path: Path) -> Session:
     from napari_seedlab.core import Settings
     from napari_seedlab.jobs import ClusterRunner
     from napari_seedlab.session import Session
@@ -88,14 +89,15 @@ def _jobs(path: Path) -> Callable[[], None]:
     session = Session.open(path, runner, Settings())
     runner.start()
     runner.wait_warm(60)
+    return session
 
-    def run() -> None:
-        running = {status.id.split("-")[0] for status in session.desk.active}
-        if "net" not in running:
+
+def _work(session: Session | None) -> None:
+    """What runs while somebody labels: a network that trains, and a fit of the head for every answer."""
+    if session is not None:
+        if "net" not in {status.id.split("-")[0] for status in session.desk.active}:
             session.train("net")
         session.train("head")
-
-    return run
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def play(
         raise InputError("demo", "there is no display", "Run it under xvfb-run -a")
     if screenshots is not None:
         screenshots.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="seedlab-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="seedlab-demo-", ignore_cleanup_errors=True) as folder:
         trays = _make_trays(Path(folder), random_state)
         values = _play_in(Path(folder), trays, screenshots, random_state, n_answers, size)
         values["lateness"] |= _controls(Path(folder), trays[0], size)
