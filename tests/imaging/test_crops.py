@@ -1,18 +1,9 @@
 import numpy as np
 import pytest
+from balls import ball, box_of
 
 from napari_seedlab.core import RegionTable
 from napari_seedlab.imaging import crops
-
-
-def ball(shape, centre, radius, scale=(1, 1, 1)):
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
-    return (((grid - centre) * scale) ** 2).sum(-1) <= radius**2
-
-
-def box_of(mask):
-    where = np.argwhere(mask)
-    return np.concatenate([where.min(0), where.max(0) + 1]).astype(np.int32)
 
 
 def test_a_crop_at_voxel_size_is_the_padded_voxels_themselves():

@@ -3,17 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from grains import one_thread  # noqa: F401
 
 from napari_seedlab.learn import blemishes, bundled, pretrain
 from napari_seedlab.learn.blemishes import KINDS, blemished
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def balls(n, size=16, random_state=0):

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from grains import one_thread  # noqa: F401
 from job_folders import write_job
 
 from napari_seedlab.core import InputError, JobResult, NotReady
@@ -13,14 +14,6 @@ from napari_seedlab.learn.bundled import bundled_encoder
 from napari_seedlab.learn.training import load_tensors
 
 RUN = "napari_seedlab.learn.own_encoder:run"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tray(n=25, random_state=0):
