@@ -11,7 +11,7 @@ import pytest
 
 from napari_seedlab.imaging.features import grey_levels, sample_levels
 from napari_seedlab.imaging.phantom import DEFAULT_TRAY, make_seed_pool
-from napari_seedlab.learn.clusters import cluster, grouped
+from napari_seedlab.learn.clusters import Grouping, cluster, grouped
 from napari_seedlab.learn.encoders import SeedImage, make_encoder
 from napari_seedlab.learn.head import pool_scaler, scaled
 from napari_seedlab.session.encoders import DEFAULT
@@ -65,18 +65,26 @@ def purity(kinds, group):
     return sum(np.bincount(kinds[group == g]).max() for g in np.unique(group)) / len(kinds)
 
 
-@pytest.mark.parametrize(
-    "names",
-    [("round", "flat", "coated"), pytest.param(("round", "dense", "cavity"), marks=pytest.mark.slow)],
-    ids="-".join,
-)
-def test_groups_of_three_kinds_are_labelled_with_few_actions(names):
-    vectors, kinds, greys = kinds_of(names, 100, 0)
+THREE = (("round", "flat", "coated"), ("round", "dense", "cavity"))
+
+
+def check_three(names, encoders):
+    vectors, kinds, greys = kinds_of(names, 100, 0, encoders)
     found = purity(kinds, cluster(vectors, 15))
     actions = 15 + (1 - found) * len(kinds)  # a label for each group, and one for each that does not fit
     assert found >= 0.9
     assert actions <= 0.15 * len(kinds)
     assert purity(kinds, cluster(greys, 15)) <= 0.7
+
+
+def test_groups_of_three_kinds_are_labelled_with_few_actions_quick():
+    check_three(THREE[0], ("descriptors",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", THREE, ids="-".join)
+def test_groups_of_three_kinds_are_labelled_with_few_actions(names):
+    check_three(names, DEFAULT["ct"])
 
 
 def check_six(names, random_state, encoders):
@@ -90,6 +98,15 @@ def check_six(names, random_state, encoders):
 
 def test_six_kinds_are_found_without_a_number_quick():
     check_six(SIX[0], 0, ("descriptors",))
+
+
+@pytest.mark.parametrize(("n", "gate"), [(2, "abs"), (30, "abs"), (6, "adjusted_rand_score")])
+def test_groups_at_random_are_refused(n, gate, monkeypatch):
+    """Too few, too many, and the true number of them."""
+    rng, tree = np.random.default_rng(0), (np.zeros((0, 2)), np.zeros(0))
+    monkeypatch.setitem(globals(), "grouped", lambda x: Grouping(rng.integers(0, n, len(x)), *tree, n))
+    with pytest.raises(AssertionError, match=gate):
+        check_six(SIX[0], 0, ("descriptors",))
 
 
 @pytest.mark.slow

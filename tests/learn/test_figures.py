@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -47,22 +48,38 @@ def known_of(rows, class_id, **columns):
 
 
 # -- what is rejected ---------------------------------------------------------------------------
-def test_rejecting_below_p0_cuts_the_error_to_a_third():
+def rejected(confidence):
+    """Of five models: by how much the error falls at p0 = 0.85, what is kept there, and the curves."""
     x, y = digits()
     at = int(np.flatnonzero(GRID == 0.85)[0])
-    falls, kept = [], []
+    falls, kept, curves = [], [], []
     for random_state in range(5):
         head, temperature, _, fresh = taught(random_state)
         p = softmax(head.logits(x[fresh]) / temperature)
-        right = p.argmax(1) == y[fresh]
+        right, sure = p.argmax(1) == y[fresh], confidence(p)
         every = np.ones(len(fresh), bool)
-        curve = reject_curve(p.max(1), every, p.max(1), right, np.ones(len(fresh)))
-        falls.append((1 - right.mean()) / (1 - curve.accuracy[at]))
-        kept.append(curve.coverage[at])
-        assert np.nanmin(np.diff(curve.accuracy[:97])) >= -0.01
-        assert np.all(np.diff(curve.coverage) <= 0)
+        curves.append(reject_curve(sure, every, sure, right, np.ones(len(fresh))))
+        falls.append((1 - right.mean()) / (1 - curves[-1].accuracy[at]))
+        kept.append(curves[-1].coverage[at])
+    return falls, kept, curves
+
+
+def test_rejecting_below_p0_cuts_the_error_to_a_third():
+    falls, kept, curves = rejected(lambda p: p.max(1))
     assert min(falls) >= 3
     assert np.mean(kept) >= 0.75
+    for curve in curves:
+        assert np.nanmin(np.diff(curve.accuracy)) >= -0.01
+        assert np.all(np.diff(curve.coverage) <= 0)
+
+
+@pytest.mark.parametrize(
+    "confidence",
+    [lambda p: np.full(len(p), 0.9), lambda p: np.random.default_rng(0).permutation(p.max(1))],
+    ids=["constant", "shuffled"],
+)
+def test_a_confidence_that_means_nothing_cuts_no_error(confidence):
+    assert max(rejected(confidence)[0]) < 1.5
 
 
 def test_without_a_temperature_p0_keeps_next_to_nothing():
@@ -73,14 +90,15 @@ def test_without_a_temperature_p0_keeps_next_to_nothing():
 
 def test_an_unseen_class_is_rejected():
     x, y = digits()
-    rejected = []
-    for digit in IDS:
-        head, temperature, known, fresh = taught(0, digit)
+    by_p0, by_both = [], []
+    for random_state, digit in itertools.product(range(5), IDS):
+        head, temperature, known, fresh = taught(random_state, digit)
         strange = fresh[y[fresh] == digit]
         unsure = softmax(head.logits(x[strange]) / temperature).max(1) < 0.85
         far = is_far(scaled(x[strange], head.center, head.scale), scaled(x[known], head.center, head.scale))
-        rejected.append((unsure | far).mean())
-    assert np.mean(rejected) >= 0.8
+        by_p0.append(unsure.mean())
+        by_both.append((unsure | far).mean())
+    assert np.mean(by_p0) < 0.8 <= np.mean(by_both)
 
 
 def test_the_distance_rule_sees_what_the_probabilities_are_sure_of():

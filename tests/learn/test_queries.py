@@ -6,7 +6,7 @@ import pytest
 
 from napari_seedlab.core import ASKS_AGAIN, InputError, NotReady
 from napari_seedlab.learn.queries import STRATEGIES, Pool, suggest
-from napari_seedlab.learn.strategies.chance import allocation
+from napari_seedlab.learn.strategies.chance import allocation, at_random
 from napari_seedlab.learn.strategies.diverse import k_center
 from napari_seedlab.learn.strategies.pool import neighbour_distance
 from napari_seedlab.learn.strategies.unsure import badge, entropy_of
@@ -119,6 +119,34 @@ class TestContract:
         said = np.where(known, 0, -1)
         pool = Pool(np.arange(2), np.eye(2), ~known, known, p, said=said, class_ids=(1, 2, 3), **opinions(2))
         assert len(suggest(pool, 2, strategy)) == (0 if strategy in ASKS_AGAIN else 2 - labelled)
+
+
+def twice(pool, n, rng):
+    return at_random(pool, 1, rng) * n
+
+
+def one_short(pool, n, rng):
+    return at_random(pool, n - 1, rng)
+
+
+def labelled_ones(pool, n, rng):
+    return at_random(replace(pool, askable=pool.answered), n, rng)
+
+
+def unseeded(pool, n, rng):
+    return at_random(pool, n, np.random.default_rng())
+
+
+@pytest.mark.parametrize(
+    ("stub", "broken"),
+    [(twice, r"len\(\{"), (one_short, "6 == 7"), (labelled_ones, r"<= \{"), (unseeded, r"== \[Sugg")],
+    ids=["duplicates", "too few", "labelled ones", "by luck"],
+)
+def test_the_contract_refuses(stub, broken, monkeypatch):
+    monkeypatch.setitem(STRATEGIES, "random", stub)
+    with pytest.raises(AssertionError, match=broken):
+        TestContract().test_gives_that_many_askable_seeds_once("random", n=7, with_model=True, opinions=dict)
+        TestContract().test_is_deterministic_and_follows_its_random_state("random", dict)
 
 
 def test_unknown_strategy_is_refused():
@@ -314,16 +342,16 @@ def test_new_answers_change_the_uuids():
     assert not {s.uuid for s in first} & {s.uuid for s in second}
 
 
-@pytest.mark.parametrize("strategy", ["typiclust", "default", "bald", "label_errors", "badge", "neighbours"])
-def test_five_thousand_seeds_take_a_second(strategy):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_five_thousand_seeds_take_a_second(strategy, opinions):
     rng = np.random.default_rng(0)
     n = 5000
     known = np.arange(n) < 60
     vectors = rng.normal(size=(n, 384)).astype(np.float32)
     said = np.where(known, np.arange(n) % 4, -1)
     p = rng.dirichlet(np.ones(4), n)
-    pool = Pool(np.arange(n), vectors, ~known, known, p, said=said, class_ids=(1, 2, 3, 4))
-    suggest(make_pool(), 3, strategy)
+    pool = Pool(np.arange(n), vectors, ~known, known, p, said=said, class_ids=(1, 2, 3, 4), **opinions(n))
+    suggest(make_pool(**opinions()), 3, strategy)
     best = np.inf
     for _ in range(2):
         start = time.process_time()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from napari_seedlab.core import NotReady
+from napari_seedlab.session import steps
 from tests.session.conftest import is_hollow, settle
 
 TINY = {"size": 12, "fold_steps": 3, "final_steps": 3, "widths": [4, 8], "batch": 8, "device": "cpu"}
@@ -45,6 +46,15 @@ def test_a_training_leaves_its_losses_and_what_is_simpler_beside_it(labelled, ma
     path = labelled.path
     labelled.close()
     assert make_session(path).net_checks.wrong["ct"] == wrong
+
+
+@pytest.mark.parametrize("is_ahead", [True, False])
+def test_only_a_network_that_is_ahead_is_used(labelled, is_ahead, monkeypatch):
+    plain = steps.plain_metrics
+    monkeypatch.setattr(steps, "plain_metrics", lambda values: {**plain(values), "activate": is_ahead})
+    labelled.train("net", TINY).wait(60)
+    (card,) = (c for c in labelled.models if c.kind == "net")
+    assert card.active is is_ahead
 
 
 def test_an_interrupted_training_of_another_network_is_not_taken_up(labelled, tmp_path):
