@@ -70,8 +70,9 @@ THREE = (("round", "flat", "coated"), ("round", "dense", "cavity"))
 
 def check_three(names, encoders):
     vectors, kinds, greys = kinds_of(names, 100, 0, encoders)
-    found = purity(kinds, cluster(vectors, 15))
-    actions = 15 + (1 - found) * len(kinds)  # a label for each group, and one for each that does not fit
+    group = cluster(vectors, 15)
+    found = purity(kinds, group)
+    actions = len(np.unique(group)) + (1 - found) * len(kinds)  # each group, and each that does not fit
     assert found >= 0.9
     assert actions <= 0.15 * len(kinds)
     assert purity(kinds, cluster(greys, 15)) <= 0.7
@@ -79,6 +80,20 @@ def check_three(names, encoders):
 
 def test_groups_of_three_kinds_are_labelled_with_few_actions_quick():
     check_three(THREE[0], ("descriptors",))
+
+
+@pytest.mark.parametrize(
+    ("stub", "gate"),
+    [
+        (lambda x, n: np.random.default_rng(0).integers(0, n, len(x)), ">= 0.9"),
+        (lambda x, n: np.arange(len(x)), r"300.0 <= \("),
+    ],
+    ids=["at random", "each seed alone"],
+)
+def test_groups_that_save_nothing_are_refused(stub, gate, monkeypatch):
+    monkeypatch.setitem(globals(), "cluster", stub)
+    with pytest.raises(AssertionError, match=gate):
+        check_three(THREE[0], ("descriptors",))
 
 
 @pytest.mark.slow
