@@ -86,7 +86,7 @@ def test_groups_of_three_kinds_are_labelled_with_few_actions_quick():
     ("stub", "gate"),
     [
         (lambda x, n: np.random.default_rng(0).integers(0, n, len(x)), ">= 0.9"),
-        (lambda x, n: np.arange(len(x)), r"300.0 <= \("),
+        (lambda x, n: np.arange(len(x)), r"300.0\) <= \("),
     ],
     ids=["at random", "each seed alone"],
 )
