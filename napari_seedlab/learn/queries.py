@@ -66,7 +66,10 @@ def _odd(pool: Pool, n: int, n_left: int, rng: np.random.Generator) -> list[Pick
     pool = _taken_for_usual(pool)
     n_apart = min(wanted // 2, pool.n_ranked_twice)
     apart = disagreement(pool, n_apart, rng) if n_apart else []
-    return apart + anomaly(_without(pool, apart), wanted - n_apart, rng)
+    odd = apart + anomaly(_without(pool, apart), wanted - n_apart, rng)
+    assert pool.probabilities is not None
+    told = [pool.name(int(column)) for column in pool.probabilities[[k.row for k in odd]].argmax(axis=1)]
+    return [replace(k, reason=f"predicted {name}, yet {k.reason}") for k, name in zip(odd, told, strict=True)]
 
 
 def _taken_for_usual(pool: Pool) -> Pool:

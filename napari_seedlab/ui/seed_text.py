@@ -49,6 +49,8 @@ def reason_now(session: Session, asked: Suggestion) -> tuple[str, bool]:
     for c in session.scheme:
         said = re.search(rf"{re.escape(c.name)}(?: \(| at only )(\d+) %", reason)
         is_past = is_past or (said is not None and abs(100 * p.get(c.id, 0.0) - int(said[1])) > 1)
+        was_told = reason.startswith(f"predicted {c.name}, yet ")
+        is_past = is_past or (was_told and bool(p) and p.get(c.id, 0.0) < max(p.values()))
     reason = SHARE.sub("", reason) if is_answered else reason
     return (f"When asked: {reason}" if is_past else f"{reason[:1].upper()}{reason[1:]}"), is_past
 

@@ -202,6 +202,8 @@ def test_odd_seeds_are_asked_about_where_the_model_takes_them_for_usual_ones():
         asked = suggest(make_pool(probabilities=p, **facts), 20, "default")
         odd = [s.seed - 1000 for s in asked if s.strategy in ("anomaly", "disagreement")]
         assert len(odd) == n and max(odd) < 60
+        reasons = [s.reason for s in asked if s.strategy in ("anomaly", "disagreement")]
+        assert all(r.startswith("predicted normal, yet ") and "oddest" in r for r in reasons), reasons
 
 
 def test_first_batch_takes_one_typical_seed_of_each_group():
