@@ -442,6 +442,8 @@ class SeedlabUi(QObject):
     def start_labelling(self, on: bool) -> None:
         """Switch labelling on or off; on draws suggestions where there are none and flies to the first."""
         self.mode.switch(on)
+        if on and self.mode.is_on:  # it may have been on, and the keyboard at the button that was pressed
+            self.viewer.window._qt_viewer.canvas.native.setFocus()
 
     # -- labelling mode, canvas ---------------------------------------------------------------
     def _make_mode(self, window: QWidget) -> LabellingMode:
@@ -462,8 +464,9 @@ class SeedlabUi(QObject):
         }
         mode = LabellingMode(
             window, self._zones, {name: self.slot(call) for name, call in actions.items()},
-            self.slot(self.answer), self.slot(self.answer_hovered),
+            self.slot(self.answer), self.slot(self.answer_hovered), self._has_own_undo,
         )  # fmt: skip
+        self.viewer.layers.selection.events.active.connect(mode.listen_anew)
         mode.changed.connect(self.slot(self._mode_changed))
         return mode
 
@@ -481,6 +484,11 @@ class SeedlabUi(QObject):
             self.say("Open a project first.", "warning")
             return
         session.split(recipe={} if dock is None else dock.recipe())
+
+    def _has_own_undo(self) -> bool:
+        """Whether the selected layer is one of somebody's own that napari takes strokes back on."""
+        layer = self.viewer.layers.selection.active
+        return type(layer).__name__ == "Labels" and "seedlab" not in layer.metadata
 
     def _zones(self) -> list[QWidget]:
         zones = ("map", "labelling", "inspect", "gallery")

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QShortcut,
+    QTabBar,
     QTextEdit,
     QWidget,
 )
@@ -42,6 +43,7 @@ KEYS = {
     "gallery": ("G",),
 }
 ALWAYS = ("gallery",)  # labels nothing: counts while labelling is off as well
+TAKES_BACK = ("undo", "redo")  # what was dragged, repaired or read is taken back while labelling is off too
 
 
 def key_text(action: str) -> str:
@@ -55,8 +57,10 @@ class LabellingMode(QObject):
     """Owns the shortcuts of labelling and decides when they listen.
 
     Application-wide Qt shortcuts come before napari's own keys on every kind of layer, so they are
-    disabled unless the focus lies in one of our zones, and never listen in a text field. The keys that
-    switch the mode on and show the gallery count in the whole window. Digits are known by their place as
+    disabled unless the focus lies in one of our zones, and never listen in a text field. A click on a tab
+    leaves the keyboard with the window itself, which counts as a zone. The keys that
+    switch the mode on and show the gallery count in the whole window; so do those of undo, unless napari
+    needs them on the selected layer while the mode is off. Digits are known by their place as
     well: a layout may write something else on them, with Shift or without.
 
     Parameters
@@ -71,6 +75,8 @@ class LabellingMode(QObject):
         Called with a class id for its key.
     answer_hovered : callable
         Called with a class id for Shift and its key: the seed under the cursor.
+    naparis : callable, optional
+        Whether the selected layer has an undo of its own.
     """
 
     changed = Signal(bool)
@@ -82,10 +88,13 @@ class LabellingMode(QObject):
         actions: Mapping[str, Callable[[], object]],
         answer: Callable[[int], object],
         answer_hovered: Callable[[int], object],
+        naparis: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(window)
         self._window, self._zones = window, zones
         self._actions, self._answer, self._answer_hovered = actions, answer, answer_hovered
+        self._naparis = naparis
+        self._undoing: list[QShortcut] = []
         self._shortcuts: list[QShortcut] = []
         self._class_shortcuts: list[QShortcut] = []
         self._class_of: dict[str, int] = {}
@@ -93,7 +102,9 @@ class LabellingMode(QObject):
         self.is_on = False
         self._always = [self._shortcut(TOGGLE_KEY, self.toggle)]
         for name, keys in KEYS.items():
-            listening = self._always if name in ALWAYS else self._shortcuts
+            listening = self._shortcuts
+            if name in (*ALWAYS, *TAKES_BACK):
+                listening = self._always if name in ALWAYS else self._undoing
             listening += [self._shortcut(key, partial(self._act, name)) for key in keys]
         QApplication.instance().focusChanged.connect(self._focus_moved)
         self._listen()
@@ -130,16 +141,18 @@ class LabellingMode(QObject):
         except (TypeError, RuntimeError, AttributeError):  # the window or the application went first
             return
         self._watch(None)
-        for shortcut in [*self._always, *self._shortcuts, *self._class_shortcuts]:
+        for shortcut in [*self._always, *self._undoing, *self._shortcuts, *self._class_shortcuts]:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
-        self._shortcuts, self._class_shortcuts = [], []
+        self._always, self._undoing, self._shortcuts, self._class_shortcuts = [], [], [], []
         self.deleteLater()
 
     def listens_at(self, focus: QWidget | None) -> bool:
         """Whether keys count while `focus` has the keyboard."""
         if focus is None or isinstance(focus, WRITERS):
             return False
+        if focus is self._window or (isinstance(focus, QTabBar) and focus.parent() is self._window):
+            return True
         return any(zone is focus or zone.isAncestorOf(focus) for zone in self._zones())
 
     def _shortcut(self, key: str, call: Callable[[], object]) -> QShortcut:
@@ -195,12 +208,19 @@ class LabellingMode(QObject):
         if widget is not None:
             widget.installEventFilter(self)
 
+    def listen_anew(self, _event: object = None) -> None:
+        """Another layer was selected."""
+        self._listen()
+
     def _listen(self) -> None:
         focus = QApplication.focusWidget()
         here = self.listens_at(focus)
         in_window = focus is not None and focus.window() is self._window
+        anywhere = here or (in_window and not isinstance(focus, WRITERS))
         for shortcut in self._always:
-            shortcut.setEnabled(here or (in_window and not isinstance(focus, WRITERS)))
+            shortcut.setEnabled(anywhere)
+        for shortcut in self._undoing:
+            shortcut.setEnabled(here if self.is_on else anywhere and not self._naparis())
         self._watch(focus if here and self.is_on else None)
         for shortcut in (*self._shortcuts, *self._class_shortcuts):
             shortcut.setEnabled(here and self.is_on)

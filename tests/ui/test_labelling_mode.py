@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QTabBar
 
 NONE, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 CTRL = Qt.KeyboardModifier.ControlModifier
@@ -95,6 +95,41 @@ def test_off_leaves_the_keys_to_napari_and_k_switches(labelling, session, qtbot)
     assert len(session.calls) == n
     qtbot.keyClick(native(ui), Qt.Key.Key_K)
     assert ui.mode.is_on
+
+
+def test_undo_counts_while_labelling_is_off_but_on_layers_that_have_their_own(labelling, session, qtbot):
+    ui = labelling
+    ui.mode.switch(False)
+    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
+    assert session.calls[-1] == ("undo",)
+    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL | SHIFT)
+    assert session.calls[-1] == ("redo",)
+    ui.viewer.layers.selection.active = LAYERS["Labels"](ui.viewer)
+    n = len(session.calls)
+    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
+    assert len(session.calls) == n
+
+
+def test_digits_count_after_a_click_on_a_tab_of_the_docks(labelling, session, qtbot):
+    ui = labelling
+    window = ui.viewer.window._qt_window
+    bar = next(b for b in window.findChildren(QTabBar) if b.parent() is window and b.isVisible())
+    for title in ("Train", "Labelling"):
+        at = next(i for i in range(bar.count()) if bar.tabText(i) == title)
+        bar.setFocus(Qt.FocusReason.MouseFocusReason)
+        qtbot.mouseClick(bar, Qt.MouseButton.LeftButton, pos=bar.tabRect(at).center())
+    window.setFocus()  # where a click on a tab of napari's window leaves the keyboard
+    seed = session.current_seed
+    qtbot.keyClick(window, Qt.Key.Key_2)
+    assert session.calls[-1] == ("answer", 2, (seed,))
+
+
+def test_a_check_gives_the_keyboard_back_to_the_picture(labelling, session, qtbot):
+    ui = labelling
+    ui.docks["train"].scroll.setFocus()
+    assert not ui.mode.listens_at(QApplication.focusWidget())
+    ui.start_labelling(True)
+    assert QApplication.focusWidget() is native(ui)
 
 
 def test_text_and_number_fields_keep_their_keys(labelling, session, qtbot):
