@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_seedlab.core import SeedClass
 
 BIN_PX, WIDTH_PX, WIDEST_PX = 28, 132, 220
-KEY_PX, COUNTS_PX, FRAME_PX = 27, 78, 14  # before a name; room for the counts behind it; of the column
+KEY_PX, COUNTS_PX, FRAME_PX = 31, 78, 14  # before a name; room for the counts behind it; of the column
 MIDDLE = Qt.AlignmentFlag.AlignVCenter
 Said = int | str | None
 

@@ -43,7 +43,7 @@ Ids = npt.NDArray[np.int64]
 SIDE_PX = 148  # of the clusters
 SHARE, LOW_PX, LOW_EDGE_PX = 0.4, 900, 60  # of the window's height; a low window, and its pictures
 ROOM_MS = 150  # after the last change of the window's size
-ARROW_PX = 40  # of a box beside its text
+ARROW_PX = 56  # of a box beside its text
 ALL = ("all", 0)
 EMPTY = "Split a scan into seeds: they appear here."
 NONE_LEFT = "No seed is left here."
@@ -83,7 +83,11 @@ class GalleryDock(QWidget):
         layout.setSpacing(8)
         layout.addLayout(self._side)
         layout.addLayout(middle, 1)
-        layout.addWidget(self.bins)
+        right = QVBoxLayout()
+        right.setSpacing(4)
+        right.addWidget(self.count)
+        right.addWidget(self.bins, 1)
+        layout.addLayout(right)
         self.setMinimumHeight(150)
         self._connect()
         self.rebuild()
@@ -143,8 +147,7 @@ class GalleryDock(QWidget):
         self._bar.setSpacing(4)
         for widget in (self.sort, self.again, self.show_box, self.all):
             self._bar.addWidget(widget)
-        self._bar.addSpacing(6)
-        self._bar.addWidget(self.count, 1)
+        self._bar.addStretch(1)
         self.sort.activated.connect(self._ui.slot(self._sort_chosen))
         self.show_box.activated.connect(self._ui.slot(self._show_chosen))
         self.again.clicked.connect(self._ui.slot(self.reorder))
@@ -276,7 +279,7 @@ class GalleryDock(QWidget):
         if status.id.startswith("thumbs-") and self.isVisible():
             done, total = status.progress.done, status.progress.total
             drawing = total and not status.state.is_final
-            self.count.setText(f"Drawing {done:,} of {total:,} pictures") if drawing else self._say_count()
+            self.count.setText(f"Drawing: {done / total:.0%}") if drawing else self._say_count()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Catch up with what happened while hidden."""
@@ -341,7 +344,8 @@ class GalleryDock(QWidget):
 
     def _say_count(self) -> None:
         n, chosen = len(self.grid.seeds), len(self.grid.chosen_seeds())
-        self.count.setText(f"{chosen:,} selected" if chosen else f"{n:,}" if n else "")
+        seeds = "1 seed" if n == 1 else f"{n:,} seeds" if n else ""
+        self.count.setText(f"{chosen:,} selected" if chosen else seeds)
         like = self._by == "similarity" and self._ranked and not self._is_review
         tail = f", most like {min(self._ranked, key=lambda s: self._ranked[s])} first" if like else ""
         self.count.setToolTip(f"{n:,} seeds{tail}; {chosen:,} of them selected")

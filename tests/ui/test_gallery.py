@@ -172,6 +172,8 @@ def test_no_word_of_the_gallery_is_cut(gallery, session, qtbot):
         assert KEY_PX + one.fontMetrics().horizontalAdvance(one.name) + COUNTS_PX <= one.width()
     session.select(gallery.grid.seeds[:7].tolist(), "map")
     qtbot.waitUntil(lambda: gallery.count.text() == "7 selected")
+    for text in ("7 selected", "50,000 selected", "Drawing: 100%"):
+        assert gallery.count.fontMetrics().horizontalAdvance(text) <= gallery.count.width()
     gallery._pressed_cluster(0)
     assert gallery.label_all.text().endswith("as…")
 
