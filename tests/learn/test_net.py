@@ -204,6 +204,15 @@ def test_the_network_is_activated_only_when_it_is_ahead(ours, theirs, expected):
     assert net.compare(np.arange(40) % 2, ours, theirs).activate is expected
 
 
+@pytest.mark.parametrize(("knn", "is_used"), [(0.0, True), (1.0, False)])
+def test_a_network_behind_the_nearest_answers_is_not_used(net_job, knn, is_used, monkeypatch):
+    monkeypatch.setattr(net.Comparison, "activate", property(lambda self: True))
+    found = {"majority": 0.5, "knn": knn, "head": 0.5}
+    monkeypatch.setattr(net.Baselines, "figures", lambda self, columns: found)
+    _, result = finish(net.run(net_job(fold_steps=1, final_steps=1)))
+    assert result.values["balanced_accuracy"] < 1 and result.values["activate"] is is_used
+
+
 def test_guesses_are_not_activated():
     rng = np.random.default_rng(0)
     said = rng.integers(0, 2, 60)

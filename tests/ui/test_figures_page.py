@@ -183,5 +183,7 @@ def test_what_a_threshold_keeps_in_words():
 
 def test_the_headline_says_of_whom_it_speaks():
     assert "of all seeds" in headline(values())
+    guesses = headline(values() | {"is_better_than_guessing": False})
+    assert "No better than guessing" in guesses and "88 %" not in guesses
     told = headline(values() | {"untold": {"text": "not counted: 3 were asked about and got no class"}})
     assert "of the seeds that can be told" in told and "Not counted: 3 were asked about" in told
