@@ -43,7 +43,7 @@ class FewLines(QLabel):
 
     def __init__(self, n_lines: int, parent: QWidget | None = None, n_most: int = 0) -> None:
         super().__init__(parent)
-        self._n_lines, self._n_most, self._full = n_lines, max(n_most, n_lines), ""
+        self._n_lines, self._may_grow_to, self._full = n_lines, n_most, ""
         self._n_shown, self._is_folded = n_lines, False
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -58,7 +58,7 @@ class FewLines(QLabel):
     def take_lines(self, n_lines: int) -> None:
         """Take the room of so many lines from now on, whatever the text."""
         if n_lines != self._n_lines:
-            self._n_lines, self._n_most = n_lines, max(self._n_most, n_lines)
+            self._n_lines = n_lines
             self._n_shown = 0
             self._fit()
 
@@ -85,7 +85,7 @@ class FewLines(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        n_most = self._n_lines if self._is_folded else self._n_most
+        n_most = self._n_lines if self._is_folded else max(self._may_grow_to, self._n_lines)
         lines = fitted(self._full, self.font(), self.contentsRect().width() - 2, n_most)
         n_shown = max(self._n_lines, len(lines))
         if n_shown != self._n_shown:

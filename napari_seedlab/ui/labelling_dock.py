@@ -55,7 +55,7 @@ STRATEGY_WORDS = {  # in few letters: they stand beside the number of the seed
 BRUSH_PX = 6
 OLD_MS = 300  # that the picture of the seed before may stand until the next one is read
 BUTTON_FRAME_PX = 12  # beside the text of a button
-ROOMY_PX, ROOMY_LINES = 560, 4  # height of a dock in which a reason has more lines
+LINES, ROOMY_LINES = 2, 4  # of a reason: always, and where there is room
 
 
 class LabellingDock(DockFrame):
@@ -216,6 +216,7 @@ class LabellingDock(DockFrame):
                 button = ClassButton(seed_class, self._ui.theme, self)
                 button.clicked.connect(self._ui.slot(partial(self._ui.answer, seed_class.id)))
                 self._classes.addWidget(button)
+                button.show()  # now, not at the next turn: the reason has the room that is left
                 self._class_buttons[seed_class.id] = button
             for tissue in session.tissues:
                 self._add_tissue(tissue.id, tissue.name, tissue.name)
@@ -228,6 +229,7 @@ class LabellingDock(DockFrame):
         button.setCheckable(True)
         width = button.fontMetrics().horizontalAdvance(name) + BUTTON_FRAME_PX
         self._brush_row.addWidget(button, width)  # room in proportion to the name
+        button.show()
         self._tissue_buttons[value] = button
 
     def show_seed(self, seed: int | None) -> None:
@@ -239,14 +241,14 @@ class LabellingDock(DockFrame):
         else:
             self._ahead.show(session, seed)
             self._ahead.read_ahead(session, to_come(session))
-            if self.cuts.seed not in (None, seed):
+            if self.cuts.seed != seed:
                 QTimer.singleShot(OLD_MS, self._ui.slot(self._drop_old_picture))
         self.refresh()
 
     def _drop_old_picture(self) -> None:
-        """Where reading takes long, nobody is to take the picture of the seed before for this one."""
+        """Where reading takes long, nobody is to take what stood there before for this seed."""
         seed = None if self._ui.session is None else self._ui.session.current_seed
-        if seed is not None and self.cuts.seed not in (None, seed):
+        if seed is not None and self.cuts.seed != seed and not self._is_hidden:
             self.cuts.show_cuts(None, f"Reading seed {seed}…")
 
     def _what_next(self) -> str:
@@ -277,7 +279,15 @@ class LabellingDock(DockFrame):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Give the reason more lines where there is room for them."""
         super().resizeEvent(event)
-        self.reason.take_lines(ROOMY_LINES if self.height() > ROOMY_PX else 2)
+        self._fit_reason()
+
+    def _fit_reason(self) -> None:
+        """As many lines as fit before the last button would have to be scrolled to."""
+        self.rows.activate()  # else the layouts inside tell the room that they took before
+        line = self.reason.fontMetrics().lineSpacing()
+        others = self.body.sizeHint().height() - self.reason.sizeHint().height()
+        room = self.scroll.viewport().height() - others
+        self.reason.take_lines(min(max(room // line, LINES), ROOMY_LINES))
 
     def refresh(self) -> None:
         """Draw texts, bars, counts and the tick."""
@@ -308,6 +318,7 @@ class LabellingDock(DockFrame):
             self.tick.tell(session.labelling.pending, session.labelling.failed, bool(session.labels))
         else:
             self.tick.tell(0, "", False)
+        self._fit_reason()
 
     def _hide_picture(self, instead: str) -> None:
         self._is_hidden = True

@@ -2,10 +2,12 @@ import threading
 
 import numpy as np
 
+from napari_seedlab.core import Suggestion
 from napari_seedlab.ui import reading
 from napari_seedlab.ui.few_lines import FewLines
 from napari_seedlab.ui.labelling_dock import STRATEGY_WORDS
 from napari_seedlab.ui.layers import background_value
+from napari_seedlab.ui.seed_text import reason_now
 
 WAIT_MS = 30_000
 
@@ -93,3 +95,29 @@ def test_several_selected_seeds_show_no_picture_and_no_shares_of_one(ui, session
     assert dock.title.full_text() == "3 seeds selected" and "3 seeds" in dock.cuts._empty
     ui.select(frozenset(), "map")
     qtbot.waitUntil(lambda: dock.cuts.n_cuts > 0)
+
+
+def test_while_a_picture_is_read_the_card_says_so_and_not_that_a_seed_is_chosen(
+    ui, session, qtbot, monkeypatch
+):
+    dock, may_read = ui.docks["labelling"], threading.Event()
+    real = reading.read_cuts
+    monkeypatch.setattr(reading, "read_cuts", lambda *a: may_read.wait(20) and real(*a))
+    dock.show_seed(None)
+    seed = int(session.regions(1).seed[-1])
+    session.look_at(seed)
+    dock.show_seed(seed)
+    qtbot.waitUntil(lambda: dock.cuts._empty == f"Reading seed {seed}…", timeout=WAIT_MS)
+    may_read.set()
+    qtbot.waitUntil(lambda: dock.cuts.seed == seed, timeout=WAIT_MS)
+
+
+def test_an_odd_seed_that_is_predicted_otherwise_now_says_when_it_was_asked(session):
+    session.refit()
+    seed = int(session.predictions.seeds[0])
+    p = session.predictions.of(seed)
+    best, least = max(p, key=p.get), min(p, key=p.get)
+    for class_id, is_past in ((best, False), (least, True)):
+        reason = f"predicted {session.scheme.by_id(class_id).name}, yet among the 3 % oddest by anomaly score"
+        asked = Suggestion("u", seed, 1.0, "anomaly", reason, 1.0, "", ())
+        assert reason_now(session, asked)[1] is is_past
