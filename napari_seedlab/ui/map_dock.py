@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_seedlab.core import JobState
-from napari_seedlab.ui.colouring import MODES, SeedColours, modes_of
+from napari_seedlab.ui.colouring import MODES, NONE_RGB, SeedColours, modes_of
 from napari_seedlab.ui.empty_states import on_map
 from napari_seedlab.ui.job_row import duration, kind_of
 from napari_seedlab.ui.labelling_mode import TOGGLE_KEY
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 DOT, GAP, ROW = 9, 12, 18  # px of the legend
 RAMP_PX, LEAST_RAMP_PX, WORD_GAP = 90, 24, 6
+MOST_ROWS, CUT = 2, "…"  # more would take the room of the docks above; what stands for the others
 LAYOUTS = {  # what a map may be laid out by, and what to know of it
     "umap": ("UMAP", "Neighbours stay neighbours; the usual map"),
     "tsne": ("t-SNE", "Pulls groups apart; of more than 5,000 seeds it lays out 5,000 and places the others"),
@@ -35,7 +37,7 @@ JOBS = {f"map{method}" for method in (*LAYOUTS, "place")}
 
 
 class Legend(QWidget):
-    """Coloured dots with names, in as many rows as they need."""
+    """Coloured dots with names, in two rows at most; the tooltip has all names."""
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,24 +51,33 @@ class Legend(QWidget):
         ramp = colours.palette[1 : 1 if not colours.is_ramp else None]
         if colours.legend != self.entries or not np.array_equal(ramp, self._ramp):
             self.entries, self._ramp = colours.legend, ramp
+            self.setToolTip("<p>" + ", ".join(escape(name) for name, _ in self.entries) + "</p>")
             self.updateGeometry()
             self.update()
 
     def sizeHint(self) -> QSize:
         """High enough for its rows."""
-        return QSize(200, ROW * (1 + max((row for row, _ in self._places()), default=0)))
+        return QSize(200, ROW * (1 + max((row for row, _ in self._places(self.shown())), default=0)))
 
     def minimumSizeHint(self) -> QSize:
         """As :meth:`sizeHint`, at any width."""
         return QSize(60, self.sizeHint().height())
 
-    def _places(self) -> list[tuple[int, int]]:
-        """(row, left pixel) of each entry."""
+    def shown(self) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+        """The first entries, as many as there is room for."""
+        for n in range(len(self.entries), 0, -1):
+            tail = ((CUT, NONE_RGB),) if n < len(self.entries) else ()
+            if self._places(some := (*self.entries[:n], *tail))[-1][0] < MOST_ROWS:
+                return some
+        return self.entries[:1]
+
+    def _places(self, entries: tuple[tuple[str, tuple[int, int, int]], ...]) -> list[tuple[int, int]]:
+        """(row, left pixel) of each of these entries."""
         if len(self._ramp):
             return [(0, 0)]
         places, row, left = [], 0, 0
         width = max(self.width(), 200)
-        for name, _ in self.entries:
+        for name, _ in entries:
             needed = DOT + 5 + self.fontMetrics().horizontalAdvance(name) + GAP
             if left and left + needed > width:
                 row, left = row + 1, 0
@@ -82,7 +93,8 @@ class Legend(QWidget):
             self._draw_ramp(painter, self._ramp)
             painter.end()
             return
-        for (name, rgb), (row, left) in zip(self.entries, self._places(), strict=True):
+        shown = self.shown()
+        for (name, rgb), (row, left) in zip(shown, self._places(shown), strict=True):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(*rgb))
             painter.drawEllipse(QRectF(left, row * ROW + (ROW - DOT) / 2, DOT, DOT))
@@ -117,7 +129,7 @@ class MapDock(QWidget):
     def __init__(self, ui: SeedlabUi) -> None:
         super().__init__()
         self._ui = ui
-        self._job = ""
+        self._job = self._progress = ""
         self.canvas = MapCanvas(ui.theme, self)
         self.canvas.describe, self.canvas.thumbs = self._describe, ui.thumbs
         ui.thumbs.ready.connect(self.canvas.update)
@@ -189,7 +201,7 @@ class MapDock(QWidget):
         if layout is not None and layout.method in LAYOUTS:
             self.method.setCurrentIndex(list(LAYOUTS).index(layout.method))
         self.method.setEnabled(layout is not None)
-        self._say_hint("")
+        self._say_hint(self._progress)  # a better map may be on its way already
         self.say_empty()
         self._ask_for_pictures()
 
@@ -219,13 +231,14 @@ class MapDock(QWidget):
             return
         if status.state.is_final:
             if status.id == self._job:
-                self._job = ""
+                self._job = self._progress = ""
                 self._say_hint("")
             return
         self._job = status.id
         self._stop.setEnabled(status.state is not JobState.CANCELLING)
         left = "" if status.seconds_left is None else f" · {duration(status.seconds_left)} left"
-        self._say_hint(f"New map: {status.progress.message or 'waiting'}{left}")
+        self._progress = f"New map: {status.progress.message or 'waiting'}{left}"
+        self._say_hint(self._progress)
 
     def _say_hint(self, text: str) -> None:
         said = "A new map is ready: move the pointer away" if self.canvas.is_waiting else text
@@ -254,7 +267,7 @@ class MapDock(QWidget):
         self.canvas.mark(current, selection)
 
     def _show_newest(self) -> None:
-        self._say_hint("")
+        self._say_hint(self._progress)
         self._ui.recolour_soon()
 
     # -- from the user ------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class TrainDock(DockFrame):
         layout.addWidget(self.net_row)
         self.ask_about = AskAbout(ui, body)
         layout.addWidget(self.ask_about)
-        self.blocked = StatusCard(ui.theme)
+        self.blocked = StatusCard(ui.theme, n_most=4)
         self.job = JobRow(
             {"net", "predict", "batch", "overfit", *METHODS}, ui.slot(self._cancel), self.blocked, body
         )

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QScrollArea
 
 from napari_seedlab.core import JobState
 from napari_seedlab.ui.dock_frame import DockFrame
+from napari_seedlab.ui.map_dock import ROW
 
 LONG = "tray.tif: declares 37 GiB of voxels, the file holds 12 GiB. Copy the file again from its origin."
 NEVER = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
@@ -79,3 +81,52 @@ def test_no_point_moves_when_a_new_map_waits(ui, session, qtbot):
     assert (dock.canvas.geometry(), dock.minimumSizeHint()) == before
     assert dock.canvas.geometry().contains(dock._hint.geometry().translated(dock.canvas.pos()))
     dock._hint.setVisible(False)
+
+
+def test_a_map_that_comes_before_a_better_one_keeps_saying_what_comes(ui, session, qtbot):
+    dock = ui.docks["map"]
+    session.make_map()
+    session.job("mapumap-7", 1, 9)
+    qtbot.waitUntil(dock._stop.isVisible)
+    dock.show_layout()  # the quick one came
+    assert dock._hint.isVisible() and dock._hint.text().startswith("New map: ")
+    session.job("mapumap-7", 9, 9, JobState.COMPLETED)
+    qtbot.waitUntil(lambda: not dock._stop.isVisible() and not dock._hint.isVisible())
+
+
+def test_many_classes_in_the_legend_leave_the_docks_above_their_room(ui):
+    legend, entries = ui.docks["map"].legend, [(f"cluster {i}", (9, 9, 9)) for i in range(1, 31)]
+    colours = type(
+        "C", (), {"legend": tuple(entries), "is_ramp": False, "palette": np.zeros((31, 3), np.uint8)}
+    )
+    before = legend.entries
+    legend.tell(colours)
+    assert legend.sizeHint().height() == 2 * ROW
+    assert legend.shown()[0][0] == "cluster 1" and legend.shown()[-1][0] == "…"
+    assert "cluster 30" in legend.toolTip()
+    legend.tell(type("C", (), {"legend": before, "is_ramp": False, "palette": np.zeros((1, 3), np.uint8)}))
+
+
+def test_the_reason_takes_the_room_there_is_and_no_more(ui, session, qtbot):
+    dock = ui.docks["labelling"]
+    dock.parentWidget().raise_()
+    qtbot.waitUntil(dock.isVisible)
+    dock.refresh()
+    QApplication.processEvents()
+    room = dock.scroll.viewport().height()
+    line = dock.reason.fontMetrics().lineSpacing()
+    n_lines = dock.reason.sizeHint().height() // line
+    spare = room - dock.body.sizeHint().height()
+    assert n_lines == 2 or spare >= 0, "no button is pushed below the edge"
+    assert n_lines == 4 or spare < line, "and none of the room is left"
+
+
+def test_what_keeps_from_training_is_read_in_full(ui, session, qtbot):
+    dock = ui.docks["train"]
+    dock.parentWidget().raise_()
+    qtbot.waitUntil(dock.isVisible)
+    long = "To train: label two seeds of two classes at least, such as normal and abnormal; 0 of 2 are there so far."
+    dock.blocked.say(long, "warning")
+    QApplication.processEvents()
+    assert " ".join(dock.blocked.findChild(QLabel).text().split("\n")) == long
+    dock.refresh()
