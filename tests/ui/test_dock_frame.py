@@ -125,7 +125,7 @@ def test_what_keeps_from_training_is_read_in_full(ui, session, qtbot):
     dock = ui.docks["train"]
     dock.parentWidget().raise_()
     qtbot.waitUntil(dock.isVisible)
-    long = "To train: label two seeds of two classes at least, such as normal and abnormal; 0 of 2 are there so far."
+    long = "To train: label two seeds of two classes at least, such as normal and abnormal: 0 of 2 so far."
     dock.blocked.say(long, "warning")
     QApplication.processEvents()
     assert " ".join(dock.blocked.findChild(QLabel).text().split("\n")) == long
