@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -155,7 +156,7 @@ def read_truth_csv(path: str | os.PathLike[str]) -> list[tuple[int, str, tuple[f
 
 def _wanted(text: str) -> tuple[str, ...]:
     """Columns to read of a table about seeds: the place too, where there is one."""
-    lines = text.splitlines()
+    lines = _lines(text)
     header = header_names(next(csv.reader(lines[:1], delimiter=separator_of(lines, ("seed", "class"))), []))
     return ("seed", "class", *PLACE) if set(PLACE) <= set(header) else ("seed", "class")
 
@@ -187,9 +188,14 @@ def _no_constant(text: str) -> float:
     raise ValueError(text)
 
 
+def _lines(text: str) -> list[str]:
+    """Lines that end at CR and LF alone: a comment may hold other separators."""
+    return list(io.StringIO(text, newline=""))
+
+
 def _table(name: str, text: str, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows as (number of the row, cells of the wanted columns); blank rows are left out."""
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     reader = csv.reader(lines, delimiter=separator_of(lines, wanted), strict=True)
     number = 0
     columns: list[int] = []

@@ -31,8 +31,9 @@ def table(folder, content, name="labels.csv"):
         '"note, mine";class;seed\n"a;b, c";dead;2\n;normal;1\n;unsure;3\n',
         "seed\tclass\n2\tdead\n1\tnormal\n3\tunsure\n",
         "seed,class,grown;not grown\n2,dead,1;0\n1,normal,\n3,unsure,\n",
+        "note,class,seed\na\u2028b,dead,2\nc\x0bd\x85,normal,1\n,unsure,3\n",
     ],
-    ids=["plain", "excel", "quoted", "others without a class", "semicolons", "commas in it", "tabs", "its"],
+    ids="plain,excel,quoted,others without a class,semicolons,commas in it,tabs,its,separators".split(","),
 )
 def test_answers_are_read(text, tmp_path):
     assert read_labels_csv(table(tmp_path, text), GRAIN_SCHEME, SEEDS) == [(1, 1), (2, 3), (3, "unsure")]
