@@ -80,6 +80,7 @@ class Encoders:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._chosen: dict[str, tuple[str, ...]] = {}
+        self._coming: dict[str, tuple[str, ...]] = {}  # by pool, the choice that is being computed
         self._written: dict[tuple[str, str], Embedding] = {}  # what the project holds, as it was written
         self._made_by: dict[str, str] = {}  # by pool, what made the vectors in use (see `_makers`)
         self._backbone: dict[str, str] = {}  # where `hf` lies: `path` or `model`, and its `name`
@@ -140,13 +141,14 @@ class Encoders:
 
     # -- what is done -------------------------------------------------------------------------
     def embed(self, pool: str) -> Task:
-        """Compute what the encoders in use lack: vectors of new and edited seeds.
+        """Compute what the encoders in use lack, or about to be: vectors of new and edited seeds.
 
         Where an encoder is of another version than the vectors, those of all seeds are computed; then it
         goes on as :meth:`choose`.
         """
         before = self._versions(pool)
-        step = embed_step(self._session, pool, self.chosen(pool))
+        names = dict.fromkeys((*self.chosen(pool), *self._coming.get(pool, ())))
+        step = embed_step(self._session, pool, tuple(names))
         return self._start(step, pool, lambda: before not in ((), self._versions(pool)))
 
     def _versions(self, pool: str) -> tuple[str, ...]:
@@ -173,8 +175,14 @@ class Encoders:
         NotReady
             An encoder that cannot be used yet.
         """
-        wanted = self.usable(pool, names)
-        return self._start(embed_step(self._session, pool, wanted), pool, lambda: True)
+        self._coming[pool] = wanted = self.usable(pool, names)
+        task = self._start(embed_step(self._session, pool, wanted), pool, lambda: True)
+        task.future.add_done_callback(lambda _: self._decided(pool, wanted))
+        return task
+
+    def _decided(self, pool: str, names: tuple[str, ...]) -> None:
+        if self._coming.get(pool) is names:  # no later choice
+            del self._coming[pool]
 
     def _start(self, step: Step, pool: str, is_other: Callable[[], bool]) -> Task:
         """Start a job that computes vectors; the task ends with what follows where these are others."""
@@ -317,17 +325,19 @@ class Encoders:
         return (here.block(name) if here is not None else None) or read_block(project, pool, name)
 
     def take(self, project: Project, pool: str, blocks: Sequence[Embedding], use: bool) -> None:
-        """Keep vectors, one embedding for each encoder; with `use` they are those in use from now on."""
+        """Keep vectors, one embedding for each encoder; with `use` those of the choice are in use from now on."""
         for block in blocks:
             written = self._written.get((pool, block.encoders[0]))
             if written is None or not _same(written, block):
                 write_block(project, pool, block)
                 self._written[pool, block.encoders[0]] = block
-        if use:
-            self._chosen = {**self._chosen, pool: tuple(block.encoders[0] for block in blocks)}
+        by_name = {block.encoders[0]: block for block in blocks}
+        names = self._coming.get(pool, self.chosen(pool))
+        if use and by_name.keys() >= set(names):
+            self._chosen = {**self._chosen, pool: names}
             self._made_by = {**self._made_by, pool: _makers(pool)}
             self._remember(project)
-            self._show(pool, blocks)
+            self._show(pool, [by_name[name] for name in names])
         self._session.encoders_changed.emit(pool)
 
     def keep_backbone(self, project: Project, backbone: dict[str, str]) -> None:

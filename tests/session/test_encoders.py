@@ -114,6 +114,26 @@ def test_the_last_choice_wins(split_session, held):
     assert session.encoders.chosen("ct") == ("bundled",)
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_an_edit_while_a_choice_is_computed_keeps_the_choice(split_session, held, is_cancelled):
+    session, (gate, begun) = split_session, held
+    choice = session.encoders.choose("ct", ["bundled"])
+    assert begun.wait(30)
+    job = next(r.id for r in session.desk.active if r.id.startswith("embed"))
+    session.merge(session.seeds_of("ct")[:2]).wait(60)
+    later = session.embed("ct")
+    if is_cancelled:
+        session.cancel(job)
+    gate.set()
+    later.wait(60)
+    settle(session)
+    assert choice.future.exception() is None or is_cancelled
+    known = session.embeddings["ct"]
+    assert session.encoders.chosen("ct") == known.encoders
+    assert known.encoders == (("descriptors",) if is_cancelled else ("bundled",))
+    assert set(known.seeds.tolist()) == set(session.seeds_of("ct"))
+
+
 def test_a_choice_after_a_cancel_is_a_request_of_its_own(split_session, held):
     session, (gate, begun) = split_session, held
     first = session.encoders.choose("ct", ["bundled"])
