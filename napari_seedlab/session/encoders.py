@@ -325,7 +325,7 @@ class Encoders:
         return (here.block(name) if here is not None else None) or read_block(project, pool, name)
 
     def take(self, project: Project, pool: str, blocks: Sequence[Embedding], use: bool) -> None:
-        """Keep vectors, one embedding for each encoder; with `use` those of the choice are in use from now on."""
+        """Keep vectors, one embedding for each encoder; with `use` those of the chosen ones are in use."""
         for block in blocks:
             written = self._written.get((pool, block.encoders[0]))
             if written is None or not _same(written, block):
