@@ -180,12 +180,16 @@ class Comparison:
     net_error: float
 
     @property
+    def is_chance(self) -> bool:
+        """Not ahead of chance by two standard errors."""
+        return self.net <= self.chance + 2 * self.net_error
+
+    @property
     def activate(self) -> bool:
         """Ahead of the baseline by one standard error, and of chance by two."""
         if self.baseline is None:
             return False
-        ahead = self.difference > 0 and self.difference >= self.error
-        return ahead and self.net > self.chance + 2 * self.net_error
+        return self.difference > 0 and self.difference >= self.error and not self.is_chance
 
 
 def compare(columns: Ints, net: Ints, baseline: Ints | None) -> Comparison:
@@ -313,6 +317,7 @@ def run(folder: Path) -> Generator[Progress, None, JobResult]:
         "standard_error": comparison.error,
         "activate": comparison.activate and comparison.net >= (figures["knn"] or 0.0),
         "chance": comparison.chance,
+        "is_chance": comparison.is_chance,
         "chance_loss": answers.chance_loss,
         "expected_loss": answers.expected_loss,
         "first_loss": first_loss,

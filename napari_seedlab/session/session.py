@@ -302,8 +302,19 @@ class Session(SessionState):
         return self.trainings.find_odd(settings or {}, method, normal_class, only)
 
     def activate(self, model_id: str) -> Task:
-        """Show the predictions of a model, or the scores of one that looks for odd seeds."""
+        """Show the predictions of a model, or the scores of one that looks for odd seeds.
+
+        Raises
+        ------
+        NotReady
+            A network that tells the classes no better than chance.
+        """
         card = next((c for c in self.models if c.id == model_id), None)
+        if card is not None and card.metrics.get("is_chance"):
+            cause = "tells the classes no better than chance"
+            raise NotReady(
+                f"model {model_id}", cause, "Check the labels, or label more seeds and train again"
+            )
         if card is not None and card.kind in anomaly.METHODS:
             return self.desk.do_task("activate", lambda _: self.opinions.show_model(card))
 

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_seedlab.core import NotReady
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.encoding import KINDS as ENCODERS
 from napari_seedlab.ui.ask_about import AskAbout
@@ -283,7 +284,11 @@ class TrainDock(DockFrame):
     def _activate(self, index: int) -> None:
         model = self.models.itemData(index)
         if self._ui.session is not None and model:
-            self._ui.session.activate(str(model))
+            try:
+                self._ui.session.activate(str(model))
+            except NotReady:
+                self.show_models()  # what is used stays chosen
+                raise
 
     def _cancel(self, job_id: str) -> None:
         if self._ui.session is not None:

@@ -35,6 +35,7 @@ def test_few_answers_that_are_all_right_by_luck_activate_nothing():
     assert not net.compare(said, said, 1 - said).activate
     many = np.repeat([0, 1], 20)
     assert net.compare(many, many, 1 - many).activate
+    assert net.compare(many, 1 - many, many).is_chance and not net.compare(many, many, many).is_chance
 
 
 @pytest.mark.slow
@@ -45,4 +46,4 @@ def test_shuffled_labels_never_earn_an_activated_network(net_job):  # noqa: F811
         said = dict(zip(range(1, 41), rng.permutation(np.tile([1, 2], 20)).tolist(), strict=True))
         folder = net_job(f"job-{state}", labels=said, n=48, fold_steps=60, final_steps=10)
         _, result = finish(net.run(folder))
-        assert result.values["activate"] is False
+        assert result.values["activate"] is False and result.values["is_chance"]

@@ -57,6 +57,20 @@ def test_only_a_network_that_is_ahead_is_used(labelled, is_ahead, monkeypatch):
     assert card.active is is_ahead
 
 
+def test_a_network_that_guesses_is_never_used(labelled, monkeypatch):
+    plain = steps.plain_metrics
+    monkeypatch.setattr(steps, "plain_metrics", lambda values: {**plain(values), "activate": False})
+    labelled.train("net", TINY).wait(60)
+    monkeypatch.setattr(steps, "plain_metrics", lambda values: {**plain(values), "is_chance": False})
+    labelled.train("net", TINY).wait(60)
+    guessing, other = (c for c in labelled.models if c.kind == "net")
+    assert guessing.metrics["is_chance"]  # three steps teach nothing
+    with pytest.raises(NotReady, match="no better than chance"):
+        labelled.activate(guessing.id)
+    labelled.activate(other.id).wait(60)
+    assert [c.id for c in labelled.models if c.active and c.kind == "net"] == [other.id]
+
+
 def test_an_interrupted_training_of_another_network_is_not_taken_up(labelled, tmp_path):
     folder = labelled.path / "jobs" / "net-9-x"
     folder.mkdir(parents=True)

@@ -1,11 +1,12 @@
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_seedlab.core import Label, LabelState, ModelCard
+from napari_seedlab.core import Label, LabelState, ModelCard, NotReady
 from napari_seedlab.learn.round import Answers, RoundSettings, labelling_round
 from napari_seedlab.session.anomaly import METHODS
 from napari_seedlab.session.results import AnomalyScores
@@ -183,3 +184,18 @@ def test_the_user_chooses_what_is_asked_about(ui, session, row):
     box.activated.emit(4)  # no method was run yet
     assert "Find odd ones by another method" in ui.last_message[0]
     assert box.currentIndex() == 3
+
+
+def test_a_refused_model_leaves_the_one_in_use_chosen(ui, session, monkeypatch):
+    dock = ui.docks["train"]
+    cards = [
+        ModelCard(f"net-{n}", "net", "2026", (1, 2), "", config={}, metrics={}, active=n == 1) for n in (1, 2)
+    ]
+    session.models = tuple(cards)
+    dock.show_models()
+    refused = NotReady("model net-2", "tells the classes no better than chance", "Check the labels")
+    monkeypatch.setattr(session, "activate", Mock(side_effect=refused))
+    dock.models.setCurrentIndex(0)
+    dock.models.activated.emit(0)
+    session.activate.assert_called_once_with("net-2")
+    assert dock.models.currentData() == "net-1"
