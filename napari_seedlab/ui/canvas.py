@@ -93,7 +93,7 @@ class CanvasText:
         overlay = viewer.canvas.overlays.text
         if overlay.text != text or overlay.visible != bool(text):
             overlay.text, overlay.visible = text, bool(text)
-            overlay.position = "middle_center" if coming else "bottom_right"
+            overlay.position = "middle_center" if coming else "top_left"  # messages cover the bottom
 
     def _lines(self) -> Iterator[str]:
         ui, session = self._ui, self._ui.session

@@ -56,7 +56,8 @@ def test_one_scan_is_visible_and_a_cube_tells_its_wavelength(ui, session, qtbot)
     qtbot.waitUntil(lambda: ui.layers.find("composite") is not None, timeout=WAIT_MS)
     assert [x.name for x in ui.viewer.layers if "tray-1" in x.name] == ["tray-1 spectra"]
     ui.viewer.dims.set_current_step(0, 0)
-    assert "400 nm" in ui.viewer.canvas.overlays.text.text
+    text = ui.viewer.canvas.overlays.text
+    assert "400 nm" in text.text and text.position.startswith("top")  # messages of napari lie at the bottom
     assert str(ui.viewer.layers[0].units[0]) == "pixel"
 
 
