@@ -50,7 +50,7 @@ def _lines(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
         "drawn by chance": values["n_random"],
         "seconds": round(values["seconds"]),
         "go on": values["stop"]["text"],
-        "forecast": values["curve"]["text"],
+        "forecast": values["curve"]["text"] or None,
         "calibration error": f"{values['calibration']['ece']:.3f}",
         "p0": f"{values['p0']:.2f}, keeps {100 * reject['coverage'][i]:.0f} % of the seeds",
         "scans": values["gauge"]["text"] or None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ N_FOLDS = 10  # of the other answers
 N_BINS = 15  # of the calibration error
 N_SHOWN = 20  # answers that the model contradicts most
 N_STEPS = 5
+SAME = 1e-6  # width below which an interval is a point
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,19 @@ def alone_folds(columns: Ints, drawn: npt.NDArray[np.bool_], random_state: int) 
     )
     fold[alone] = N_FOLDS + number
     return fold
+
+
+def in_words(told: Estimate) -> str:
+    """Such as ``88 % (75-96 %)``.
+
+    The interval of a recall is a point where, say, all seeds that are predicted as another class are
+    answered: those of the class that have no answer are all found.
+    """
+    if told.high - told.low < SAME:
+        return f"{100 * told.value:.0f} % (the seeds left cannot change it)"
+    places = 0 if round(100 * told.low) < round(100 * told.high) else 1
+    low, high = (f"{100 * x:.{places}f}" for x in (told.low, told.high))
+    return f"{100 * told.value:.{places}f} % ({low}-{high} %)"
 
 
 @dataclass(frozen=True)
@@ -197,14 +212,27 @@ class Figures:
         return out_of_fold(self.vectors, row, said, self.ids, self.scaler, fold, self.start, self.alike)
 
     @property
+    def left(self) -> npt.NDArray[np.int64]:
+        """Rows that nobody was asked about."""
+        asked = [self.known.row] if self.untold is None else [self.known.row, self.untold.row]
+        return np.setdiff1d(np.arange(len(self.vectors)), np.concatenate(asked))
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether every seed that can be told has an answer: nothing is estimated then."""
+        return not len(self.left)
+
+    @property
     def is_honest(self) -> bool:
-        """Whether there are enough random answers to speak of all seeds."""
-        return self.draws.n >= MIN_RANDOM_ANSWERS
+        """Whether all seeds, or enough random ones, have answers to speak of all seeds."""
+        return self.is_counted or self.draws.n >= MIN_RANDOM_ANSWERS
 
     @property
     def weight(self) -> npt.NDArray[np.float64]:
         """How many seeds each answer stands for; all alike while too few were drawn."""
-        return self.draws.weight + self.draws.known if self.is_honest else np.ones(len(self.columns))
+        if self.is_counted or not self.is_honest:
+            return np.ones(len(self.columns))
+        return self.draws.weight + self.draws.known
 
     def overall(self) -> dict[str, Any]:
         """Accuracy, recall, confusion, and what guessing and neighbours would reach."""
@@ -212,19 +240,23 @@ class Figures:
         counts = np.bincount(self.columns, minlength=len(self.ids))
         recalls = []
         for column in np.flatnonzero(counts).tolist():
-            told = sampling.recall(self.judged, column)
-            entry = self._estimate(told) | {"class_id": self.ids[column], "n_answers": int(counts[column])}
+            told = None if self.is_counted else sampling.recall(self.judged, column)
+            entry = self._told(told, right[self.columns == column]) | {
+                "class_id": self.ids[column],
+                "n_answers": int(counts[column]),
+            }
             recalls.append(entry)
-        weighted = sampling.confusion(self.judged, len(self.ids), weighted=True) if self.is_honest else None
+        confusion = partial(sampling.confusion, self.judged, len(self.ids))
         return {
             "n_seeds": len(self.vectors),
             "n_labels": len(self.columns),
             "n_random": self.draws.n,
+            "is_counted": self.is_counted,
             "untold": self._untold(),
-            "accuracy": self._estimate(sampling.accuracy(self.judged)),
+            "accuracy": self._told(None if self.is_counted else sampling.accuracy(self.judged), right),
             "recall": recalls,
-            "confusion": sampling.confusion(self.judged, len(self.ids), weighted=False),
-            "confusion_pool": weighted,
+            "confusion": confusion(weighted=False),
+            "confusion_pool": confusion(weighted=not self.is_counted) if self.is_honest else None,
             "is_better_than_guessing": self._beats_guessing(counts),
             "baselines": {
                 "majority": float(counts.max() / counts.sum()),
@@ -238,7 +270,7 @@ class Figures:
         if self.untold is None or not len(self.untold.row):
             return {"n_asked": 0, "n_drawn": 0, "n_seeds": 0, "text": ""}
         asked, drawn = len(self.untold.row), self.untold.draws.n
-        n = max(asked, round(self.judged.n_untold)) if self.is_honest else asked
+        n = max(asked, round(self.judged.n_untold)) if self.is_honest and not self.is_counted else asked
         about = f"about {n:,} of {len(self.vectors):,} seeds cannot be told" if n > asked else ""
         were = f"{asked:,} {'was' if asked == 1 else 'were'} asked about and got no class"
         text = f"{about} ({were})" if about else were
@@ -251,13 +283,14 @@ class Figures:
         error = float(np.sqrt((chance * (1 - chance) / n).sum()) / len(n))
         return balanced_accuracy(self.columns, self.judged.own) > chance + 2 * error
 
-    def _estimate(self, told: Estimate) -> dict[str, Any]:
+    def _told(self, told: Estimate | None, right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """What is estimated, or a count of the answers that are `right` where it is None."""
+        if told is None:
+            share, n = float(right.mean()), len(right)
+            text = f"{100 * share:.0f} % ({int(right.sum()):,} of {n:,}, all counted)"
+            return {"value": share, "low": share, "high": share, "n": n, "text": text}
         few = f"too few to say ({self.draws.n} of {MIN_RANDOM_ANSWERS})"
-        text = (
-            f"{100 * told.value:.0f} % ({100 * told.low:.0f}-{100 * told.high:.0f} %)"
-            if self.is_honest
-            else few
-        )
+        text = in_words(told) if self.is_honest else few
         return {"value": told.value, "low": told.low, "high": told.high, "n": told.n, "text": text}
 
     def _neighbours(self) -> float:
@@ -268,7 +301,7 @@ class Figures:
 
     def calibration(self) -> dict[str, Any]:
         """Temperature, calibration error before and after it, and the curve behind it."""
-        use = self.draws.drawn if self.is_honest else np.ones(len(self.columns), bool)
+        use = self.draws.drawn if self.is_honest and not self.is_counted else np.ones(len(self.columns), bool)
         p, said = self.own_p[use], self.columns[use]
         confidence, right = p.max(1), p.argmax(1) == said
         place = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
@@ -329,7 +362,7 @@ class Figures:
         state = self.settings.random_state
         given = self.known.row, self.known.class_id, self.ids, self.scaler
         grown = grow(self.vectors, *given, state, self.start, self.alike)
-        told = forecast(grown, self.weight, state)
+        told = forecast(grown, self.weight, state, len(self.left))
         unsure = float((self.p[rest].max(1) < SURE).mean()) if len(rest) else 0.0
         light = stop_light(grown, told.slope, unsure, self.settings.level)
         if not len(rest):

@@ -136,11 +136,13 @@ class Forecast:
         At each point of the growth.
     fitted : (k,) float64
     gain : float
-        Of accuracy by ``MORE`` more answers, with its 95 % interval `low` to `high`.
+        Of accuracy by `more` answers, with its 95 % interval `low` to `high`.
     slope : float
         Of accuracy by one more batch.
     can_say : bool
-        Whether the curve is long and clear enough.
+        Whether the curve is long and clear enough, and a seed is left to ask about.
+    more : int
+        Answers that the gain is about: ``MORE``, or as many as there are seeds left.
     """
 
     accuracy: npt.NDArray[np.float64]
@@ -150,19 +152,22 @@ class Forecast:
     high: float
     slope: float
     can_say: bool
+    more: int = MORE
 
     @property
     def text(self) -> str:
-        """Such as ``about +2 points for 50 more answers`` or ``cannot say yet``."""
+        """Such as ``about +2 points for 50 more answers``; empty where no seed is left to ask about."""
+        if not self.more:
+            return ""
         if not self.can_say:
             return "cannot say yet"
-        points = 100 * self.gain
+        points, answers = 100 * self.gain, f"{self.more} more {'answer' if self.more == 1 else 'answers'}"
         if points < 0.5:
-            return f"less than a point for {MORE} more answers"
-        return f"about +{points:.0f} {'point' if points < 1.5 else 'points'} for {MORE} more answers"
+            return f"less than a point for {answers}"
+        return f"about +{points:.0f} {'point' if points < 1.5 else 'points'} for {answers}"
 
 
-def forecast(growth: Growth, weight: Floats, random_state: int) -> Forecast:
+def forecast(growth: Growth, weight: Floats, random_state: int, n_left: int = MORE) -> Forecast:
     """Fit the curve of accuracy over the number of answers, and look ahead.
 
     Parameters
@@ -173,26 +178,30 @@ def forecast(growth: Growth, weight: Floats, random_state: int) -> Forecast:
         How many seeds each answer stands for; all points are judged by the same answers.
     random_state : int
         Of the bootstrap over these answers.
+    n_left : int
+        Seeds that may still be asked about: nothing is said of more answers than these.
     """
+    more = min(MORE, n_left)
     w = np.asarray(weight, np.float64)
     n, right = growth.n, growth.right.astype(np.float64)
     if len(n) < LEAST_POINTS or w.sum() <= 0:
         none = np.full(len(n), np.nan)
         level = right @ w / w.sum() if w.sum() > 0 else none
-        return Forecast(level, none, *(float("nan"),) * 4, can_say=False)
+        return Forecast(level, none, *(float("nan"),) * 4, can_say=False, more=more)
     level = right @ w / w.sum()
     curve = _fit(n, level)
     now = int(n[-1])
-    gain = float(curve(now + MORE) - curve(now))
+    gain = float(curve(now + more) - curve(now))
     slope = float(curve(now + BATCH) - curve(now))
     rng, used = np.random.default_rng(random_state), np.flatnonzero(w > 0)
     gains = []
     for _ in range(N_RESAMPLES):
         drawn = rng.choice(used, len(used))
         again = _fit(n, right[:, drawn] @ w[drawn] / w[drawn].sum(), may_fall=True)
-        gains.append(float(again(now + MORE) - again(now)))
+        gains.append(float(again(now + more) - again(now)))
     low, high = np.percentile(gains, (2.5, 97.5))
-    return Forecast(level, curve(n), gain, float(low), float(high), slope, bool(high - low <= WIDEST))
+    can_say = more > 0 and bool(high - low <= WIDEST)
+    return Forecast(level, curve(n), gain, float(low), float(high), slope, can_say, more)
 
 
 class _Curve:

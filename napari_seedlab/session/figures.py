@@ -272,7 +272,8 @@ class Figures:
     def _tell_check(self, values: dict[str, Any]) -> None:
         text = values["accuracy"]["text"]
         whom = "of the seeds that can be told" if values["untold"]["text"] else "of all seeds"
-        told = f"{text}" if text.startswith("too few") else f"right about {text} {whom}"
+        whom = "" if values["is_counted"] else f" {whom}"
+        told = f"{text}" if text.startswith("too few") else f"right about {text}{whom}"
         self._session.message.emit("success", f"The honest check is done: {told}. See Train, Figures.")
 
     def take(self, project: Project, pool: str, report: Report, arrays: Mapping[str, Any]) -> None:

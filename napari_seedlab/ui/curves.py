@@ -52,6 +52,7 @@ class GrowthSection(Section):
         self.light.setText(f'<span style="color:{color}; font-size:large">⬤</span> {stop["text"]}')
         provisional = f" ({HARD_ONES})" if curve["is_provisional"] and curve["can_say"] else ""
         self.forecast.setText(dim(f"Forecast: {curve['text']}{provisional}.", self._theme))
+        self.forecast.setVisible(bool(curve["text"]))
         n, level, fitted = (
             numbers(curve["n"]),
             100 * numbers(curve["accuracy"]),

@@ -231,10 +231,11 @@ def headline(values: Mapping[str, Any]) -> str:
     low, high = 100 * accuracy["low"], 100 * accuracy["high"]
     left_out = str(values.get("untold", {}).get("text", ""))
     whom = "the seeds that can be told" if left_out else "all seeds"
-    return (
-        f"<b>Right about {100 * accuracy['value']:.0f} % of {whom}</b><br>"
-        f"{low:.0f}-{high:.0f} % with 95 % certainty, by {n} answers drawn by chance."
-        + (f"<br>{left_out[:1].upper()}{left_out[1:]}." if left_out else "")
+    how = f"{low:.0f}-{high:.0f} % with 95 % certainty, by {n} answers drawn by chance."
+    if values.get("is_counted"):
+        how = f"Counted over all {accuracy['n']:,}, each by a model that was not told its answer."
+    return f"<b>Right about {100 * accuracy['value']:.0f} % of {whom}</b><br>{how}" + (
+        f"<br>{left_out[:1].upper()}{left_out[1:]}." if left_out else ""
     )
 
 

@@ -8,7 +8,7 @@ from napari_seedlab import files
 from napari_seedlab.core import JobRequest, NotReady
 from napari_seedlab.learn import figures
 from napari_seedlab.learn.batch_gauge import batch_gauge
-from napari_seedlab.learn.calibration import calibration_error, fit_temperature, softmax
+from napari_seedlab.learn.calibration import Estimate, calibration_error, fit_temperature, softmax
 from napari_seedlab.learn.figures import Figures, Known, Settings
 from napari_seedlab.learn.folds import folds_of
 from napari_seedlab.learn.head import columns_of, fit_head, out_of_fold_logits, pool_scaler, scaled
@@ -224,6 +224,16 @@ def test_a_rising_curve_promises_more_and_a_flat_one_does_not():
     assert forecast(Growth(n, noisy, np.ones(10)), np.ones(12), 0).text == "cannot say yet"
 
 
+@pytest.mark.parametrize("n_left", [0, 1, 20])
+def test_no_more_is_promised_than_there_are_seeds_left(n_left):
+    n = np.arange(10, 101, 10)
+    told = forecast(growth_of(0.95 - 2 * n**-0.8), np.ones(400), 0, n_left)
+    assert told.gain == pytest.approx(2 * 100**-0.8 - 2 * (100.0 + n_left) ** -0.8, abs=0.006)
+    assert told.can_say is (n_left > 0)
+    end = {0: "", 1: "less than a point for 1 more answer", 20: "about +1 point for 20 more answers"}
+    assert told.text == end[n_left]
+
+
 def test_the_light_is_green_only_when_all_is_settled():
     settled = growth_of(np.full(6, 0.9))
     assert stop_light(settled, 0.001, 0.05).colour == "green"
@@ -253,6 +263,7 @@ def test_a_pool_that_is_answered_whole_and_looks_alike_is_judged_too():
     }
     far = found.reject()[1]
     assert not far.any()
+    assert found.growth()["curve"]["text"] == ""
     assert not found.overall()["is_better_than_guessing"]
     assert found.across({"scan": np.zeros(30, int)})["gauge"]["text"] == ""
 
@@ -283,6 +294,36 @@ def test_the_light_looks_back_on_models_that_began_with_the_earlier_one():
     earlier = fit_head(x, y, IDS, pool_scaler(x))
     alone, begun = grow(x, *given, 0), grow(x, *given, 0, (earlier, 10.0))
     assert begun.right[0].mean() > 0.9 > alone.right[0].mean()
+
+
+# -- in words -----------------------------------------------------------------------------------
+def test_of_a_pool_that_is_answered_whole_the_figures_are_counts():
+    x, y = digits()
+    rows = np.arange(200)
+    by_chance = rows >= 190
+    known = known_of(rows[:-1], y[:199], inclusion_p=np.full(199, 0.5), by_chance=by_chance[:-1])
+    untold = known_of([199], [0], inclusion_p=np.ones(1), by_chance=np.ones(1, bool))
+    asked, not_asked = (Figures(x[:200], known, Settings(IDS, ()), untold=u) for u in (untold, None))
+    told, right = asked.overall(), asked.judged.own == asked.columns
+    n, n_zeros = int(right.sum()), int((y[:199] == 0).sum())
+    assert told["accuracy"]["text"] == f"{100 * n / 199:.0f} % ({n} of 199, all counted)"
+    found = int(right[y[:199] == 0].sum())
+    assert told["recall"][0]["text"] == f"{100 * found / n_zeros:.0f} % ({found} of {n_zeros}, all counted)"
+    assert told["confusion_pool"].sum() == pytest.approx(199)
+    assert told["untold"]["n_seeds"] == 1
+    assert not_asked.overall()["accuracy"]["text"] == "too few to say (9 of 30)"
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ((0.88, 0.75, 0.96), "88 % (75-96 %)"),
+        ((1.0, 0.996, 1.0), "100.0 % (99.6-100.0 %)"),
+        ((1.0, 1.0, 1.0), "100 % (the seeds left cannot change it)"),
+    ],
+)
+def test_an_interval_is_never_told_as_a_point(told, text):
+    assert figures.in_words(Estimate(*told, 40)) == text
 
 
 # -- the job ------------------------------------------------------------------------------------

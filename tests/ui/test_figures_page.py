@@ -16,7 +16,7 @@ TOLD = np.asarray([0, 0, 1, 1, 0, 2], np.int32)
 FEW = "too few to say (9 of 30)"
 
 
-def values(few=False, light="amber"):
+def values(few=False, light="amber", is_counted=False):
     text = FEW if few else "88 % (75-96 %)"
     told = {"value": 0.88, "low": 0.75, "high": 0.96, "n": 9 if few else 40, "text": text}
     counts = np.zeros((4, 4))
@@ -29,7 +29,7 @@ def values(few=False, light="amber"):
     }  # fmt: skip
     return {
         "n_seeds": 42, "n_labels": 6, "n_random": told["n"], "accuracy": told,
-        "seconds": 380.0, "n_actions": 6,
+        "is_counted": is_counted, "seconds": 380.0, "n_actions": 6,
         "is_better_than_guessing": True,
         "recall": [{**told, "class_id": c, "n_answers": 2} for c in (1, 2, 3)],
         "confusion": counts.tolist(), "confusion_pool": None if few else (7 * counts).tolist(),
@@ -42,7 +42,7 @@ def values(few=False, light="amber"):
         "curve": {
             "n": [10, 20, 30], "accuracy": [0.7, 0.8, 0.85], "fitted": [None] * 3, "is_provisional": few,
             "gain": 0.02, "low": 0.0, "high": 0.04, "can_say": True,
-            "text": "about +2 points for 50 more answers",
+            "text": "" if is_counted else "about +2 points for 50 more answers",
         },
         "stop": {"colour": light, "text": "Nearly: not yet.", "kappa": 0.99},
         "folds": {"by": "scan", "random": 0.9, "held_out": 0.6, "chance": 0.25},
@@ -109,6 +109,14 @@ def test_the_page_tells_what_is_known_and_claims_no_more(ui, shown):
     assert "Too few to say (9 of 30)" in page.headline.text()
     assert "88 %" not in page.headline.text()
     assert not page.all_seeds.isEnabled()
+
+
+def test_a_pool_that_is_answered_whole_is_counted_and_promised_nothing(shown):
+    page = shown(is_counted=True)
+    assert "Counted over all 40" in page.headline.text()
+    assert "drawn by chance" not in page.headline.text()
+    assert page.growth.forecast.isHidden()
+    assert not shown().growth.forecast.isHidden()
 
 
 def test_a_click_on_a_cell_selects_its_seeds(ui, session, shown, qtbot):
