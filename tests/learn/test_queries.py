@@ -229,6 +229,13 @@ def test_margin_asks_between_two_classes_and_says_which():
     assert asked[0].reason == "could be normal (48 %) or abnormal (45 %)"
 
 
+@pytest.mark.parametrize("strategy", ["least_confidence", "margin", "entropy", "badge", "margin_kmeans"])
+def test_a_sure_seed_is_not_called_doubtful(strategy):
+    p = np.tile([0.998, 0.002, 0.0], (120, 1))
+    asked = suggest(make_pool(probabilities=p), 1, strategy)
+    assert asked[0].reason == "the model is sure: normal (100 %)"
+
+
 def test_margin_spreads_over_the_groups():
     rng = np.random.default_rng(0)
     group = np.arange(120) % 4

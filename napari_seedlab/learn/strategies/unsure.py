@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.floating]
 
 MARGIN_POOL = 5  # candidates per asked seed that margin_kmeans spreads over
 N_HEADS = 5  # of the committee
+CERTAIN = 0.995  # probability from which a seed is not called doubtful: 100 % in words
 
 
 def _certainty(p: Floats) -> tuple[Floats, Floats]:
@@ -31,12 +32,14 @@ def entropy_of(p: Floats) -> Floats:
     return out
 
 
-def _between(pool: Pool, row: int) -> str:
-    """The two most probable classes in words."""
+def _between(pool: Pool, row: int, lead: str = "") -> str:
+    """The two most probable classes in words, after the `lead`; of a sure seed that it is sure."""
     assert pool.probabilities is not None
     p = pool.probabilities[row]
     first, *rest = np.argsort(-p, kind="stable")
-    words = f"could be {pool.name(first)} ({100 * p[first]:.0f} %)"
+    if p[first] >= CERTAIN:
+        return f"the model is sure: {pool.name(first)} ({100 * p[first]:.0f} %)"
+    words = f"{lead}could be {pool.name(first)} ({100 * p[first]:.0f} %)"
     return f"{words} or {pool.name(rest[0])} ({100 * p[rest[0]]:.0f} %)" if rest else words
 
 
@@ -47,7 +50,7 @@ def least_confidence(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]
     rows = pool.candidates
     score = 1.0 - pool.probabilities[rows].max(axis=1, initial=0.0)
     return [
-        Pick(int(rows[i]), float(score[i]), "least_confidence", f"least sure: {_between(pool, rows[i])}")
+        Pick(int(rows[i]), float(score[i]), "least_confidence", _between(pool, rows[i], "least sure: "))
         for i in first_of(rows, score, n)
     ]
 
@@ -77,7 +80,7 @@ def entropy(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
             int(rows[i]),
             float(score[i]),
             "entropy",
-            f"unsure over all classes ({100 * score[i] / most:.0f} % of the most): {_between(pool, rows[i])}",
+            _between(pool, rows[i], f"unsure over all classes ({100 * score[i] / most:.0f} % of the most): "),
         )
         for i in first_of(rows, score, n)
     ]
@@ -152,7 +155,7 @@ def badge(pool: Pool, n: int, rng: np.random.Generator) -> list[Pick]:
             i = int(min(np.searchsorted(np.cumsum(chance), rng.random() * total, "right"), len(rows) - 1))
             i = i if not taken[i] else int(np.where(taken, -1.0, gap).argmax())
         taken[i] = True
-        reason = f"would teach the model most that is new: {_between(pool, int(rows[i]))}"
+        reason = _between(pool, int(rows[i]), "would teach the model most that is new: ")
         picks.append(Pick(int(rows[i]), float(np.sqrt(length[i])), "badge", reason))
         new = length + length[i] - 2.0 * (a @ a[i]) * (x @ x[i])
         np.minimum(gap, np.maximum(new, 0.0), out=gap)
