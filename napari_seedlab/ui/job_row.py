@@ -37,7 +37,7 @@ TITLES = {
     "origin": "Starting from the other project",
     "table": "Reading the seed table",
     "round": "Learning from the answers",
-    "net": "Training the network",
+    "net": "Training",  # what it trains stands beside it
     **dict.fromkeys(METHODS, "Looking for odd seeds"),
     "slice": "Predicting the slice",
     "export": "Exporting",

@@ -7,6 +7,7 @@ from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QWidget
 
 from napari_seedlab.core import JobState, JobStatus, Progress
+from napari_seedlab.ui.few_lines import fitted
 from napari_seedlab.ui.job_row import JobRow
 
 
@@ -28,6 +29,13 @@ def test_a_job_is_called_by_what_it_does(qtbot, kind, words):
     qtbot.addWidget(row)
     row.show_job(JobStatus(f"{kind}-1", "x:run", 1, JobState.QUEUED, Progress(0, 0, "")))
     qtbot.waitUntil(lambda: row.text() == f"{words} · waiting its turn")
+
+
+@pytest.mark.parametrize("line", ["Network on all answers on cpu", "Comparison 12 of 12 on cuda"])
+def test_what_is_trained_is_read_whole_in_the_smallest_window(ui, line):
+    row = ui.docks["train"].job
+    told = row._line(JobStatus("net-1", "x:run", 1, JobState.RUNNING, Progress(0, 9, line)))
+    assert fitted(told, row._title.font(), 288, 1) == [told]  # 366 pixels of a dock 1366 wide, less margins
 
 
 def test_a_job_of_unknown_length_stands_still(qtbot):
