@@ -80,7 +80,6 @@ class Encoders:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._chosen: dict[str, tuple[str, ...]] = {}
-        self._coming: dict[str, tuple[str, ...]] = {}  # by pool, the choice that is being computed
         self._written: dict[tuple[str, str], Embedding] = {}  # what the project holds, as it was written
         self._made_by: dict[str, str] = {}  # by pool, what made the vectors in use (see `_makers`)
         self._backbone: dict[str, str] = {}  # where `hf` lies: `path` or `model`, and its `name`
@@ -140,16 +139,24 @@ class Encoders:
         return block or self._session.desk.do(lambda project: read_block(project, pool, name)).result()
 
     # -- what is done -------------------------------------------------------------------------
-    def embed(self, pool: str) -> Task:
-        """Compute what the encoders in use lack, or about to be: vectors of new and edited seeds.
+    def embed(self, pool: str, lane: str = "live") -> Task:
+        """Compute what the encoders in use lack: vectors of new and edited seeds.
 
         Where an encoder is of another version than the vectors, those of all seeds are computed; then it
-        goes on as :meth:`choose`.
+        goes on as :meth:`choose`. Where others were chosen by then, it goes on with these.
         """
-        before = self._versions(pool)
-        names = dict.fromkeys((*self.chosen(pool), *self._coming.get(pool, ())))
-        step = embed_step(self._session, pool, tuple(names))
-        return self._start(step, pool, lambda: before not in ((), self._versions(pool)))
+        before, names, task = self._versions(pool), self.chosen(pool), Task("embed")
+        step = replace(embed_step(self._session, pool, names), lane=lane)
+
+        def go_on(future: Future[dict[str, Any]]) -> None:
+            if future.exception() is not None or self.chosen(pool) == names:
+                task.follow(future)
+            else:
+                self.embed(pool).future.add_done_callback(task.follow)
+
+        first = self._start(step, pool, lambda: before not in ((), self._versions(pool)))
+        first.future.add_done_callback(go_on)
+        return task
 
     def _versions(self, pool: str) -> tuple[str, ...]:
         known = self._session.embeddings.get(pool)
@@ -161,7 +168,7 @@ class Encoders:
         if self._session.read_only or not late:
             return []
         self._session.message.emit("info", "Seeds that an earlier version described are described anew.")
-        return [self.embed(pool) for pool in sorted(late)]
+        return [self.embed(pool, "background") for pool in sorted(late)]
 
     def choose(self, pool: str, names: Iterable[str]) -> Task:
         """Use other encoders from now on: compute what is missing, then swap, refit and draw the map anew.
@@ -175,14 +182,8 @@ class Encoders:
         NotReady
             An encoder that cannot be used yet.
         """
-        self._coming[pool] = wanted = self.usable(pool, names)
-        task = self._start(embed_step(self._session, pool, wanted), pool, lambda: True)
-        task.future.add_done_callback(lambda _: self._decided(pool, wanted))
-        return task
-
-    def _decided(self, pool: str, names: tuple[str, ...]) -> None:
-        if self._coming.get(pool) is names:  # no later choice
-            del self._coming[pool]
+        wanted = self.usable(pool, names)
+        return self._start(embed_step(self._session, pool, wanted, is_choice=True), pool, lambda: True)
 
     def _start(self, step: Step, pool: str, is_other: Callable[[], bool]) -> Task:
         """Start a job that computes vectors; the task ends with what follows where these are others."""
@@ -324,20 +325,24 @@ class Encoders:
             here = as_descriptors(here, pool)
         return (here.block(name) if here is not None else None) or read_block(project, pool, name)
 
-    def take(self, project: Project, pool: str, blocks: Sequence[Embedding], use: bool) -> None:
-        """Keep vectors, one embedding for each encoder; with `use` those of the chosen ones are in use."""
+    def take(
+        self, project: Project, pool: str, blocks: Sequence[Embedding], use: bool, is_choice: bool = False
+    ) -> None:
+        """Keep vectors, one embedding for each encoder.
+
+        With `is_choice` they are those in use from now on; with `use` where they are of those in use.
+        """
         for block in blocks:
             written = self._written.get((pool, block.encoders[0]))
             if written is None or not _same(written, block):
                 write_block(project, pool, block)
                 self._written[pool, block.encoders[0]] = block
-        by_name = {block.encoders[0]: block for block in blocks}
-        names = self._coming.get(pool, self.chosen(pool))
-        if use and by_name.keys() >= set(names):
+        names = tuple(block.encoders[0] for block in blocks)
+        if is_choice or (use and names == self.chosen(pool)):
             self._chosen = {**self._chosen, pool: names}
             self._made_by = {**self._made_by, pool: _makers(pool)}
             self._remember(project)
-            self._show(pool, [by_name[name] for name in names])
+            self._show(pool, blocks)
         self._session.encoders_changed.emit(pool)
 
     def keep_backbone(self, project: Project, backbone: dict[str, str]) -> None:
@@ -421,8 +426,10 @@ def write_block(project: Project, pool: str, block: Embedding) -> None:
     )
 
 
-def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = True) -> Step:
-    """Vectors of new and edited seeds by some encoders; with `use` these are in use from then on."""
+def embed_step(
+    session: Session, pool: str, names: Sequence[str], use: bool = True, is_choice: bool = False
+) -> Step:
+    """Vectors of new and edited seeds by some encoders; see :meth:`Encoders.take`."""
 
     def prepare(project: Project, folder: Path) -> dict[str, Any]:
         scans = steps.scan_params(session, project, folder, pool)
@@ -435,7 +442,7 @@ def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = Tr
                 spec["version"] = known.versions[0]
                 columns = {"seed": known.seeds, "key": known.key, "content": _content(known)}
                 files.save_arrays(folder / f"known-{spec['name']}.npz", **columns)
-        about = [use, list(keys.items()), [(spec["name"], spec.get("path")) for spec in specs]]
+        about = [use, is_choice, list(keys.items()), [(spec["name"], spec.get("path")) for spec in specs]]
         reads = hashlib.sha256(repr(about).encode()).hexdigest()
         return {"scans": scans, "encoders": specs, "reads": f"{pool} {reads}"}
 
@@ -447,7 +454,7 @@ def embed_step(session: Session, pool: str, names: Sequence[str], use: bool = Tr
             if told[spec["name"]]["is_fresh"]:
                 known = None
             blocks.append(_merged(known, folder, spec["name"], str(told[spec["name"]]["version"]), there))
-        session.encoders.take(project, pool, blocks, use)
+        session.encoders.take(project, pool, blocks, use, is_choice)
         _tell_gaps(session, result.values)
         return {
             "n_seeds": len(blocks[0].seeds),

@@ -1,5 +1,6 @@
 import json
 import threading
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -114,24 +115,65 @@ def test_the_last_choice_wins(split_session, held):
     assert session.encoders.chosen("ct") == ("bundled",)
 
 
-@pytest.mark.parametrize("is_cancelled", [False, True])
-def test_an_edit_while_a_choice_is_computed_keeps_the_choice(split_session, held, is_cancelled):
+def test_an_edit_while_a_choice_is_computed_keeps_the_choice(split_session, held):
     session, (gate, begun) = split_session, held
     choice = session.encoders.choose("ct", ["bundled"])
     assert begun.wait(30)
-    job = next(r.id for r in session.desk.active if r.id.startswith("embed"))
+    session.merge(session.seeds_of("ct")[:2]).wait(60)
+    later = session.embed("ct")
+    gate.set()
+    choice.wait(60)
+    later.wait(60)
+    settle(session)
+    known = session.embeddings["ct"]
+    assert session.encoders.chosen("ct") == known.encoders == ("bundled",)
+    assert set(known.seeds.tolist()) == set(session.seeds_of("ct"))
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_an_edit_while_a_choice_fails_is_described_as_before(split_session, held, is_cancelled, monkeypatch):
+    session, (gate, begun) = split_session, held
+    choice = session.encoders.choose("ct", ["bundled"])
+    assert begun.wait(30)
     session.merge(session.seeds_of("ct")[:2]).wait(60)
     later = session.embed("ct")
     if is_cancelled:
-        session.cancel(job)
+        session.cancel(next(r.id for r in session.desk.active if r.id.startswith("embed")))
+    else:
+        monkeypatch.setattr(Bright, "encode", Mock(side_effect=NotReady("encoder", "is gone", "Get it back")))
+    given.clear()
     gate.set()
-    later.wait(60)
-    settle(session)
-    assert choice.future.exception() is None or is_cancelled
+    with pytest.raises(SeedlabError):
+        choice.wait(60)
+    assert later.wait(60)["encoders"] == ["descriptors"]
     known = session.embeddings["ct"]
-    assert session.encoders.chosen("ct") == known.encoders
-    assert known.encoders == (("descriptors",) if is_cancelled else ("bundled",))
+    assert session.encoders.chosen("ct") == known.encoders == ("descriptors",)
     assert set(known.seeds.tolist()) == set(session.seeds_of("ct"))
+    assert len(given) < N  # what was being encoded, and the seed that two were merged into
+
+
+def test_a_choice_during_the_first_description_still_leads_to_a_map(make_session, tray, monkeypatch):
+    session, gate, begun = make_session(), threading.Event(), threading.Event()
+    real = embedding.Descriptors.encode
+
+    def encode(self, seeds):
+        begun.set()
+        assert gate.wait(60)
+        return real(self, seeds)
+
+    monkeypatch.setattr(embedding.Descriptors, "encode", encode)
+    session.import_scan(tray).wait(60)
+    session.follow_up = True
+    session.split().wait(60)
+    assert begun.wait(30)
+    choice = session.encoders.choose("ct", ["bundled"])
+    gate.set()
+    choice.wait(60)
+    while session.maps_by_itself("ct"):
+        settle(session)
+    settle(session)
+    assert session.encoders.chosen("ct") == session.embeddings["ct"].encoders == ("bundled",)
+    assert "ct" in session.layouts
 
 
 def test_a_choice_after_a_cancel_is_a_request_of_its_own(split_session, held):
