@@ -106,3 +106,12 @@ def grains(n: int, random_state: int, kinds: tuple[str, ...] = ("",)):
     names = [kinds[i % len(kinds)] for i in range(n)]
     crops, masks, defects = zip(*(grain(rng, k) for k in names), strict=True)
     return np.stack(crops)[:, None], np.stack(masks), np.stack(defects), np.array(names)
+
+
+def leave_out_a_crack(crops, masks, i):
+    """Crack grain `i` where its region leaves the crack out; the crack (y, x) bool."""
+    y, x = np.ogrid[:24, :24]
+    crack = masks[i] & (np.abs(y - 12) < 2) & (x > 12)
+    crops[i, 0][crack] = 0.1
+    masks[i][crack] = False
+    return crack

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from grains import TEST_KINDS, grains, one_thread  # noqa: F401
+from grains import TEST_KINDS, grains, leave_out_a_crack, one_thread  # noqa: F401
 from job_folders import finish, sheet, write_job
 from scipy.ndimage import distance_transform_edt
 from sklearn.metrics import roc_auc_score
@@ -190,10 +190,7 @@ def test_the_job_writes_scores_and_one_scale_of_heat(small_job):
 
 def test_a_crack_that_the_region_leaves_out_is_scored_and_shown_on_its_walls(tmp_path, monkeypatch):
     crops, masks, _, _ = grains(10, 5)
-    y, x = np.ogrid[:24, :24]
-    crack = masks[2] & (np.abs(y - 12) < 2) & (x > 12)
-    crops[2, 0][crack] = 0.1
-    masks[2][crack] = False
+    crack = leave_out_a_crack(crops, masks, 2)
     volume, regions = sheet(crops, masks)
     hot = 5.0
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from grains import TEST_KINDS, grains, one_thread  # noqa: F401
+from grains import TEST_KINDS, grains, leave_out_a_crack, one_thread  # noqa: F401
 from job_folders import finish, sheet, write_job
 from sklearn.metrics import roc_auc_score
 from test_cubes import job as cube_job
@@ -96,10 +96,7 @@ def test_painted_voxels_belong_to_their_region_and_each_chunk_is_read_once(job):
 
 def test_paint_in_a_crack_that_the_region_leaves_out_makes_the_seed_odd(tmp_path):
     crops, masks, _, _ = grains(3, 5)
-    y, x = np.ogrid[:24, :24]
-    crack = masks[1] & (np.abs(y - 12) < 2) & (x > 12)
-    crops[1, 0][crack] = 0.1
-    masks[1][crack] = False
+    crack = leave_out_a_crack(crops, masks, 1)
     volume, regions = sheet(crops, masks)
     folder = write_job(tmp_path, "fcdd", volume, regions)
     voxels = np.argwhere(crack)
