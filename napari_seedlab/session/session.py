@@ -307,14 +307,12 @@ class Session(SessionState):
         Raises
         ------
         NotReady
-            A network that tells the classes no better than chance.
+            A network that is not proven better than chance.
         """
         card = next((c for c in self.models if c.id == model_id), None)
         if card is not None and card.metrics.get("is_chance"):
-            cause = "tells the classes no better than chance"
-            raise NotReady(
-                f"model {model_id}", cause, "Check the labels, or label more seeds and train again"
-            )
+            cause = f"is not proven better than chance by {card.metrics['n_labels']} answers"
+            raise NotReady(f"model {model_id}", cause, "Check the labels, or label more and train again")
         if card is not None and card.kind in anomaly.METHODS:
             return self.desk.do_task("activate", lambda _: self.opinions.show_model(card))
 

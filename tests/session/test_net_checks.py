@@ -65,7 +65,7 @@ def test_a_network_that_guesses_is_never_used(labelled, monkeypatch):
     labelled.train("net", TINY).wait(60)
     guessing, other = (c for c in labelled.models if c.kind == "net")
     assert guessing.metrics["is_chance"]  # three steps teach nothing
-    with pytest.raises(NotReady, match="no better than chance"):
+    with pytest.raises(NotReady, match="not proven better than chance by 25 answers"):
         labelled.activate(guessing.id)
     labelled.activate(other.id).wait(60)
     assert [c.id for c in labelled.models if c.active and c.kind == "net"] == [other.id]

@@ -193,7 +193,7 @@ def test_a_refused_model_leaves_the_one_in_use_chosen(ui, session, monkeypatch):
     ]
     session.models = tuple(cards)
     dock.show_models()
-    refused = NotReady("model net-2", "tells the classes no better than chance", "Check the labels")
+    refused = NotReady("model net-2", "is not proven better than chance", "Check the labels")
     monkeypatch.setattr(session, "activate", Mock(side_effect=refused))
     dock.models.setCurrentIndex(0)
     dock.models.activated.emit(0)
