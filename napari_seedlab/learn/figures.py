@@ -287,7 +287,7 @@ class Figures:
         """What is estimated, or a count of the answers that are `right` where it is None."""
         if told is None:
             share, n = float(right.mean()), len(right)
-            text = f"{100 * share:.0f} % ({int(right.sum()):,} of {n:,}, all counted)"
+            text = f"{100 * share:.0f} % ({int(right.sum()):,} of {n:,}, counted)"
             return {"value": share, "low": share, "high": share, "n": n, "text": text}
         few = f"too few to say ({self.draws.n} of {MIN_RANDOM_ANSWERS})"
         text = in_words(told) if self.is_honest else few

@@ -306,9 +306,9 @@ def test_of_a_pool_that_is_answered_whole_the_figures_are_counts():
     asked, not_asked = (Figures(x[:200], known, Settings(IDS, ()), untold=u) for u in (untold, None))
     told, right = asked.overall(), asked.judged.own == asked.columns
     n, n_zeros = int(right.sum()), int((y[:199] == 0).sum())
-    assert told["accuracy"]["text"] == f"{100 * n / 199:.0f} % ({n} of 199, all counted)"
+    assert told["accuracy"]["text"] == f"{100 * n / 199:.0f} % ({n} of 199, counted)"
     found = int(right[y[:199] == 0].sum())
-    assert told["recall"][0]["text"] == f"{100 * found / n_zeros:.0f} % ({found} of {n_zeros}, all counted)"
+    assert told["recall"][0]["text"] == f"{100 * found / n_zeros:.0f} % ({found} of {n_zeros}, counted)"
     assert told["confusion_pool"].sum() == pytest.approx(199)
     assert told["untold"]["n_seeds"] == 1
     assert not_asked.overall()["accuracy"]["text"] == "too few to say (9 of 30)"
