@@ -191,14 +191,16 @@ def forecast(growth: Growth, weight: Floats, random_state: int, n_left: int = MO
     level = right @ w / w.sum()
     curve = _fit(n, level)
     now = int(n[-1])
-    gain = float(curve(now + more) - curve(now))
-    slope = float(curve(now + BATCH) - curve(now))
+    missing = 1.0 - float(level[-1])  # no more than this can be gained, wherever the curve lies
+    gain = min(float(curve(now + more) - curve(now)), missing)
+    slope = min(float(curve(now + BATCH) - curve(now)), missing)
     rng, used = np.random.default_rng(random_state), np.flatnonzero(w > 0)
     gains = []
     for _ in range(N_RESAMPLES):
         drawn = rng.choice(used, len(used))
-        again = _fit(n, right[:, drawn] @ w[drawn] / w[drawn].sum(), may_fall=True)
-        gains.append(float(again(now + more) - again(now)))
+        levels = right[:, drawn] @ w[drawn] / w[drawn].sum()
+        again = _fit(n, levels, may_fall=True)
+        gains.append(min(float(again(now + more) - again(now)), 1.0 - float(levels[-1])))
     low, high = np.percentile(gains, (2.5, 97.5))
     can_say = more > 0 and bool(high - low <= WIDEST)
     return Forecast(level, curve(n), gain, float(low), float(high), slope, can_say, more)

@@ -234,6 +234,13 @@ def test_no_more_is_promised_than_there_are_seeds_left(n_left):
     assert told.text == end[n_left]
 
 
+def test_what_is_right_already_cannot_be_gained():
+    late = np.repeat([0.65, 1.0], [8, 4])  # a class came late: the curve lies far below the last points
+    told = forecast(growth_of(late), np.ones(400), 0)
+    assert (told.gain, told.slope) == (0.0, 0.0)
+    assert told.text == "less than a point for 50 more answers"
+
+
 def test_the_light_is_green_only_when_all_is_settled():
     settled = growth_of(np.full(6, 0.9))
     assert stop_light(settled, 0.001, 0.05).colour == "green"
