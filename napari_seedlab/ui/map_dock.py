@@ -207,6 +207,7 @@ class MapDock(QWidget):
 
     def _show_project(self) -> None:
         """Draw the map of another project, in colours of its own."""
+        self._job = self._progress = ""
         self.show_layout()
         self._ui.recolour_soon()
 

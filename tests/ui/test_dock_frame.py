@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QAbstractButton, QApplication, QLabel, QScrollArea
 from napari_seedlab.core import JobState
 from napari_seedlab.ui.dock_frame import DockFrame
 from napari_seedlab.ui.map_dock import ROW
+from tests.ui.fake_session import FakeSession
 
 LONG = "tray.tif: declares 37 GiB of voxels, the file holds 12 GiB. Copy the file again from its origin."
 NEVER = Qt.ScrollBarPolicy.ScrollBarAlwaysOff
@@ -92,6 +93,16 @@ def test_a_map_that_comes_before_a_better_one_keeps_saying_what_comes(ui, sessio
     assert dock._hint.isVisible() and dock._hint.text().startswith("New map: ")
     session.job("mapumap-7", 9, 9, JobState.COMPLETED)
     qtbot.waitUntil(lambda: not dock._stop.isVisible() and not dock._hint.isVisible())
+
+
+def test_the_progress_of_a_map_ends_with_its_project(ui, session, tmp_path, qtbot):
+    dock = ui.docks["map"]
+    session.make_map()
+    session.job("mapumap-7", 1, 9)
+    qtbot.waitUntil(dock._stop.isVisible)
+    (tmp_path / "other").mkdir()
+    ui.bind(FakeSession(tmp_path / "other"))
+    assert not dock._hint.isVisible() and not dock._stop.isVisible()
 
 
 def test_many_classes_in_the_legend_leave_the_docks_above_their_room(ui):
