@@ -49,7 +49,8 @@ def known_odd(
         if path.is_file():
             voxels = files.load_arrays(path)["voxel"]
             regions = yield from _regions_at(scan, voxels)
-            for i, cells in _painted(scan, seeds, voxels, regions).items():
+            painted = yield from _painted(scan, seeds, voxels, regions)
+            for i, cells in painted.items():
                 if i in odd or int(seeds.seeds[i]) not in labels:
                     odd[i] = cells
     return odd
@@ -74,9 +75,10 @@ def _regions_at(
 
 def _painted(
     scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32], regions: npt.NDArray[np.int32]
-) -> dict[int, Mask]:
+) -> Generator[Progress, None, dict[int, Mask]]:
     """Rows of a scan's seeds with painted voxels (m, 3) inside, and the cells that hold them."""
-    found, order = _in_gaps(scan, seeds, voxels[regions == 0]), np.argsort(regions, kind="stable")
+    found = yield from _in_gaps(scan, seeds, voxels[regions == 0])
+    order = np.argsort(regions, kind="stable")
     mine = np.flatnonzero(seeds.scans == scan.scan)
     first, last = (np.searchsorted(regions[order], seeds.regions[mine], side) for side in ("left", "right"))
     for k in np.flatnonzero(last > first).tolist():
@@ -87,18 +89,28 @@ def _painted(
     return found
 
 
-def _in_gaps(scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32]) -> dict[int, Mask]:
+def _in_gaps(
+    scan: ScanInput, seeds: SeedCrops, voxels: npt.NDArray[np.int32]
+) -> Generator[Progress, None, dict[int, Mask]]:
     """Rows of a scan's seeds with voxels of no region (m, 3) in their gaps, and the cells that hold them."""
     found: dict[int, Mask] = {}
-    for i, gaps in seeds.gaps.items() if len(voxels) else ():
-        low, high = seeds.boxes[i, :3], seeds.boxes[i, 3:]
-        near = voxels[((voxels >= low) & (voxels < high)).all(1)]
-        if seeds.scans[i] == scan.scan and len(near):
+    rows, pace = [i for i in seeds.gaps if seeds.scans[i] == scan.scan], Pace()
+    if not len(voxels) or not rows:
+        return found
+    axis = int(np.ptp(voxels, axis=0).argmax())  # along which few voxels are beside a seed
+    voxels = voxels[np.argsort(voxels[:, axis], kind="stable")]
+    first, last = (np.searchsorted(voxels[:, axis], seeds.boxes[rows, a]) for a in (axis, axis + 3))
+    for number, i in enumerate(rows):
+        low, high, near = seeds.boxes[i, :3], seeds.boxes[i, 3:], voxels[first[number] : last[number]]
+        near = near[((near >= low) & (near < high)).all(1)]
+        if len(near):
             cells = cells_of(near, seeds.boxes[i], seeds.masks.shape[1:], MARGIN, scan.voxel_size_um)
             kept = np.zeros_like(cells)
-            kept.flat[gaps] = cells.flat[gaps]
+            kept.flat[seeds.gaps[i]] = cells.flat[seeds.gaps[i]]
             if kept.any():
                 found[i] = kept
+        if pace.is_due():
+            yield Progress(number, len(rows), "Looking up painted defects")
     return found
 
 

@@ -1,6 +1,8 @@
 """Seeds that people know to be odd, and painted defects, on their way into a batch and its loss."""
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from test_cubes import tray
 
 from napari_seedlab import files
 from napari_seedlab.core import NotReady
+from napari_seedlab.imaging.crops import cells_of
 from napari_seedlab.learn import crops_io, distance, fcdd, known, refits, scenes, vae
 from napari_seedlab.learn.heat import normal_members, scores
 from napari_seedlab.learn.pool import Pool
@@ -89,9 +92,9 @@ def test_painted_voxels_belong_to_their_region_and_each_chunk_is_read_once(job):
     assert reports
     stray = voxels[:1] * 0 + seeds.boxes[PAINTED - 1][:3]  # a corner of the box, outside the seed
     assert raster[tuple(stray[0])] == 0
-    assert not known._painted(scan, seeds, stray, finish(known._regions_at(scan, stray))[1])
-    none = np.zeros((0, 3), np.int32)
-    assert not known._painted(scan, seeds, none, finish(known._regions_at(scan, none))[1])
+    for places in (stray, np.zeros((0, 3), np.int32)):
+        at = finish(known._regions_at(scan, places))[1]
+        assert finish(known._painted(scan, seeds, places, at))[1] == {}
 
 
 def test_paint_in_a_crack_that_the_region_leaves_out_makes_the_seed_odd(tmp_path):
@@ -108,6 +111,32 @@ def test_paint_in_a_crack_that_the_region_leaves_out_makes_the_seed_odd(tmp_path
     assert set(found) == {2}
     assert found[2].sum() > 20 and not (found[2] & ~seeds.masks[1]).any()
     assert not odd_rows((folder, scans, seeds, None), {2: 1})
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_paint_in_gaps_is_looked_up_seed_by_seed_of_its_scan_and_in_no_time(monkeypatch, axis):
+    n, rng = 400, np.random.default_rng(0)
+    boxes = np.zeros((n, 6), np.int32)
+    boxes[:, 3:] = 10
+    boxes[:, [axis, axis + 3]] += 12 * np.arange(n, dtype=np.int32)[:, None]
+    ids, masks = np.arange(1, n + 1), np.ones((n, 8, 8, 8), np.bool_)
+    gaps = {i: np.arange(512) for i in range(0, n, 2)}
+    seeds = crops_io.SeedCrops(ids, 1 + ids % 4 // 3, boxes, ids, masks, masks, gaps=gaps)
+    voxels = rng.integers(0, 10, (200_000, 3)).astype(np.int32)
+    voxels[:, axis] = 12 * rng.integers(0, n, len(voxels)) + rng.integers(4, 6, len(voxels))
+    voxels = voxels[voxels[:, axis] // 12 % 8 != 4]  # some seeds have no paint
+    monkeypatch.setattr(known.Pace, "is_due", lambda _: True)
+    scan = SimpleNamespace(scan=1, voxel_size_um=(1.0, 1.0, 1.0))
+    start = time.thread_time()
+    reports, found = finish(known._in_gaps(scan, seeds, voxels))
+    assert time.thread_time() - start < 0.3
+    mine = [i for i in gaps if seeds.scans[i] == 1]
+    assert len(reports) == len(mine) == n // 4
+    assert list(found) == [i for i in mine if i % 8 != 4]
+    for i in list(found)[:5]:
+        own = voxels[voxels[:, axis] // 12 == i]
+        expected = cells_of(own, boxes[i], (8, 8, 8), crops_io.MARGIN)
+        np.testing.assert_array_equal(found[i], expected)
 
 
 class Caught(Exception):
