@@ -194,7 +194,8 @@ class Labelling:
             return
         seeds = [s.seed for s in self.queue]
         if by > 0 and self.current_seed in seeds:
-            self._left |= {self.current_seed}
+            with self._session.lock:
+                self._left |= {self.current_seed}
         here = seeds.index(self.current_seed) if self.current_seed in seeds else self._n_passed() - (by > 0)
         self._show(seeds[(here + by) % len(seeds)])
         self._remember()

@@ -177,6 +177,19 @@ def test_drawn_seeds_that_nobody_could_tell_are_told_of_and_not_counted(labelled
     assert told["n_random"] == 6 and told["untold"]["n_drawn"] == 2
 
 
+def test_a_skip_waits_for_a_batch_that_is_being_taken_over(split_session):
+    session, seeds = split_session, split_session.seeds_of("ct")
+    asked = [Suggestion(f"u{s}", s, 0.5, "random", "r", 0.1, "m") for s in seeds[:4]]
+    session.labelling.offer(asked, "ct")
+    skip = threading.Thread(target=session.skip)
+    with session.lock:  # as while a batch comes on the desk's thread
+        skip.start()
+        skip.join(0.3)
+        assert session.labelling.passed_over() == ()
+    skip.join(60)
+    assert [s.seed for s in session.labelling.passed_over()] == [seeds[0]]
+
+
 def test_what_was_never_on_the_card_was_not_passed_over(split_session, make_session):
     session, seeds = split_session, split_session.seeds_of("ct")
     asked = [Suggestion(f"u{s}", s, 0.5, "random", "r", 0.1, "m") for s in seeds[:4]]
