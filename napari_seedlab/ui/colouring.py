@@ -214,18 +214,20 @@ def by_column(session: Session, seeds: Ids, name: str) -> SeedColours:
 
 
 def number_text(value: float) -> str:
-    """A number in three digits, never with an exponent.
+    """A number in three digits, with an exponent only where it would have more than 15 of them.
 
     >>> number_text(50456.0), number_text(0.01234), number_text(24.0)
     ('50,500', '0.0123', '24')
     """
     rounded = float(f"{value:.3g}")
+    if rounded and not 1e-15 < abs(rounded) < 1e15:
+        return f"{rounded:g}"
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else np.format_float_positional(rounded, trim="-")
 
 
 def _as_counted(name: str) -> list[tuple[int, str]]:
     """Sorts tray-2 before tray-10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _scale(

@@ -91,6 +91,7 @@ def test_sizes_are_counted_in_words_that_everybody_reads(session):
     session.scans = {2: Scan(2, facts)}
     assert colour_seeds(session, "size").legend[1][0].endswith(" pixels")
     assert number_text(4589.6) == "4,590" and number_text(0.00001234) == "0.0000123"
+    assert number_text(1e300) == "1e+300" and number_text(-1.234e-30) == "-1.23e-30"
 
 
 def test_no_colour_of_a_map_is_that_of_the_seed_on_the_card(session):
@@ -116,3 +117,5 @@ def test_what_tables_told_has_colours_too(session):
     codes = by_weight.codes_of(np.asarray([1, 2, 3, 9])).astype(int)
     assert by_weight.is_ramp and codes[0] < codes[1] < codes[3] and codes[2] == 0
     assert [name for name, _ in colour_seeds(session, "size (table)").legend] == ["big", "small"]
+    session.metadata.columns = {"area": {1: "10", 2: "5²", 3: "5"}}
+    assert [name for name, _ in colour_seeds(session, "area").legend] == ["5", "5²", "10"]
