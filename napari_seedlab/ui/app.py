@@ -12,7 +12,7 @@ from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
-from napari_seedlab.core import SeedlabError, one_line
+from napari_seedlab.core import Label, SeedlabError, one_line
 from napari_seedlab.ui import reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     import napari
 
+    from napari_seedlab.session.desk import Task
     from napari_seedlab.session.session import Session
 
 logger = logging.getLogger(__name__)
@@ -404,13 +405,27 @@ class SeedlabUi(QObject):
 
     def undo(self) -> None:
         """Take the newest edit back."""
-        if self.session is not None:
-            self.session.undo()
+        if (session := self.session) is not None:
+            self._tell_of(session, session.undo, "Taken back")
 
     def redo(self) -> None:
         """Do it once more."""
-        if self.session is not None:
-            self.session.redo()
+        if (session := self.session) is not None:
+            self._tell_of(session, session.redo, "Done again")
+
+    def _tell_of(self, session: Session, edit: Callable[[], Task], done: str) -> None:
+        """Undo or redo, and say whose labels changed: the card may be hidden."""
+        before = session.labels
+
+        def tell(values: dict[str, Any]) -> None:
+            now = session.labels
+            seeds = [s for s in before | now if before.get(s, Label(s)) != now.get(s, Label(s))]
+            what = f"the labels of {len(seeds):,} seeds" if seeds else "an edit that changed no label"
+            if values["event"] is not None:
+                what = f"the label of seed {seeds[0]}" if len(seeds) == 1 else what
+                session.message.emit("info", f"{done}: {what}.")
+
+        edit().then(tell)
 
     def jump(self) -> None:
         """Fly to the seed on the card, into its scan where another one is shown."""
@@ -464,7 +479,7 @@ class SeedlabUi(QObject):
         }
         mode = LabellingMode(
             window, self._zones, {name: self.slot(call) for name, call in actions.items()},
-            self.slot(self.answer), self.slot(self.answer_hovered), self._has_own_undo,
+            self.slot(self.answer), self.slot(self.answer_hovered), self._undo_zones,
         )  # fmt: skip
         self.viewer.layers.selection.events.active.connect(mode.listen_anew)
         mode.changed.connect(self.slot(self._mode_changed))
@@ -485,10 +500,13 @@ class SeedlabUi(QObject):
             return
         session.split(recipe={} if dock is None else dock.recipe())
 
-    def _has_own_undo(self) -> bool:
-        """Whether the selected layer is one of somebody's own that napari takes strokes back on."""
+    def _undo_zones(self) -> list[QWidget]:
+        """Where undo counts while labelling is off: nowhere on a layer on which napari takes strokes back."""
+        from napari.layers import Labels
+
         layer = self.viewer.layers.selection.active
-        return type(layer).__name__ == "Labels" and "seedlab" not in layer.metadata
+        is_naparis = isinstance(layer, Labels) and "seedlab" not in layer.metadata
+        return [] if is_naparis else [self.viewer.window._qt_viewer, *self.docks.values()]
 
     def _zones(self) -> list[QWidget]:
         zones = ("map", "labelling", "inspect", "gallery")

@@ -59,8 +59,8 @@ class LabellingMode(QObject):
     Application-wide Qt shortcuts come before napari's own keys on every kind of layer, so they are
     disabled unless the focus lies in one of our zones, and never listen in a text field. A click on a tab
     leaves the keyboard with the window itself, which counts as a zone. The keys that
-    switch the mode on and show the gallery count in the whole window; so do those of undo, unless napari
-    needs them on the selected layer while the mode is off. Digits are known by their place as
+    switch the mode on and show the gallery count in the whole window; those of undo count in all our docks
+    while the mode is off, unless napari needs them on the selected layer. Digits are known by their place as
     well: a layout may write something else on them, with Shift or without.
 
     Parameters
@@ -75,8 +75,8 @@ class LabellingMode(QObject):
         Called with a class id for its key.
     answer_hovered : callable
         Called with a class id for Shift and its key: the seed under the cursor.
-    naparis : callable, optional
-        Whether the selected layer has an undo of its own.
+    undo_zones : callable
+        Gives the widgets inside which undo counts while the mode is off; none where napari needs its keys.
     """
 
     changed = Signal(bool)
@@ -88,12 +88,12 @@ class LabellingMode(QObject):
         actions: Mapping[str, Callable[[], object]],
         answer: Callable[[int], object],
         answer_hovered: Callable[[int], object],
-        naparis: Callable[[], bool] = lambda: False,
+        undo_zones: Callable[[], Iterable[QWidget]],
     ) -> None:
         super().__init__(window)
         self._window, self._zones = window, zones
         self._actions, self._answer, self._answer_hovered = actions, answer, answer_hovered
-        self._naparis = naparis
+        self._undo_zones = undo_zones
         self._undoing: list[QShortcut] = []
         self._shortcuts: list[QShortcut] = []
         self._class_shortcuts: list[QShortcut] = []
@@ -149,11 +149,15 @@ class LabellingMode(QObject):
 
     def listens_at(self, focus: QWidget | None) -> bool:
         """Whether keys count while `focus` has the keyboard."""
-        if focus is None or isinstance(focus, WRITERS):
+        return self._is_in(focus, self._zones())
+
+    def _is_in(self, focus: QWidget | None, zones: Iterable[QWidget]) -> bool:
+        zones = tuple(zones)
+        if not zones or focus is None or isinstance(focus, WRITERS):
             return False
         if focus is self._window or (isinstance(focus, QTabBar) and focus.parent() is self._window):
             return True
-        return any(zone is focus or zone.isAncestorOf(focus) for zone in self._zones())
+        return any(zone is focus or zone.isAncestorOf(focus) for zone in zones)
 
     def _shortcut(self, key: str, call: Callable[[], object]) -> QShortcut:
         shortcut = QShortcut(QKeySequence(key), self._window)
@@ -220,7 +224,7 @@ class LabellingMode(QObject):
         for shortcut in self._always:
             shortcut.setEnabled(anywhere)
         for shortcut in self._undoing:
-            shortcut.setEnabled(here if self.is_on else anywhere and not self._naparis())
+            shortcut.setEnabled(here if self.is_on else self._is_in(focus, self._undo_zones()))
         self._watch(focus if here and self.is_on else None)
         for shortcut in (*self._shortcuts, *self._class_shortcuts):
             shortcut.setEnabled(here and self.is_on)

@@ -387,9 +387,15 @@ class FakeSession:
             }
             self.labels_changed.emit(frozenset(before))
             self.strokes_changed.emit(-1, -1, -1)
+        task = Task("undo")
+        task.future.set_result({"event": "an edit"})
+        return task
 
     def redo(self):
         self.calls.append(("redo",))
+        task = Task("redo")
+        task.future.set_result({"event": None})
+        return task
 
     def select(self, seeds, origin):
         self.selection = frozenset(int(s) for s in seeds)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from napari.layers import Labels
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QTabBar
+from qtpy.QtWidgets import QApplication, QTabBar, QWidget
 
 NONE, SHIFT = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.ShiftModifier
 CTRL = Qt.KeyboardModifier.ControlModifier
@@ -97,6 +98,10 @@ def test_off_leaves_the_keys_to_napari_and_k_switches(labelling, session, qtbot)
     assert ui.mode.is_on
 
 
+class LabelsOfAnother(Labels):
+    """A kind of labels that another plugin made of napari's."""
+
+
 def test_undo_counts_while_labelling_is_off_but_on_layers_that_have_their_own(labelling, session, qtbot):
     ui = labelling
     ui.mode.switch(False)
@@ -104,10 +109,56 @@ def test_undo_counts_while_labelling_is_off_but_on_layers_that_have_their_own(la
     assert session.calls[-1] == ("undo",)
     qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL | SHIFT)
     assert session.calls[-1] == ("redo",)
-    ui.viewer.layers.selection.active = LAYERS["Labels"](ui.viewer)
     n = len(session.calls)
-    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
-    assert len(session.calls) == n
+    for kind in (Labels, LabelsOfAnother):
+        ui.viewer.layers.selection.active = ui.viewer.add_layer(kind(np.zeros((40, 150, 180), int)))
+        qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
+        assert len(session.calls) == n
+
+
+class Elsewhere(QWidget):
+    """A dock of another plugin, which undoes by itself."""
+
+    n_undone = 0
+
+    def keyPressEvent(self, event):
+        self.n_undone += event.key() == Qt.Key.Key_Z
+
+
+def test_undo_belongs_to_the_dock_of_another_plugin_and_to_each_of_ours(labelling, session, qtbot):
+    ui, theirs = labelling, Elsewhere()
+    theirs.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    ui.viewer.window.add_dock_widget(theirs, name="another plugin", area="left")
+    try:
+        for is_on in (True, False):
+            ui.mode.switch(is_on)
+            theirs.setFocus()
+            qtbot.waitUntil(lambda: QApplication.focusWidget() is theirs, timeout=5000)
+            n = len(session.calls)
+            qtbot.keyClick(theirs, Qt.Key.Key_Z, CTRL)
+            assert theirs.n_undone == 2 - is_on and len(session.calls) == n
+        for name in ("project", "train"):
+            ui.raise_dock(name)
+            ui.docks[name].scroll.setFocus()
+            qtbot.keyClick(ui.docks[name].scroll, Qt.Key.Key_Z, CTRL)
+            assert session.calls[-1] == ("undo",) and len(session.calls) == n + 1
+            n += 1
+    finally:
+        ui.viewer.window.remove_dock_widget(theirs)
+
+
+def test_what_was_taken_back_is_said(labelling, session, qtbot):
+    ui = labelling
+    session.answer(1, (12,))
+    session.answer(2, (12, 13))
+    for said in ("labels of 2 seeds.", "label of seed 12.", "an edit that changed no label."):
+        qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
+        qtbot.waitUntil(lambda said=said: ui.last_message[0].endswith(said), timeout=5000)
+        assert ui.last_message[0].startswith("Taken back: ")
+    ui.say("")
+    qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL | SHIFT)
+    qtbot.wait(50)
+    assert ui.last_message[0] == ""  # there was nothing to do again
 
 
 def test_digits_count_after_a_click_on_a_tab_of_the_docks(labelling, session, qtbot):
