@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from napari_seedlab.ui.app import SeedlabUi
 
+SURE = "the model is sure"  # so begins the reason where no doubtful seed was left
 STRATEGY_WORDS = {  # in few letters: they stand beside the number of the seed
     "default": "Suggested",
     "random": "By chance",
@@ -344,6 +345,7 @@ class LabellingDock(DockFrame):
             self.reason.tell("You chose this seed.")
         else:
             words = STRATEGY_WORDS.get(asked.strategy, "Suggested")
+            words = "Little doubt" if asked.reason.startswith(SURE) else words
             i, n = session.figures.check_place() if asked.strategy == "check" else (0, 0)
             self.title.tell(f"Seed {seed} · " + (f"check {i} of {n}" if n else words.lower()))
             reason, is_past = reason_now(session, asked)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from qtpy.QtCore import Qt
 
 from napari_seedlab.core import Evidence
+from napari_seedlab.ui.labelling_dock import SURE
 
 
 def ask_with(session, *evidence):
@@ -63,6 +64,20 @@ def test_a_reason_with_shares_never_contradicts_the_bars(ui, session):
     session.look_at(first.seed)
     card.refresh()
     assert card.reason.full_text() == f"When asked: could be {name}"
+
+
+def test_a_sure_seed_is_not_headed_hard_to_tell(ui, session):
+    card = ui.docks["labelling"]
+    session.refit()
+    session.draw()
+    first, *others = session.queue
+    for reason, words in (
+        ("could be normal (50 %)", "hard to tell"),
+        (f"{SURE}: normal (100 %)", "little doubt"),
+    ):
+        session.queue = (replace(first, strategy="margin_kmeans", reason=reason), *others)
+        card.refresh()
+        assert card.title.full_text().endswith(f"· {words}")
 
 
 def test_what_is_shown_already_is_not_painted_again(ui, session, monkeypatch):
