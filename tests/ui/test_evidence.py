@@ -18,6 +18,7 @@ def ask_with(session, *evidence):
 def test_the_card_shows_what_an_asked_seed_resembles_and_a_click_goes_there(ui, session, qtbot):
     card = ui.docks["labelling"]
     ui.raise_dock("labelling")
+    qtbot.wait(100)  # until the window is laid out
     height = card.sizeHint().height(), card.body.sizeHint().height()
     ask_with(session, Evidence(7, 2, 0.4), Evidence(9, 3, 0.9))
     card.refresh()
