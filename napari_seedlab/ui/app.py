@@ -419,7 +419,8 @@ class SeedlabUi(QObject):
 
         def tell(values: dict[str, Any]) -> None:
             now = session.labels
-            seeds = [s for s in before | now if before.get(s, Label(s)) != now.get(s, Label(s))]
+            touched = [s for s in before | now if before.get(s) is not now.get(s)]  # of 50,000 few are
+            seeds = [s for s in touched if before.get(s, Label(s)) != now.get(s, Label(s))]
             what = f"the labels of {len(seeds):,} seeds" if seeds else "an edit that changed no label"
             if values["event"] is not None:
                 what = f"the label of seed {seeds[0]}" if len(seeds) == 1 else what
