@@ -266,6 +266,9 @@ def kill_session(command: list[str], seconds: float, in_training: bool, tally: T
         if in_training:
             text += read_until(pipe, b"training\n", START_LIMIT)
         text += read_for(pipe, seconds)
+    except BaseException:
+        child.stdout.close()
+        raise
     finally:
         child.kill()
         child.wait()

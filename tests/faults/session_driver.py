@@ -107,10 +107,15 @@ class Driver:
             return
         if self.session.blocked_because:
             return
-        if self.chance.random() < 0.8:
-            task = self.session.train("net", {**TINY, **self.chance.choice(NETS)})
-        else:
-            task = self.session.find_odd(FCDD)
+        from napari_seedlab.core import NotReady
+
+        try:
+            if self.chance.random() < 0.8:
+                task = self.session.train("net", {**TINY, **self.chance.choice(NETS)})
+            else:
+                task = self.session.find_odd(FCDD)
+        except NotReady:  # the one that just ended is being taken over
+            return
         self.session.desk.do(lambda project: None).result(PATIENCE)
         task.future.add_done_callback(lambda future: future.exception())
 
