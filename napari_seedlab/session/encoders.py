@@ -453,7 +453,10 @@ def embed_step(
             known = session.encoders.known(project, pool, spec["name"])
             if told[spec["name"]]["is_fresh"]:
                 known = None
-            blocks.append(_merged(known, folder, spec["name"], str(told[spec["name"]]["version"]), there))
+            is_newest = session.desk.is_newest(f"vectors {pool} {spec['name']}", request)
+            later = None if is_newest else read_block(project, pool, spec["name"])  # by a faster lane
+            version = str(told[spec["name"]]["version"])
+            blocks.append(later or _merged(known, folder, spec["name"], version, there))
         session.encoders.take(project, pool, blocks, use, is_choice)
         _tell_gaps(session, result.values)
         return {

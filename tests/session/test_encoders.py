@@ -152,6 +152,32 @@ def test_an_edit_while_a_choice_fails_is_described_as_before(split_session, held
     assert len(given) < N  # what was being encoded, and the seed that two were merged into
 
 
+def test_vectors_asked_for_later_stay_where_an_earlier_job_ends_after_them(split_session, monkeypatch):
+    session, gate, begun = split_session, threading.Event(), threading.Event()
+    real = embedding.Descriptors.encode
+
+    def encode(self, seeds):
+        if threading.current_thread().name == "seedlab-background":
+            begun.set()
+            assert gate.wait(60)
+        return real(self, seeds)
+
+    monkeypatch.setattr(embedding.Descriptors, "encode", encode)
+    monkeypatch.setattr(embedding, "descriptors_key", lambda modality: f"descriptors anew {modality}")
+    renewed = session.encoders.embed("ct", "background")
+    assert begun.wait(30)
+    session.merge(session.seeds_of("ct")[:2]).wait(60)
+    session.embed("ct").wait(60)
+    edited = session.embeddings["ct"]
+    gate.set()
+    renewed.wait(60)
+    known = session.embeddings["ct"]
+    assert known.versions == ("descriptors anew ct",)
+    assert set(known.seeds.tolist()) == set(session.seeds_of("ct"))
+    np.testing.assert_array_equal(known.vectors, edited.vectors)
+    assert session.embed("ct").wait(60)["n_new"] == 0
+
+
 def test_a_choice_during_the_first_description_still_leads_to_a_map(make_session, tray, monkeypatch):
     session, gate, begun = make_session(), threading.Event(), threading.Event()
     real = embedding.Descriptors.encode
