@@ -251,7 +251,7 @@ class Session(SessionState):
     def _take_back(self, project: Project, event: Event | None) -> dict[str, Any]:
         if event is None:
             self.message.emit("info", "Nothing left to take back or to do again.")
-            return {"event": None}
+            return {"event": None, "seeds": []}
         changed = []
         for scan in self.scans:
             before = self._tables.get(scan)
@@ -260,14 +260,14 @@ class Session(SessionState):
                 changed.append(scan)
         self.seeds = project.seeds()
         self.metadata.load(project)
-        self.reload_labels(project)
+        seeds = self.reload_labels(project)
         for scan in changed:
             self.regions_changed.emit(scan)
             self.after_split(scan)
         self.saved.emit(event)
         self.strokes_changed.emit(-1, -1, -1)
         self.refit()
-        return {"event": event.uuid}
+        return {"event": event.uuid, "seeds": sorted(seeds)}
 
     def select(self, seeds: Iterable[int], origin: str) -> None:
         """Select seeds; `origin` names who did, so that it does not answer itself."""

@@ -287,15 +287,17 @@ class SessionState:
         self.reload_labels(project)
         self.regions_changed.emit(scan)
 
-    def reload_labels(self, project: Project) -> None:
-        """Read all answers again and tell which changed."""
+    def reload_labels(self, project: Project) -> frozenset[int]:
+        """Read all answers again and tell about which seeds they changed."""
         committed, self.facts = dict(project.labels()), project.label_facts()
         with self.lock:
             before = self.labels
             self.labels = after = self.labelling.overlay(committed)
-        changed = {s for s in before.keys() | after.keys() if before.get(s) != after.get(s)}
+        touched = [s for s in before.keys() | after.keys() if before.get(s) != after.get(s)]
+        changed = frozenset(s for s in touched if before.get(s, Label(s)) != after.get(s, Label(s)))
         if changed:
-            self.labels_changed.emit(frozenset(changed))
+            self.labels_changed.emit(changed)
+        return changed
 
     def reload_models(self, project: Project) -> None:
         """Read the model cards and the active predictions again."""

@@ -12,7 +12,7 @@ from psygnal.qt import start_emitting_from_queue
 from qtpy.QtCore import QEvent, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QDockWidget, QWidget
 
-from napari_seedlab.core import Label, SeedlabError, one_line
+from napari_seedlab.core import SeedlabError, one_line
 from napari_seedlab.ui import reading
 from napari_seedlab.ui.background import Background
 from napari_seedlab.ui.camera import Camera
@@ -406,27 +406,24 @@ class SeedlabUi(QObject):
     def undo(self) -> None:
         """Take the newest edit back."""
         if (session := self.session) is not None:
-            self._tell_of(session, session.undo, "Taken back")
+            self._tell_of(session, session.undo(), "Taken back")
 
     def redo(self) -> None:
         """Do it once more."""
         if (session := self.session) is not None:
-            self._tell_of(session, session.redo, "Done again")
+            self._tell_of(session, session.redo(), "Done again")
 
-    def _tell_of(self, session: Session, edit: Callable[[], Task], done: str) -> None:
-        """Undo or redo, and say whose labels changed: the card may be hidden."""
-        before = session.labels
+    def _tell_of(self, session: Session, edit: Task, done: str) -> None:
+        """Say whose labels an undo or redo changed: the card may be hidden."""
 
         def tell(values: dict[str, Any]) -> None:
-            now = session.labels
-            touched = [s for s in before | now if before.get(s) is not now.get(s)]  # of 50,000 few are
-            seeds = [s for s in touched if before.get(s, Label(s)) != now.get(s, Label(s))]
+            seeds = values["seeds"]
             what = f"the labels of {len(seeds):,} seeds" if seeds else "an edit that changed no label"
             if values["event"] is not None:
                 what = f"the label of seed {seeds[0]}" if len(seeds) == 1 else what
                 session.message.emit("info", f"{done}: {what}.")
 
-        edit().then(tell)
+        edit.then(tell)
 
     def jump(self) -> None:
         """Fly to the seed on the card, into its scan where another one is shown."""

@@ -104,6 +104,17 @@ def test_undo_and_redo_survive_a_restart(split_session, make_session):
     assert [again.label(s).class_id for s in seeds] == [3] * 3
 
 
+def test_what_is_taken_back_at_once_is_told_apart_also_from_an_answer_in_between(split_session):
+    a, b, c = split_session.regions(1).seed[:3].tolist()
+    split_session.answer(1, [a])
+    split_session.answer(2, [a, b])
+    first, second = split_session.undo(), split_session.undo()
+    split_session.answer(3, [c])
+    assert (first.wait(60)["seeds"], second.wait(60)["seeds"]) == ([a, b], [a])
+    assert split_session.undo().wait(60)["seeds"] == [c]
+    assert split_session.undo().wait(60) == {"event": None, "seeds": []}
+
+
 def test_the_same_place_in_the_queue_after_a_restart(split_session, make_session):
     split_session.draw().wait(60)
     split_session.answer(1)

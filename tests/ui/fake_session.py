@@ -377,8 +377,8 @@ class FakeSession:
 
     def undo(self):
         self.calls.append(("undo",))
-        if self._history:
-            before = self._history.pop()
+        before = self._history.pop() if self._history else {}
+        if before:
             last = next(i for i in reversed(range(len(self._answers))) if not self._answers[i][0].undone)
             self._answers[last] = [replace(a, undone=True) for a in self._answers[last]]
             self.labels = {
@@ -388,13 +388,13 @@ class FakeSession:
             self.labels_changed.emit(frozenset(before))
             self.strokes_changed.emit(-1, -1, -1)
         task = Task("undo")
-        task.future.set_result({"event": "an edit"})
+        task.future.set_result({"event": "an edit", "seeds": sorted(before)})
         return task
 
     def redo(self):
         self.calls.append(("redo",))
         task = Task("redo")
-        task.future.set_result({"event": None})
+        task.future.set_result({"event": None, "seeds": []})
         return task
 
     def select(self, seeds, origin):
