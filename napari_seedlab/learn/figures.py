@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,9 +115,9 @@ def in_words(told: Estimate) -> str:
     """
     if told.high - told.low < SAME:
         return f"{100 * told.value:.0f} % (the seeds left cannot change it)"
-    places = 0 if round(100 * told.low) < round(100 * told.high) else 1
-    low, high = (f"{100 * x:.{places}f}" for x in (told.low, told.high))
-    return f"{100 * told.value:.{places}f} % ({low}-{high} %)"
+    low, high = 100 * told.low, 100 * told.high
+    places = next(p for p in count() if f"{low:.{p}f}" != f"{high:.{p}f}")
+    return f"{100 * told.value:.{places}f} % ({low:.{places}f}-{high:.{places}f} %)"
 
 
 @dataclass(frozen=True)
@@ -365,8 +366,9 @@ class Figures:
         told = forecast(grown, self.weight, state, len(self.left))
         unsure = float((self.p[rest].max(1) < SURE).mean()) if len(rest) else 0.0
         light = stop_light(grown, told.slope, unsure, self.settings.level)
-        if not len(rest):
-            light = StopLight("green", "Every seed has an answer.", light.kappa)
+        if self.is_counted:
+            whom = "seed that can be told" if len(rest) else "seed"
+            light = StopLight("green", f"Every {whom} has an answer.", light.kappa)
         return {
             "curve": {
                 "n": grown.n.tolist(),

@@ -228,13 +228,13 @@ def headline(values: Mapping[str, Any]) -> str:
         return "<b>No better than guessing yet.</b><br>Label on, or choose another encoder."
     if accuracy["text"].startswith("too few"):
         return f"<b>How good is it?</b> {accuracy['text'].capitalize()} answers about seeds drawn by chance."
-    low, high = 100 * accuracy["low"], 100 * accuracy["high"]
+    share, _, spread = accuracy["text"].partition(" % (")
     left_out = str(values.get("untold", {}).get("text", ""))
     whom = "the seeds that can be told" if left_out else "all seeds"
-    how = f"{low:.0f}-{high:.0f} % with 95 % certainty, by {n} answers drawn by chance."
+    how = f"{spread.rstrip(')')} with 95 % certainty, by {n} answers drawn by chance."
     if values.get("is_counted"):
         how = f"Counted over all {accuracy['n']:,}, each by a model that was not told its answer."
-    return f"<b>Right about {100 * accuracy['value']:.0f} % of {whom}</b><br>{how}" + (
+    return f"<b>Right about {share} % of {whom}</b><br>{how}" + (
         f"<br>{left_out[:1].upper()}{left_out[1:]}." if left_out else ""
     )
 

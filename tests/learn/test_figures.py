@@ -318,6 +318,8 @@ def test_of_a_pool_that_is_answered_whole_the_figures_are_counts():
     assert told["recall"][0]["text"] == f"{100 * found / n_zeros:.0f} % ({found} of {n_zeros}, counted)"
     assert told["confusion_pool"].sum() == pytest.approx(199)
     assert told["untold"]["n_seeds"] == 1
+    light = asked.growth()["stop"]
+    assert (light["colour"], light["text"]) == ("green", "Every seed that can be told has an answer.")
     assert not_asked.overall()["accuracy"]["text"] == "too few to say (9 of 30)"
 
 
@@ -326,6 +328,7 @@ def test_of_a_pool_that_is_answered_whole_the_figures_are_counts():
     [
         ((0.88, 0.75, 0.96), "88 % (75-96 %)"),
         ((1.0, 0.996, 1.0), "100.0 % (99.6-100.0 %)"),
+        ((0.98, 0.97998, 0.98), "98.000 % (97.998-98.000 %)"),
         ((1.0, 1.0, 1.0), "100 % (the seeds left cannot change it)"),
     ],
 )

@@ -111,6 +111,12 @@ def test_the_page_tells_what_is_known_and_claims_no_more(ui, shown):
     assert not page.all_seeds.isEnabled()
 
 
+def test_the_headline_has_the_digits_of_the_report():
+    told = values()
+    told["accuracy"] |= {"value": 0.998, "low": 0.996, "high": 1.0, "text": "99.8 % (99.6-100.0 %)"}
+    assert "Right about 99.8 % of all seeds</b><br>99.6-100.0 % with 95 % certainty" in headline(told)
+
+
 def test_a_pool_that_is_answered_whole_is_counted_and_promised_nothing(shown):
     page = shown(is_counted=True)
     assert "Counted over all 40" in page.headline.text()
