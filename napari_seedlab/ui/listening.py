@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.ui import projects, reading
@@ -62,9 +62,19 @@ class Listener:
             (session.message, lambda level, text: self._ui.say(text, level)),
         )
         for signal, handler in pairs:
-            slot = self._ui.slot(handler)
+            slot = self._ui.slot(self._while_shown(session, handler))
             signal.connect(slot, thread="main", check_nargs=False)
             self._connections.append((signal, slot))
+
+    def _while_shown(self, session: Session, handler: Callable[..., object]) -> Callable[..., None]:
+        """`handler`, deaf once another project is shown: what other threads told before may come late."""
+
+        @wraps(handler)
+        def heard(*args: object) -> None:
+            if self._ui.session is session:
+                handler(*args)
+
+        return heard
 
     def disconnect(self) -> None:
         """Hear nothing more."""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import weakref
 from types import SimpleNamespace
 
@@ -188,6 +189,21 @@ def test_a_job_of_another_project_is_not_shown(ui, session, tmp_path, dock, kind
     qtbot.waitUntil(lambda: row.currentWidget() is not row._idle, timeout=WAIT_MS)
     ui.bind(FakeSession(tmp_path))
     assert row.status is None and row.currentWidget() is row._idle
+
+
+def test_what_a_project_told_just_before_another_was_opened_is_not_heard(ui, session, tmp_path, qtbot):
+    late = threading.Thread(target=session.message.emit, args=("error", "of the project before"))
+    late.start()  # waits for the event loop
+    late.join()
+    (tmp_path / "other").mkdir()
+    other = FakeSession(tmp_path / "other")
+    ui.bind(other)
+    then = threading.Thread(target=other.message.emit, args=("info", "of this one"))
+    heard = []
+    ui.said.connect(lambda text, _: heard.append(text))
+    then.start()
+    qtbot.waitUntil(lambda: "of this one" in heard)
+    assert "of the project before" not in heard
 
 
 def test_a_project_that_another_one_replaced_is_freed(ui, session, qtbot, tmp_path):
