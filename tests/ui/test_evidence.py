@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_seedlab.core import Evidence
 from napari_seedlab.ui.labelling_dock import SURE
@@ -15,11 +16,18 @@ def ask_with(session, *evidence):
     session.queue_changed.emit()
 
 
+def heights(card):
+    """Of the dock and of what it holds, once every layout inside was told of the last change."""
+    card.refresh()
+    QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+    return card.sizeHint().height(), card.body.sizeHint().height()
+
+
 def test_the_card_shows_what_an_asked_seed_resembles_and_a_click_goes_there(ui, session, qtbot):
     card = ui.docks["labelling"]
     ui.raise_dock("labelling")
-    qtbot.wait(100)  # until the window is laid out
-    height = card.sizeHint().height(), card.body.sizeHint().height()
+    qtbot.waitUntil(lambda: heights(card)[1] <= card.scroll.viewport().height())  # the reason's lines fit
+    height = heights(card)
     ask_with(session, Evidence(7, 2, 0.4), Evidence(9, 3, 0.9))
     card.refresh()
     shown = card.evidence.tiles
@@ -27,7 +35,7 @@ def test_the_card_shows_what_an_asked_seed_resembles_and_a_click_goes_there(ui, 
     assert [tile.seed_class.name for tile in shown] == ["abnormal", "dead"]
     assert card.title.full_text().endswith("· hard to tell")
     qtbot.waitUntil(lambda: ui.thumbs.get(7) is not None, timeout=60_000)
-    assert (card.sizeHint().height(), card.body.sizeHint().height()) == height, "the card has not grown"
+    assert heights(card) == height, "the card has not grown"
     picture = shown[0].grab().toImage()
     grey = [picture.pixelColor(x, 8) for x in range(10, 45)]
     assert any(c.red() == c.green() == c.blue() and c.red() > 40 for c in grey), "its thumbnail is drawn"
