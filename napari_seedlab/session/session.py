@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_seedlab.core import (
+    EventKind,
     InputError,
     JobState,
     JobStatus,
@@ -267,7 +268,9 @@ class Session(SessionState):
         self.saved.emit(event)
         self.strokes_changed.emit(-1, -1, -1)
         self.refit()
-        return {"event": event.uuid, "seeds": sorted(seeds)}
+        edit = project.edit_of(event)
+        what = edit.payload["op"] if edit.kind is EventKind.REPAIR else str(edit.kind)
+        return {"event": event.uuid, "seeds": sorted(seeds), "what": what}
 
     def select(self, seeds: Iterable[int], origin: str) -> None:
         """Select seeds; `origin` names who did, so that it does not answer itself."""

@@ -68,6 +68,11 @@ class History:
             undo = journal.last_undo_of(connection, edit[0])
         return self._take_back(undo, annotator)
 
+    def edit_of(self, event: Event) -> Event:
+        """The edit that an event takes back or does again; the event itself where it does neither."""
+        with self._database.reading() as connection:
+            return journal.resolve(connection, event)[0]
+
     def _take_back(self, sequence: int, annotator: str) -> Event:
         with self._database.reading() as connection:
             target = journal.get(connection, sequence)

@@ -80,7 +80,7 @@ class Project:
         What was said about seeds (see :class:`Answers`).
     seed_columns, add_seed_table : methods
         What tables told of seeds (see :class:`SeedColumns`).
-    history, undo, redo : methods
+    history, undo, redo, edit_of : methods
         Edits that were done and can be taken back, also after a restart (see :class:`History`).
     """
 
@@ -111,6 +111,7 @@ class Project:
         self.seed_columns, self.add_seed_table = columns.seed_columns, columns.add_seed_table
         history = History(self._database, self.append, self._bring_up)
         self.history, self.undo, self.redo = history.history, history.undo, history.redo
+        self.edit_of = history.edit_of
         self._closed = False
         with self._database.reading() as connection:
             self._newest = journal.head(connection)[0]

@@ -39,6 +39,13 @@ logger = logging.getLogger(__name__)
 QUEUE_MS = 10  # how often answers from other threads are looked for; 0 would burn a core
 FADE_MS = 8000  # a line that asks for nothing goes away by itself
 REDRAW_MS = 15  # changes that come together are drawn once
+EDITS = {  # what was taken back or done again, where it is no answer
+    "merge": "the merging of seeds",
+    "split": "the splitting of a seed",
+    "delete": "the deletion of seeds",
+    "stroke": "a stroke",
+    "table": "a seed table",
+}
 
 
 class SeedlabUi(QObject):
@@ -417,11 +424,12 @@ class SeedlabUi(QObject):
         """Say whose labels an undo or redo changed: the card may be hidden."""
 
         def tell(values: dict[str, Any]) -> None:
+            if values["event"] is None:
+                return
             seeds = values["seeds"]
             what = f"the labels of {len(seeds):,} seeds" if seeds else "an edit that changed no label"
-            if values["event"] is not None:
-                what = f"the label of seed {seeds[0]}" if len(seeds) == 1 else what
-                session.message.emit("info", f"{done}: {what}.")
+            what = f"the label of seed {seeds[0]}" if len(seeds) == 1 else what
+            session.message.emit("info", f"{done}: {EDITS.get(values['what'], what)}.")
 
         edit.then(tell)
 

@@ -98,9 +98,9 @@ def test_undo_and_redo_survive_a_restart(split_session, make_session):
     path = split_session.path
     split_session.close()
     again = make_session(path)
-    again.undo().wait(60)
+    assert again.undo().wait(60)["what"] == "label"
     assert [again.label(s).state for s in seeds] == [LabelState.NONE] * 3
-    again.redo().wait(60)
+    assert again.redo().wait(60)["what"] == "label"
     assert [again.label(s).class_id for s in seeds] == [3] * 3
 
 
@@ -153,7 +153,7 @@ def test_repairs_keep_seeds_and_can_be_taken_back(split_session):
     split_session.answer(1, [a])
     split_session.merge([a, b]).wait(60)
     assert len(split_session.regions(1)) == N - 1 and split_session.seeds[b].alias_of == a
-    split_session.undo().wait(60)
+    assert split_session.undo().wait(60)["what"] == "merge"
     assert len(split_session.regions(1)) == N and split_session.label(a).class_id == 1
     table = split_session.regions(1)
     row = table.row_of_seed(a)

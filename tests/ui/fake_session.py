@@ -151,6 +151,7 @@ class FakeSession:
         self._answers: list[list[Answer]] = []
         self._history: list[dict] = []
         self._undone: list[dict] = []
+        self.undoes = "label"  # what an undo says that it took back
         self._raster: dict = {}
 
     def _add_scans(self, folder, volume, regions):
@@ -388,7 +389,7 @@ class FakeSession:
             self.labels_changed.emit(frozenset(before))
             self.strokes_changed.emit(-1, -1, -1)
         task = Task("undo")
-        task.future.set_result({"event": "an edit", "seeds": sorted(before)})
+        task.future.set_result({"event": "an edit", "seeds": sorted(before), "what": self.undoes})
         return task
 
     def redo(self):

@@ -155,6 +155,13 @@ def test_what_was_taken_back_is_said(labelling, session, qtbot):
         qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
         qtbot.waitUntil(lambda said=said: ui.last_message[0].endswith(said), timeout=5000)
         assert ui.last_message[0].startswith("Taken back: ")
+    for session.undoes, said in (
+        ("merge", "the merging of seeds"),
+        ("stroke", "a stroke"),
+        ("table", "a seed table"),
+    ):
+        qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL)
+        qtbot.waitUntil(lambda said=said: ui.last_message[0] == f"Taken back: {said}.", timeout=5000)
     ui.say("")
     qtbot.keyClick(native(ui), Qt.Key.Key_Z, CTRL | SHIFT)
     assert session.calls[-1] == ("redo",) and ui.last_message[0] == ""  # there was nothing to do again
