@@ -25,11 +25,16 @@ class CanvasClicks:
         self._ui = ui
         self._halves: tuple[int, list[tuple[float, ...]]] | None = None
         ui.viewer.mouse_drag_callbacks.append(self._pressed)
+        ui.session_bound.connect(ui.slot(self._forget_halves))
 
     def ask_for_halves(self, seed: int) -> None:
         """Take the next two clicks as points in the two halves of a seed."""
         self._halves = (seed, [])
         self._ui.say("Click a point in the first half, then one in the second.")
+
+    def _forget_halves(self) -> None:
+        """The seed was one of another project."""
+        self._halves = None
 
     def _pressed(self, _viewer: object, event: Any) -> Iterator[None]:
         wanted = self._ui.mode.is_on or self._halves is not None

@@ -206,6 +206,18 @@ def test_what_a_project_told_just_before_another_was_opened_is_not_heard(ui, ses
     assert "of the project before" not in heard
 
 
+def test_a_seed_that_was_being_halved_is_no_seed_of_the_next_project(ui, session, tmp_path, qtbot):
+    ui.pick(7, "canvas")
+    ui.repair("split")
+    (tmp_path / "other").mkdir()
+    other = FakeSession(tmp_path / "other")
+    ui.bind(other)
+    qtbot.waitUntil(lambda: ui.layers.find("image") is not None, timeout=WAIT_MS)
+    for x in (30.0, 40.0):
+        ui.clicks._clicked((10.0, 30.0, x))
+    assert not [call for call in other.calls if call[0] == "split_seed"]
+
+
 def test_a_project_that_another_one_replaced_is_freed(ui, session, qtbot, tmp_path):
     def is_warm():
         return ui.layers.find("labels") is not None and ui._had_project
