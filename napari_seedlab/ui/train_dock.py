@@ -151,6 +151,7 @@ class TrainDock(DockFrame):
         self.replay.rebuild()
         self.aids.rebuild()
         self.encoders.rebuild()
+        self.figures.show_figures()  # none are being counted for it
         self.show_models()
         self.refresh()
 

@@ -9,6 +9,7 @@ from napari_seedlab.core import Label, LabelState
 from napari_seedlab.session.figures import Report
 from napari_seedlab.ui.curves import calibration_text, kept_text
 from napari_seedlab.ui.figures_page import headline, spent_text
+from tests.ui.fake_session import FakeSession
 
 SEEDS = np.arange(1, 43)
 SAID = np.asarray([0, 0, 0, 1, 1, 2], np.int32)
@@ -91,6 +92,15 @@ def test_without_figures_the_page_says_what_to_do(ui, session, page):
     page.refresh()
     assert "Label two seeds each of two classes first" in page.headline.text()
     assert all(section.isHidden() for section in page.sections)
+
+
+def test_counting_ends_with_its_project(ui, session, page, tmp_path, monkeypatch):
+    monkeypatch.setattr(session.figures, "ask", lambda: None)
+    page._count()
+    assert page.headline.text().count("Counting…") == 1
+    (tmp_path / "other").mkdir()
+    ui.bind(FakeSession(tmp_path / "other"))
+    assert "Counting…" not in page.headline.text()
 
 
 def test_the_page_tells_what_is_known_and_claims_no_more(ui, shown):
@@ -185,6 +195,19 @@ def test_buttons_and_links_lead_on(ui, session, shown, qtbot, monkeypatch):
     link.linkActivated.emit("#")
     assert session.current_seed == 5
     assert session.selection == {5}
+
+
+def test_nothing_is_asked_for_where_every_seed_is_answered(session, shown):
+    page = shown(is_counted=True)
+    assert page.check.isEnabled() and page.reject.unsure.isEnabled()
+    session.labels = {s: Label(s, LabelState.LABELLED, 1 + s % 2) for s in session.seeds_of(session.pool)}
+    page.refresh()
+    assert not page.check.isEnabled() and not page.reject.unsure.isEnabled()
+    page.reject.slider.setValue(60)  # where the curve of these answers proves too little
+    assert "Too few answers yet" not in page.reject.told.text()
+    session.labels = {**session.labels, 7: Label(7, LabelState.NONE)}
+    page.refresh()
+    assert page.check.isEnabled() and page.reject.unsure.isEnabled()
 
 
 def test_what_a_threshold_keeps_in_words():
