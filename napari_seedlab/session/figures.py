@@ -177,6 +177,12 @@ class Figures:
         seeds = report.seeds[report.rejected(self.p0(pool))].tolist()
         return frozenset(s for s in seeds if label(s).state in ASKABLE)
 
+    def has_open(self, pool: str | None = None) -> bool:
+        """Whether a seed of the pool is left to ask about."""
+        seeds, label = self._session.seeds_of(pool or self._session.pool), self._session.label
+        is_few = len(self._session.labels) < len(seeds)
+        return is_few or any(label(s).state in ASKABLE for s in seeds)
+
     def used_or_not(self) -> dict[int, bool]:
         """Of every seed that has figures, whether its prediction is rejected, for the export."""
         told: dict[int, bool] = {}

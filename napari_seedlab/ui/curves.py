@@ -75,6 +75,7 @@ class RejectSection(Section):
     ) -> None:
         super().__init__("Least certainty", theme, parent)
         self._curve: Mapping[str, Any] = {}
+        self._is_counted = False  # every seed has an answer
         self.told = wrapped(self)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setRange(0, STEPS)
@@ -103,7 +104,7 @@ class RejectSection(Section):
 
     def show_curve(self, report: Report, p0: float) -> None:
         """Show the curve of the newest figures, with the threshold in use."""
-        self._curve = report.values["reject"]
+        self._curve, self._is_counted = report.values["reject"], bool(report.values.get("is_counted"))
         self.fill("provisional" if self._curve["is_provisional"] else "")
         self.slider.blockSignals(True)
         self.slider.setValue(round(p0 * STEPS))
@@ -115,7 +116,7 @@ class RejectSection(Section):
         if not self._curve:
             return
         self.value.setText(f"{100 * self.p0:.0f} %")
-        self.told.setText(kept_text(self._curve, self.p0))
+        self.told.setText(kept_text(self._curve, self.p0, self._is_counted))
         x = 100 * numbers(self._curve["p0"])
         lines = (
             Line("kept", self._theme.warning, x, 100 * numbers(self._curve["coverage"])),
@@ -124,8 +125,11 @@ class RejectSection(Section):
         self.plot.show_lines(lines, mark=100 * self.p0)
 
 
-def kept_text(curve: Mapping[str, Any], p0: float) -> str:
-    """What a threshold keeps: ``Decides 78 % of the seeds; of these 98 % are right, surely 94 %.``."""
+def kept_text(curve: Mapping[str, Any], p0: float, is_counted: bool = False) -> str:
+    """What a threshold keeps: ``Decides 78 % of the seeds; of these 98 % are right, surely 94 %.``.
+
+    Where every seed was answered and counted, no more answers can be waited for.
+    """
     i = min(int(np.searchsorted(curve["p0"], p0 + 1e-9, side="right")) - 1, len(curve["p0"]) - 1)
     kept, right, low = (curve[name][i] for name in ("coverage", "accuracy", "low"))
     text = f"Decides {100 * kept:.0f} % of the seeds"
@@ -133,7 +137,7 @@ def kept_text(curve: Mapping[str, Any], p0: float) -> str:
         return f"{text}; no answer tells how many of them are right."
     text += f"; of these {100 * right:.0f} % are right, surely {100 * low:.0f} %."
     target = curve["target"]
-    if abs(p0 - curve["chosen"]) < 1e-6 and not curve["is_proven"]:
+    if abs(p0 - curve["chosen"]) < 1e-6 and not curve["is_proven"] and not is_counted:
         text += f" Too few answers yet to be sure of {100 * target:.0f} %."
     return text
 

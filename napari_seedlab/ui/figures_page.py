@@ -107,7 +107,10 @@ class FiguresPage(QWidget):
         session = self._ui.session
         report = None if session is None else session.figures.of()
         lacking = OPEN_PROJECT if session is None else session.figures.lacks()
-        self.check.setEnabled(session is not None and not lacking and not session.read_only)
+        can_ask = session is not None and not lacking and not session.read_only
+        can_ask = can_ask and session is not None and session.figures.has_open()
+        self.check.setEnabled(can_ask)
+        self.reject.unsure.setEnabled(can_ask)
         self.count.setEnabled(session is not None and not lacking)
         if session is None or report is None:
             self._shown = None
