@@ -17,13 +17,14 @@ from qtpy.QtWidgets import (
 
 from napari_seedlab.core import JobState, JobStatus
 from napari_seedlab.session.anomaly import METHODS
-from napari_seedlab.ui.few_lines import FewLines
+from napari_seedlab.ui.few_lines import FewLines, fitted
 from napari_seedlab.ui.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STOP_PX = 24
+STOP_PX, FRAME_PX = 24, 4
+SEPARATOR = " · "
 TITLES = {
     "import": "Opening the scan",
     "split": "Splitting into seeds",
@@ -146,13 +147,20 @@ class JobRow(QStackedWidget):
         self._bar.setRange(0, max(total, 1))
         self._bar.setValue(status.progress.done if total else 0)
         self._bar.setUpdatesEnabled(True)
-        self._title.tell(self._line(status))
+        self._title.tell(self._fitting(status))
         self._stop.setEnabled(status.state is not JobState.CANCELLING)
         self.setCurrentWidget(self._busy)
 
     def text(self) -> str:
         """The line above the bar."""
         return self._title.full_text()
+
+    def _fitting(self, status: JobStatus) -> str:
+        """The line; what is done just now alone where both would be cut."""
+        line, font = self._line(status), self._title.font()
+        _, _, now = line.partition(SEPARATOR)
+        is_cut = fitted(line, font, self.width() - FRAME_PX, 1) != [line]
+        return now if is_cut and now == status.progress.message else line
 
     @staticmethod
     def _line(status: JobStatus) -> str:
@@ -163,7 +171,7 @@ class JobRow(QStackedWidget):
             parts.append(f"{duration(status.seconds_left)} left")
         elif status.progress.message:
             parts.append(status.progress.message)
-        return " · ".join(parts)
+        return SEPARATOR.join(parts)
 
     def _ask(self) -> None:
         if self.status is not None:

@@ -38,6 +38,21 @@ def test_what_is_trained_is_read_whole_in_the_smallest_window(ui, line):
     assert fitted(told, row._title.font(), 288, 1) == [told]  # 366 pixels of a dock 1366 wide, less margins
 
 
+def test_where_a_line_is_too_long_it_says_what_is_done_just_now(qtbot):
+    row = JobRow({"fcdd"}, print, QWidget())
+    qtbot.addWidget(row)
+    for width, words in (
+        (600, "Looking for odd seeds · Learning what is normal"),
+        (200, "Learning what is normal"),
+    ):
+        row.resize(width, 60)
+        for state in (JobState.STARTING, JobState.RUNNING):
+            row.show_job(JobStatus("fcdd-1", "x:run", 1, state, Progress(0, 0, "Learning what is normal")))
+        row._pace.stop()
+        row._draw()
+        assert row.text() == words
+
+
 def test_a_job_of_unknown_length_stands_still(qtbot):
     """A bar that moves by itself would paint the whole window many times a second."""
     row = JobRow({"import"}, print, QWidget())
