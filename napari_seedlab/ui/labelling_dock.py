@@ -332,7 +332,7 @@ class LabellingDock(DockFrame):
         self.evidence.show_evidence(session, () if asked is None else asked.evidence)
         self.reason.setEnabled(True)
         if session is None or (seed is None and many < 2):
-            self.title.tell(self._all_answered() or "No seed on the card")
+            self.title.tell("All seeds are answered" if self._all_answered() else "No seed on the card")
             self.reason.tell("")
             return
         if many > 1:

@@ -67,7 +67,8 @@ def test_where_every_seed_is_answered_the_card_says_so(ui, session):
     session.queue = ()
     session.look_at(None)
     dock.show_seed(None)
-    assert dock.title.full_text() == f"All {len(seeds)} seeds of this scan are answered, 1 as unsure"
+    assert dock.title.text() == dock.title.full_text() == "All seeds are answered"
+    assert f"All {len(seeds)} seeds of this scan are answered, 1 as unsure." in dock.cuts._empty
     assert "Start labelling" not in dock.cuts._empty and "doubtful" in dock.cuts._empty
 
 
