@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +43,7 @@ N_BINS = 15  # of the calibration error
 N_SHOWN = 20  # answers that the model contradicts most
 N_STEPS = 5
 SAME = 1e-6  # width below which an interval is a point
+MOST_PLACES = 6  # of a per cent, in which two ends further apart than this differ
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def in_words(told: Estimate) -> str:
     if told.high - told.low < SAME:
         return f"{100 * told.value:.0f} % (the seeds left cannot change it)"
     low, high = 100 * told.low, 100 * told.high
-    places = next(p for p in count() if f"{low:.{p}f}" != f"{high:.{p}f}")
+    places = next((p for p in range(MOST_PLACES) if f"{low:.{p}f}" != f"{high:.{p}f}"), 0)
     return f"{100 * told.value:.{places}f} % ({low:.{places}f}-{high:.{places}f} %)"
 
 
