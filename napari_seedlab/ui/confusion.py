@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPaintEvent
+from qtpy.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_seedlab.ui.theme import DARK, Theme
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 NAME_PX, HEAD_PX = 84, 34
 CELL_PX = (22, 34)  # least and most height of a cell
+LEAST_PT = 6.5
+
+
+def fitted_name(name: str, font: QFont, width: int) -> tuple[QFont, str]:
+    """A name of a class within `width` pixels: smaller where it would be cut, and cut where it still is."""
+    if QFontMetrics(font).horizontalAdvance(name) > width:
+        font = QFont(font)
+        font.setPointSizeF(LEAST_PT)
+    return font, QFontMetrics(font).elidedText(name, Qt.TextElideMode.ElideRight, width)
 
 
 class ConfusionMatrix(QWidget):
@@ -117,7 +126,7 @@ class ConfusionMatrix(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         font = self.font()
-        font.setPointSizeF(max(font.pointSizeF() - 1, 6.5))
+        font.setPointSizeF(max(font.pointSizeF() - 1, LEAST_PT))
         painter.setFont(font)
         painter.setPen(self._theme.color("dim"))
         painter.drawText(QRectF(0, 0, NAME_PX - 6, HEAD_PX), Qt.AlignmentFlag.AlignBottom, "said ↓")
@@ -138,11 +147,14 @@ class ConfusionMatrix(QWidget):
 
     def _draw_name(self, painter: QPainter, box: QRectF, i: int, name: str) -> None:
         painter.setPen(QColor(self._colors[i]))
-        short = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideRight, int(box.width()))
+        usual = painter.font()
+        font, short = fitted_name(name, usual, int(box.width()))
+        painter.setFont(font)
         align = Qt.AlignmentFlag.AlignVCenter | (
             Qt.AlignmentFlag.AlignLeft if box.left() < NAME_PX else Qt.AlignmentFlag.AlignHCenter
         )
         painter.drawText(box, int(align), short)
+        painter.setFont(usual)
 
     def _draw_cell(self, painter: QPainter, i: int, j: int, share: float) -> None:
         box = self._cell(i, j).adjusted(1, 1, -1, -1)

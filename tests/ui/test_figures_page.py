@@ -7,6 +7,7 @@ from qtpy.QtCore import QPoint, Qt
 
 from napari_seedlab.core import Label, LabelState
 from napari_seedlab.session.figures import Report
+from napari_seedlab.ui.confusion import NAME_PX, fitted_name
 from napari_seedlab.ui.curves import calibration_text, kept_text
 from napari_seedlab.ui.figures_page import headline, spent_text
 from tests.ui.fake_session import FakeSession
@@ -168,6 +169,16 @@ def test_the_slider_tells_at_once_and_is_remembered(session, shown):
 def test_scaling_that_made_it_worse_is_not_praised(shown):
     assert "off by 3 points on average (20 before it was scaled)" in shown().calibration.told.text()
     assert calibration_text(10.8, 12.3) == "Its certainty is off by 12 points on average."
+
+
+def test_the_names_of_four_classes_are_read_whole_above_their_columns(shown):
+    page = shown()
+    font = page.matrix.font()
+    font.setPointSizeF(8)  # as it is drawn
+    width = int((280 - NAME_PX - 2) / 4 - 2)  # of a dock at its narrowest
+    for name in ("normal", "abnormal", "dead", "foreign"):
+        assert fitted_name(name, font, width)[1] == name
+    assert fitted_name("germinated late", font, width)[1].endswith("…")
 
 
 def test_an_empty_cell_says_so(ui, shown):
