@@ -137,6 +137,8 @@ class Listener:
 
     def labels_changed(self, _seeds: Iterable[int]) -> None:
         """Draw the answers."""
+        if "Ctrl+Z takes" in self._ui.last_message[0]:
+            self._ui.say("")  # it takes back these, no more those that it was said of
         self._ui.recolour_soon()
         self._ui.tell_card()
         self._ui.tell("train", "tell_blocked")

@@ -270,3 +270,5 @@ def test_answers_that_a_selection_overwrites_are_counted(labelling, session):
     labelling.select(frozenset({3, 4, 5, 6}), "map")
     labelling.answer(2)
     assert labelling.last_message[0] == "2 of 4 had another answer; Ctrl+Z takes it back."
+    session.answer(1, (7,))  # now it takes this one back
+    assert labelling.last_message[0] == ""
