@@ -124,7 +124,7 @@ class GalleryDock(QWidget):
         self.sort.setToolTip("What the seeds are sorted by, the most telling first")
         self.show_box.setToolTip("Which seeds are shown")
         for box in (self.sort, self.show_box):
-            box.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to answer
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(4)
             box.setMinimumWidth(112)

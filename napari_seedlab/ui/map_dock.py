@@ -134,6 +134,8 @@ class MapDock(QWidget):
         self.canvas.describe, self.canvas.thumbs = self._describe, ui.thumbs
         ui.thumbs.ready.connect(self.canvas.update)
         self.mode, self.method = QComboBox(self), QComboBox(self)
+        for box in (self.mode, self.method):
+            box.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to answer
         self.mode.setToolTip("What the outlines in the viewer and the points of the map are coloured by")
         self._modes: tuple[str, ...] = ()
         self._offer_modes(MODES)

@@ -118,6 +118,7 @@ class ProjectDock(DockFrame):
     def _make_scans(self, body: QWidget) -> None:
         self._heading("Scans")
         self.scans = QComboBox(body)
+        self.scans.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on to answer
         self.scans.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.scans.setToolTip("The scan that the viewer shows")
         self.scans.activated.connect(self._ui.slot(self._scan_chosen))

@@ -187,6 +187,12 @@ def test_g_shows_and_hides_it(gallery, ui, qtbot):
     qtbot.waitUntil(lambda: gallery.isVisible() and gallery.grid.hasFocus(), timeout=WAIT_MS)
 
 
+def test_the_boxes_to_choose_from_leave_the_keyboard_where_it_is(gallery, ui):
+    boxes = (gallery.sort, gallery.show_box, ui.docks["map"].mode, ui.docks["map"].method)
+    for box in (*boxes, ui.docks["project"].scans):
+        assert box.focusPolicy() == Qt.FocusPolicy.NoFocus, box.toolTip()
+
+
 def test_classes_are_edited_on_a_page_and_everything_follows(gallery, session, ui, qtbot):
     dock = ui.docks["labelling"]
     ui.raise_dock("labelling")
