@@ -385,7 +385,8 @@ def net_step(session: Session, pool: str, settings: dict[str, Any]) -> Step:
         verdict = (
             "used from now on" if metrics.get("activate") else "not used: not clearly ahead of the live model"
         )
-        session.message.emit("success", f"Network {model_id} is trained; it is {verdict}.")
+        number = model_id.rpartition("-")[2]
+        session.message.emit("success", f"Network {number} is trained; it is {verdict}.")
         return {"model": model_id, **result.values}
 
     return Step("net", "napari_seedlab.learn.net:run", prepare, adopt, lane="background", resumable=True)

@@ -147,6 +147,7 @@ def test_a_killed_worker_is_one_line_and_the_training_goes_on(desk):
     assert first[0].done > 50, "the steps before the checkpoint were done again"
     assert [(m.id, m.config["fold_steps"]) for m in session.models] == [("net-1", MIDDLE["fold_steps"])]
     assert levels(session).count("error") == 1
+    assert any(text.startswith("Network 1 is trained; it is ") for _, text in session.said)
 
 
 def read_facts(path):
