@@ -109,4 +109,4 @@ class CanvasText:
             yield f"{nm[band]:.0f} nm · band {band}" if nm else f"band {band}"
         if ui.mode.is_on and session is not None:
             keys = [f"{c.key} {c.name}" for c in session.scheme.active if c.key]
-            yield "  ".join(keys) + "  U unsure  N next  K stop"
+            yield "  ".join(keys) + "  U unsure  N next  K stop  "  # the box behind it may end too soon

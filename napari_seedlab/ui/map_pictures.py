@@ -94,7 +94,8 @@ def draw_card(
     height = min(CARD_PX, room.height() * MOST_OF_ROOM)
     picture = QRectF() if image is None else fitted(image, QRectF(0, 0, inner.width(), height))
     above = picture.height() + PAD_PX if image is not None else 0.0
-    box = QRectF(0, 0, width, above + words.height() + 2 * PAD_PX)
+    across = min(width, max(words.width() + 1, picture.width()) + 2 * PAD_PX)  # it hides neighbours
+    box = QRectF(0, 0, across, above + words.height() + 2 * PAD_PX)
     left = at.x() + OFF_PX if at.x() + OFF_PX + box.width() < room.right() else at.x() - OFF_PX - box.width()
     top = (
         at.y() + OFF_PX if at.y() + OFF_PX + box.height() < room.bottom() else at.y() - OFF_PX - box.height()
