@@ -34,13 +34,14 @@ from napari_seedlab.core.scan import Modality, Scan, ScanFacts
 from napari_seedlab.core.scheme import GRAIN_SCHEME, PALETTE, TISSUE_SCHEME, ClassScheme, SeedClass
 from napari_seedlab.core.seed import RegionTable, Seed
 from napari_seedlab.core.settings import Settings
-from napari_seedlab.core.suggestion import ASKS_AGAIN, CHANCE, Evidence, Suggestion
+from napari_seedlab.core.suggestion import ASKS_AGAIN, CHANCE, SURE, Evidence, Suggestion
 
 __all__ = [
     "ASKS_AGAIN",
     "CHANCE",
     "GRAIN_SCHEME",
     "PALETTE",
+    "SURE",
     "TISSUE_SCHEME",
     "TRANSITIONS",
     "ClassScheme",

@@ -7,6 +7,7 @@ from typing import Any
 
 ASKS_AGAIN = frozenset({"label_errors"})  # strategies that ask about seeds that are labelled already
 CHANCE = ("random", "check")  # strategies that draw by chance
+SURE = "the model is sure"  # so begins the reason where no doubtful seed was left
 
 
 @dataclass(frozen=True)

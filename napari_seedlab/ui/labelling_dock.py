@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_seedlab.core import LabelState
+from napari_seedlab.core import SURE, LabelState
 from napari_seedlab.ui.ahead import CutsAhead, to_come
 from napari_seedlab.ui.card import ClassButton, CutsView, SavedTick
 from napari_seedlab.ui.dock_frame import DockFrame
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from napari_seedlab.ui.app import SeedlabUi
 
-SURE = "the model is sure"  # so begins the reason where no doubtful seed was left
 STRATEGY_WORDS = {  # in few letters: they stand beside the number of the seed
     "default": "Suggested",
     "random": "By chance",

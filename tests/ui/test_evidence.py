@@ -5,8 +5,7 @@ from dataclasses import replace
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_seedlab.core import Evidence
-from napari_seedlab.ui.labelling_dock import SURE
+from napari_seedlab.core import SURE, Evidence
 
 
 def ask_with(session, *evidence):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from napari_seedlab.core import SURE
 from napari_seedlab.learn.head import fit_head
 from napari_seedlab.learn.strategies.diverse import typiclust
 from napari_seedlab.learn.strategies.pool import Pick, Pool, Rows, first_of, group_space, groups_of
@@ -38,7 +39,7 @@ def _between(pool: Pool, row: int, lead: str = "") -> str:
     p = pool.probabilities[row]
     first, *rest = np.argsort(-p, kind="stable")
     if p[first] >= CERTAIN:
-        return f"the model is sure: {pool.name(first)} ({100 * p[first]:.0f} %)"
+        return f"{SURE}: {pool.name(first)} ({100 * p[first]:.0f} %)"
     words = f"{lead}could be {pool.name(first)} ({100 * p[first]:.0f} %)"
     return f"{words} or {pool.name(rest[0])} ({100 * p[rest[0]]:.0f} %)" if rest else words
 
