@@ -33,8 +33,10 @@ test-qt5 test-qt6: SERVER = 1$*0  # two that start at once do not look for the s
 test-qt5 test-qt6: test-qt%: setup
 	QT_API=pyqt$* OMP_NUM_THREADS=1 LP_NUM_THREADS=1 $(SCREEN) $(BIN)/python -m pytest -q -m "not slow" -o qt_api=pyqt$* tests/ui
 
+# Windows in a process of their own, as in the app: no worker's libraries beside Qt and OpenGL.
 test-slow: setup
-	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m slow --timeout 3600 -s
+	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m slow --timeout 3600 -s --ignore tests/ui
+	QT_API=pyqt5 $(SCREEN) $(BIN)/python -m pytest -q -m slow --timeout 3600 -s tests/ui
 
 check: setup
 	$(BIN)/ruff format --check .
